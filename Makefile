@@ -1,0 +1,49 @@
+# Two commands matter: `make demo` and `make test`. Both start from a fresh checkout and need
+# python3.11 and make. Files named .venv/.<step> stand for steps that are done.
+
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install
+
+.PHONY: help demo test lint bench torch clean
+
+help:
+	@echo "make demo    BERT, compiled and exported, against eager PyTorch; writes out/latency.png"
+	@echo "make test    ruff, mypy --strict and the test suite"
+	@echo "make lint    ruff and mypy --strict only"
+	@echo "make bench   the microbenchmarks: attention at fixed sizes, then at changing lengths"
+	@echo "make clean   remove what these commands made"
+
+demo: $(VENV)/.demo
+	$(RUN) -m benchmarks demo
+
+test: lint
+	$(RUN) -m pytest -q
+
+lint: $(VENV)/.test
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+bench: $(VENV)/.demo
+	$(RUN) -m benchmarks attention
+	$(RUN) -m benchmarks dynamic
+
+torch: $(VENV)/.torch
+
+# torch first and alone: everything else is resolved against this exact version.
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch setup.py snipjit/version.py
+	$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.torch setup.py snipjit/version.py
+	$(PIP) -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build out *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

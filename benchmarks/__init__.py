@@ -1,0 +1,1 @@
+"""Microbenchmarks and the demo: ``python -m benchmarks --help``."""

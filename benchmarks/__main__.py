@@ -1,0 +1,74 @@
+"""The command line of the benchmarks: ``python -m benchmarks attention | dynamic | demo``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from benchmarks import attention, demo, dynamic
+from benchmarks.rounds import Plan
+from benchmarks.rows import ROWS, select
+from snipjit.cli import positive_int
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a benchmark and return the exit status."""
+    options = _parser().parse_args(argv)
+    torch.set_num_threads(options.threads)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=132)  # a file has no width of its own
+    report = _report(options, console)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        console.print(f"wrote {options.json}")
+    return 0
+
+
+def _report(options: argparse.Namespace, console: Console) -> dict[str, object]:
+    plan = Plan(rounds=options.rounds)
+    if options.benchmark == "demo":
+        return demo.run(options.texts, options.layers, console)
+    with torch.inference_mode():
+        if options.benchmark == "attention":
+            return attention.run(select(options.rows), plan, console)
+        return dynamic.run(options.calls, plan, console)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=positive_int, default=2, metavar="N")
+    common.add_argument(
+        "--rounds", type=positive_int, default=15, metavar="N", help="undisturbed rounds"
+    )
+    common.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="benchmark", required=True)
+    rows = commands.add_parser("attention", parents=[common], help=attention.__doc__)
+    names = [row.name for row in ROWS]
+    rows.add_argument(
+        "--rows",
+        nargs="+",
+        choices=names,
+        default=[],
+        metavar="ROW",
+        help=f"some of: {' '.join(names)}",
+    )
+    calls = commands.add_parser("dynamic", parents=[common], help=dynamic.__doc__)
+    calls.add_argument("--calls", type=positive_int, default=200, metavar="N")
+    texts = commands.add_parser("demo", parents=[common], help=demo.__doc__)
+    texts.add_argument("--texts", type=positive_int, default=200, metavar="N")
+    texts.add_argument(
+        "--layers", type=positive_int, default=12, metavar="N", help="12 as in BERT-base"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

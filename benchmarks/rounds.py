@@ -1,0 +1,94 @@
+"""Interleaved rounds: every contestant in every round, medians of the rounds nobody disturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from benchmarks.machine import Watch
+
+Call = Callable[[], Any]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure.
+
+    rounds   undisturbed rounds that are wanted
+    patience how often a spoiled round is repeated, as a multiple of ``rounds``
+    slice    seconds that one contestant runs in one round, at least one call
+    seconds  time after which fewer rounds must do, but never fewer than ``least``
+    """
+
+    rounds: int = 15
+    patience: int = 3
+    slice: float = 0.03
+    seconds: float = 45.0
+    least: int = 5
+
+
+@dataclass
+class Timing:
+    """Seconds a call by contestant and round; ``spoiled`` rounds were repeated and left out."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    spoiled: int = 0
+    disturbed: bool = False
+    """Patience ran out: the times are those of spoiled rounds, too."""
+
+    def median(self, name: str) -> float:
+        """Median seconds of a call."""
+        return median(self.seconds[name])
+
+    def ratio(self, name: str, other: str) -> float:
+        """How many times as fast ``name`` is as ``other``: the median of the rounds' ratios."""
+        pairs = zip(self.seconds[other], self.seconds[name], strict=True)
+        return median(theirs / ours for theirs, ours in pairs)
+
+
+def measure(
+    contestants: Mapping[str, Call], plan: Plan, watch: Watch, progress: Progress = lambda _: None
+) -> Timing:
+    """Time the contestants in interleaved rounds, repeating those that were disturbed."""
+    counts = {name: _calls_per_round(call, plan.slice) for name, call in contestants.items()}
+    good: list[dict[str, float]] = []
+    bad: list[dict[str, float]] = []
+    end = perf_counter() + plan.seconds
+    while len(good) < plan.rounds and len(bad) < plan.rounds * plan.patience:
+        if perf_counter() > end and len(good) + len(bad) >= min(plan.least, plan.rounds):
+            break
+        state = watch.begin()
+        order = _rotated(list(contestants), len(good) + len(bad))
+        result = {name: _time(contestants[name], counts[name]) for name in order}
+        (bad if watch.spoiled(state) else good).append(result)
+        progress(f"round {len(good)} of {plan.rounds}, {len(bad)} spoiled")
+    disturbed = len(good) < min(plan.least, plan.rounds)
+    kept = good + bad if disturbed else good
+    seconds = {name: [result[name] for result in kept] for name in contestants}
+    return Timing(seconds, len(bad), disturbed)
+
+
+def _calls_per_round(call: Call, slice: float) -> int:
+    """How many calls fill a slice of time; warms the contestant up as well."""
+    call()
+    return max(1, round(slice / _time(call, 3)))
+
+
+def _time(call: Call, count: int) -> float:
+    """Seconds a call; short ones follow one that brings code and data back to the caches."""
+    if count > 1:
+        call()
+    start = perf_counter()
+    for _ in range(count):
+        call()
+    return (perf_counter() - start) / count
+
+
+def _rotated(names: list[str], turn: int) -> Iterator[str]:
+    """The names, beginning with another one each turn: nobody always runs after the slowest."""
+    start = turn % len(names)
+    return iter(names[start:] + names[:start])

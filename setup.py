@@ -1,0 +1,34 @@
+"""Packaging of snipjit; the tables of the tools are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+# Read, not imported: importing the package needs torch, which is not there yet.
+_VERSION = re.search(r'= "(.+)"', (ROOT / "snipjit" / "version.py").read_text(encoding="utf-8"))
+assert _VERSION, "snipjit/version.py holds no version string"
+
+BENCH = ["rich>=13"]
+DEMO = [*BENCH, "transformers>=5.0", "matplotlib>=3.8"]
+# The linters are pinned: a new release of one must not break an old checkout.
+TEST = [*DEMO, "pytest>=8", "hypothesis>=6", "ruff==0.17.5", "mypy==2.4.1"]
+
+setup(
+    name="snipjit",
+    version=_VERSION.group(1),
+    description="A JIT compiler that turns attention into fused, shape-agnostic CPU kernels",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["snipjit", "snipjit.*"]),
+    python_requires=">=3.10",
+    install_requires=["numpy", "llvmlite>=0.50,<0.51", "networkx>=3", "torch==2.13.0"],
+    extras_require={"bench": BENCH, "demo": DEMO, "test": TEST},
+    entry_points={
+        "console_scripts": ["snipjit = snipjit.cli:main"],
+        "torch_dynamo_backends": ["snipjit = snipjit.torch_backend:backend"],
+    },
+)

@@ -1,0 +1,8 @@
+"""``python -m snipjit``: the same as the ``snipjit`` command."""
+
+import sys
+
+from snipjit.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

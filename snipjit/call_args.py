@@ -1,0 +1,76 @@
+"""CallArgs: the one structure a kernel receives, described once for emitter and configurator.
+
+Every field is 8 bytes, so the structure is an array of 64-bit slots. The first eight are fixed and
+sit on a cache line of their own, because threads write to two of them:
+
+====  =========  ================================================================
+slot  field      meaning
+====  =========  ================================================================
+0     counter    next task; each worker takes tasks by an atomic add
+1     worker     next worker number; picks the worker's part of the scratchpad
+2     tasks      number of tasks: the product of the ``blocks``
+3     scratch    address of the scratchpad, 64-byte aligned
+4     pitch      bytes of scratchpad for one worker
+====  =========  ================================================================
+
+then, in the order of ``CallArgs.fields``, for a LinearIR:
+
+``size.<axis>``             work amount of the outermost loop over an axis (elements)
+``blocks.<axis>``           how many iterations a parallel loop has
+``step.<axis>``             the increment of a parallel loop, at most the one in the IR (elements)
+``data.<tensor>``           address of an input or output
+``stride.<tensor>.<axis>``  ptr_increment of a unit step along an axis (bytes)
+``rewind.<tensor>.<axis>``  finalization offset of a whole loop over an axis (bytes)
+``scalar.<name>``           a float32 in the low four bytes
+
+The kernel's signature is ``void kernel(CallArgs*)``; it is a *worker*: called by each thread once,
+it takes tasks until none is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snipjit.linear_ir import LinearIR, Loop
+
+FIXED = ("counter", "worker", "tasks", "scratch", "pitch", "_5", "_6", "_7")
+
+
+@dataclass(frozen=True)
+class CallArgs:
+    """The slots of one kernel's call structure, by field name."""
+
+    fields: tuple[str, ...]
+
+    @staticmethod
+    def of(lir: LinearIR) -> CallArgs:
+        """The structure that the kernel of ``lir`` reads."""
+        fields = list(FIXED)
+        fields += [f"size.{axis}" for axis in lir.axes]
+        for loop in parallel_loops(lir):
+            fields += [f"blocks.{loop.axis}", f"step.{loop.axis}"]
+        for tensor in lir.tensors.values():
+            fields.append(f"data.{tensor.name}")
+            for axis in tensor.axes:
+                fields += [f"stride.{tensor.name}.{axis}", f"rewind.{tensor.name}.{axis}"]
+        fields += [f"scalar.{name}" for name in lir.scalars]
+        return CallArgs(tuple(fields))
+
+    def slot(self, field: str) -> int:
+        """The index of a field's 64-bit slot."""
+        return self.fields.index(field)
+
+
+def parallel_loops(lir: LinearIR) -> list[Loop]:
+    """The parallel loops, outermost first: they stand alone at the head of the nest."""
+    loops: list[Loop] = []
+    body = lir.body
+    while len(body) == 1 and isinstance(body[0], Loop) and body[0].parallel:
+        loops.append(body[0])
+        body = body[0].body
+    return loops
+
+
+def finalization_offset(ptr_increment: int, work_amount: int) -> int:
+    """What undoes a loop's advance of a pointer; the emitter and the configurator agree on it."""
+    return -ptr_increment * work_amount

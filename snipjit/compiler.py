@@ -1,0 +1,195 @@
+"""The compiler: from a Subgraph to a kernel, one function a stage, each artefact printable."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snipjit import config
+from snipjit.axis_sizes import undetermined
+from snipjit.call_args import CallArgs, parallel_loops
+from snipjit.errors import UnsupportedError
+from snipjit.linear_ir import LinearIR, Tensor
+from snipjit.passes import graph, linear, llvm
+from snipjit.passes.base import Pass, run_pipeline
+from snipjit.passes.linear.allocate_buffers import scratch_bytes
+from snipjit.runtime import engine
+from snipjit.runtime.kernel import Kernel
+from snipjit.runtime.kernel_cache import KERNELS
+from snipjit.runtime.runtime_configurator import Recipe, TensorSpec
+from snipjit.subgraph import Subgraph
+from snipjit.target_machine import TargetMachine, select
+from snipjit.text_linear import print_linear
+from snipjit.text_subgraph import print_subgraph
+from snipjit.verify_linear import verify as verify_linear
+from snipjit.verify_subgraph import verify_between, verify_canonical, verify_positional
+
+
+def compile_subgraph(subgraph: Subgraph, target: TargetMachine | None = None) -> Kernel:
+    """The kernel of a positional Subgraph, from the cache if its structure was compiled before.
+
+    Raises UnsupportedError if this version cannot compile it.
+    """
+    target = target or select(engine.host_features())
+    dumps = _Dumps.of(print_subgraph(subgraph))
+    canonical = optimize(subgraph, dumps)
+    key = f"{target.name}\n{print_subgraph(canonical)}"
+    return KERNELS.get(key, lambda: _compile(key, canonical, target, dumps))
+
+
+def optimize(subgraph: Subgraph, dumps: _Dumps | None = None) -> Subgraph:
+    """Data flow: a positional Subgraph to its canonical form."""
+    verify = verify_between if config.verify_passes() else None
+    if verify:
+        verify_positional(subgraph)
+    result: Subgraph = run_pipeline(
+        graph.PIPELINE, subgraph, verify=verify, dump=_writer(dumps, "graph")
+    )
+    if verify:
+        verify_canonical(result)
+    _check_sizes(result)
+    return result
+
+
+def _check_sizes(canonical: Subgraph) -> None:
+    dims = [parameter.type.dims for parameter in canonical.parameters]
+    if missing := undetermined(tuple(canonical.axes.items()), dims):
+        raise UnsupportedError(
+            f"no tensor tells the sizes of axes {', '.join(missing)} apart; accepted: merged "
+            "dims of which at most one factor is unknown (make the head size static)"
+        )
+
+
+def lower(canonical: Subgraph, target: TargetMachine, dumps: _Dumps | None = None) -> LinearIR:
+    """Control flow: a canonical Subgraph to the final LinearIR."""
+    verify = verify_linear if config.verify_passes() else None
+    result: LinearIR = run_pipeline(
+        linear.pipeline(target), canonical, verify=verify, dump=_writer(dumps, "linear")
+    )
+    if verify:
+        verify_linear(result, final=True)
+    return result
+
+
+def emit(lir: LinearIR, target: TargetMachine, dumps: _Dumps | None = None) -> str:
+    """Binary code generation: the final LinearIR to the text of an LLVM module."""
+    with _collection_paused():
+        return str(run_pipeline(llvm.pipeline(target), lir, dump=_writer(dumps, "llvm")))
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """No garbage collection: among the objects that torch keeps alive it would double the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def assemble(
+    key: str,
+    lir: LinearIR,
+    target: TargetMachine,
+    dumps: _Dumps | None = None,
+    strict: Mapping[str, tuple[int, ...]] | None = None,
+) -> Kernel:
+    """LinearIR to a kernel that can be called; ``strict`` as ``contracted_dims`` gives it."""
+    llvm_ir = emit(lir, target, dumps)
+    if dumps is not None:
+        dumps.write("assembly.s", engine.assembly(llvm_ir, target))
+    object_code = engine.compile_object(llvm_ir, target)
+    return Kernel.from_object(key, recipe(lir, target, strict), object_code, llvm.SYMBOL)
+
+
+def _compile(key: str, canonical: Subgraph, target: TargetMachine, dumps: _Dumps | None) -> Kernel:
+    lir = lower(canonical, target, dumps)
+    return assemble(key, lir, target, dumps, contracted_dims(canonical))
+
+
+def contracted_dims(canonical: Subgraph) -> dict[str, tuple[int, ...]]:
+    """The dims of each parameter that a product contracts over: in those, size 1 means 1."""
+    strict: dict[str, tuple[int, ...]] = {}
+    for node in canonical.of("brgemm"):
+        for name in node.inputs:
+            dims = enumerate(canonical[name].type.dims)
+            if canonical[name].op == "parameter":
+                over = set(node.attrs["over"])
+                strict[name] = tuple(number for number, dim in dims if over & set(dim))
+    return strict
+
+
+def recipe(
+    lir: LinearIR, target: TargetMachine, strict: Mapping[str, tuple[int, ...]] | None = None
+) -> Recipe:
+    """What the run time must know about a kernel."""
+    strict = strict or {}
+    granule = {lir.lanes: target.lanes}
+    loops = parallel_loops(lir)
+    return Recipe(
+        axes=tuple(lir.axes.items()),
+        inputs=tuple(_spec(tensor, strict.get(tensor.name, ())) for tensor in lir.inputs),
+        outputs=tuple(_spec(tensor) for tensor in lir.outputs),
+        scalars=tuple(lir.scalars),
+        parallel=tuple((loop.axis, loop.step, granule.get(loop.axis, 1)) for loop in loops),
+        scratch_bytes=scratch_bytes(lir),
+        fields=CallArgs.of(lir).fields,
+    )
+
+
+def _spec(tensor: Tensor, strict: tuple[int, ...] = ()) -> TensorSpec:
+    order = tensor.order or tuple(range(len(tensor.dims)))
+    return TensorSpec(tensor.name, tensor.dtype, tensor.dims, order, strict)
+
+
+@dataclass
+class _Dumps:
+    """The numbered files of one subgraph's stages."""
+
+    directory: Path
+    last: str
+    count: int = 0
+
+    @staticmethod
+    def of(source: str) -> _Dumps | None:
+        """The dumps of a Subgraph; None if they are off."""
+        root = config.dump_directory()
+        if root is None:
+            return None
+        name = f"subgraph_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+        dumps = _Dumps(root / name, source)
+        dumps.write("tokenized.txt", source)
+        return dumps
+
+    def write(self, name: str, text: str) -> None:
+        """The next file."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / f"{self.count:02}_{name}").write_text(text)
+        self.count += 1
+
+    def stage(self, stage: str, step: Pass, ir: Any) -> None:
+        """The outcome of a pass, or that it changed nothing."""
+        text = _print(ir)
+        suffix = "ll" if stage == "llvm" else "txt"
+        body = text if text != self.last else "(unchanged)\n"
+        self.write(f"{stage}_{step.name}.{suffix}", body)
+        self.last = text
+
+
+def _writer(dumps: _Dumps | None, stage: str) -> Callable[[Pass, Any], None] | None:
+    if dumps is None:
+        return None
+    return lambda step, ir: dumps.stage(stage, step, ir)
+
+
+def _print(ir: Any) -> str:
+    if isinstance(ir, Subgraph):
+        return print_subgraph(ir)
+    return print_linear(ir) if isinstance(ir, LinearIR) else str(ir)

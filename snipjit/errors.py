@@ -1,0 +1,25 @@
+"""The errors of snipjit: a message says what to change; IR errors show the IR around the fault."""
+
+
+class SnipjitError(Exception):
+    """Base of every error that snipjit raises on purpose."""
+
+
+class UnsupportedError(SnipjitError):
+    """Valid, but not compiled by this version; a backend keeps the original nodes."""
+
+
+class InputError(SnipjitError, ValueError):
+    """A call's tensors do not fit the compiled program (rank, size, dtype, device)."""
+
+
+class VerificationError(SnipjitError):
+    """An IR breaks a rule of its stage: a bug in a pass, or in hand-edited text."""
+
+
+class ParseError(SnipjitError):
+    """Text is not in the printed syntax of the IR."""
+
+
+class OptionError(SnipjitError, ValueError):
+    """An unknown option, or a value it does not take."""

@@ -1,0 +1,131 @@
+"""What snipjit makes of a model: every attention found, its IR, and the reason for each refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+from torch.export import ExportedProgram
+
+from snipjit.compiler import lower, optimize
+from snipjit.errors import UnsupportedError
+from snipjit.files import load_pt2
+from snipjit.passes.fx import Candidate, needs_grad, tokenize
+from snipjit.program import Target, lifted
+from snipjit.runtime.engine import host_features
+from snipjit.statistics import Refusal
+from snipjit.target_machine import select
+from snipjit.text_linear import print_linear
+from snipjit.text_subgraph import print_subgraph
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One attention that becomes a kernel.
+
+    nodes       the FX nodes it covers, in order
+    tokenized   the Subgraph as lifted from the graph
+    canonical   the same after data-flow optimization: equal texts share a kernel
+    linear      the final LinearIR
+    """
+
+    nodes: tuple[str, ...]
+    tokenized: str
+    canonical: str
+    linear: str
+
+    def __str__(self) -> str:
+        return f"{' > '.join(self.nodes)}\n{self.canonical}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Subgraphs found and candidates refused, over all graphs of the model."""
+
+    subgraphs: tuple[Explained, ...]
+    refusals: tuple[Refusal, ...]
+    graphs: int
+
+    def __str__(self) -> str:
+        kernels = len({subgraph.canonical for subgraph in self.subgraphs})
+        lines = [
+            f"{len(self.subgraphs)} attention subgraph(s) in {self.graphs} graph(s), "
+            f"{kernels} kernel(s); {len(self.refusals)} refused"
+        ]
+        shown: set[str] = set()
+        for number, subgraph in enumerate(self.subgraphs, 1):
+            nodes = subgraph.nodes
+            lines.append(f"\n[{number}] fused: {nodes[0]} … {nodes[-1]} ({len(nodes)} nodes)")
+            lines.append("    " + " ▸ ".join(nodes))
+            if subgraph.canonical in shown:
+                lines.append("    the same kernel as one above")
+            else:
+                lines += ["    " + line for line in subgraph.canonical.splitlines()]
+            shown.add(subgraph.canonical)
+        for refusal in self.refusals:
+            lines.append(f"\n[refused] {refusal.node}\n    {refusal.reason}")
+        return "\n".join(lines)
+
+
+def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
+    """What ``snipjit`` finds in an ExportedProgram, a ``.pt2`` file, or a module with arguments.
+
+    Nothing is compiled to machine code and nothing is counted in ``stats``. Raises InputError for
+    a missing or damaged file.
+    """
+    if isinstance(target, ExportedProgram) or not callable(target):
+        exported = target if isinstance(target, ExportedProgram) else load_pt2(target)
+        graphs = [lifted(exported).graph_module]
+        return _report(graphs, grad=False)
+    graphs = []
+
+    def capture(gm: fx.GraphModule, example_inputs: list[Any]) -> Callable[..., Any]:
+        graphs.append(gm)
+        found.extend(_explained(gm, grad=True))
+        runner: Callable[..., Any] = gm.forward
+        return runner
+
+    found: list[Explained | Refusal] = []
+    torch._dynamo.reset()
+    torch.compile(target, backend=capture, dynamic=True)(*args, **kwargs)
+    return _collect(found, len(graphs))
+
+
+def _report(graphs: list[fx.GraphModule], grad: bool) -> Report:
+    return _collect([item for gm in graphs for item in _explained(gm, grad)], len(graphs))
+
+
+def _collect(found: list[Explained | Refusal], graphs: int) -> Report:
+    return Report(
+        tuple(item for item in found if isinstance(item, Explained)),
+        tuple(item for item in found if isinstance(item, Refusal)),
+        graphs,
+    )
+
+
+def _explained(gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
+    tokenization = tokenize(gm)
+    found: list[Explained | Refusal] = [
+        Refusal(refusal.node, refusal.reason) for refusal in tokenization.refusals
+    ]
+    for candidate in tokenization.candidates:
+        if grad and needs_grad(gm, candidate):
+            reason = "an input requires grad; use torch.no_grad()"
+            found.append(Refusal(candidate.outputs[0].name, reason))
+        else:
+            found.append(_one(candidate))
+    return found
+
+
+def _one(candidate: Candidate) -> Explained | Refusal:
+    try:
+        canonical = optimize(candidate.subgraph)
+        text = print_subgraph(canonical)
+        lir = lower(canonical, select(host_features()))
+    except UnsupportedError as error:
+        return Refusal(candidate.outputs[0].name, str(error))
+    nodes = tuple(node.name for node in candidate.nodes)
+    return Explained(nodes, print_subgraph(candidate.subgraph), text, print_linear(lir))

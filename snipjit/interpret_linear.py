@@ -1,0 +1,292 @@
+"""The NumPy meaning of LinearIR after any pass: what every pass and kernel is compared with.
+
+Every axis has a current range: the whole axis, or what the loops around select. A value owns an
+array over its whole axes, of which an Expression reads and writes the current part; what was never
+written is NaN. Before its decomposition a reduction accumulates through those loops over its axes
+that its value leaves. Buffers with offsets share one scratchpad, so that wrong sharing shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from snipjit.axis_arrays import align, solve_axis_sizes, view_by_axes
+from snipjit.elementwise import ELEMENTWISE, MONOIDS
+from snipjit.errors import InputError, VerificationError
+from snipjit.linear_ir import (
+    Buffer,
+    Expression,
+    LinearIR,
+    Loop,
+    Piece,
+    Statement,
+    Tensor,
+    is_block_loop,
+)
+from snipjit.text_linear import around
+
+Array = np.ndarray
+SCRATCH = {"f32": 4, "i32": 4, "i1": 1}
+"""Bytes of an element of the scratchpad in the kernel."""
+
+
+def interpret(
+    lir: LinearIR,
+    tensors: Sequence[Array],
+    scalars: Sequence[float] = (),
+    dtype: type[np.floating[Any]] = np.float64,
+) -> list[Array]:
+    """The outputs for inputs and scalars in the order of ``lir``; ``f32`` is computed as ``dtype``.
+
+    Raises InputError for inputs that do not fit, VerificationError where the IR leaves work undone
+    or reaches outside a buffer.
+    """
+    if len(tensors) != len(lir.inputs) or len(scalars) != len(lir.scalars):
+        raise InputError(
+            f"{lir.name} takes {len(lir.inputs)} tensors and {len(lir.scalars)} scalars, "
+            f"got {len(tensors)} and {len(scalars)}"
+        )
+    machine = _Machine(lir, tensors, scalars, np.dtype(dtype))
+    with np.errstate(all="ignore"):
+        machine.block(lir.body)
+    return [machine.result(tensor) for tensor in lir.outputs]
+
+
+class _Machine:
+    """The state of one run: current ranges, values, memory."""
+
+    def __init__(
+        self,
+        lir: LinearIR,
+        tensors: Sequence[Array],
+        scalars: Sequence[float],
+        dtype: np.dtype[Any],
+    ) -> None:
+        self.lir = lir
+        self.dtypes = {"f32": dtype, "i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
+        dims = [tensor.dims for tensor in lir.inputs]
+        self.sizes = solve_axis_sizes(lir.axes, dims, [array.shape for array in tensors])
+        self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
+        self.origins: dict[str, dict[str, int]] = {}
+        self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
+        self.scratch = self._scratchpad()
+        self.carried = _carried(lir)
+        for tensor, array in zip(lir.inputs, tensors, strict=True):
+            typed = np.asarray(array).astype(self.dtypes[tensor.dtype])
+            self.arrays[tensor.name] = tensor.axes, view_by_axes(typed, tensor.dims, self.sizes)
+        for tensor in lir.outputs:
+            self.arrays[tensor.name] = tensor.axes, self._empty(tensor.dtype, tensor.axes)
+        for name, value in zip(lir.scalars, scalars, strict=True):
+            self.arrays[name] = (), np.array(value, dtype)
+
+    def result(self, tensor: Tensor) -> Array:
+        """An output in the shape of its dims."""
+        shape = [prod(self.sizes[axis] for axis in dim) for dim in tensor.dims]
+        return self.arrays[tensor.name][1].reshape(shape)
+
+    def block(self, body: list[Statement]) -> None:
+        """Run statements in order."""
+        for statement in body:
+            if isinstance(statement, Loop):
+                self._loop(statement)
+            elif isinstance(statement, Buffer):
+                self._declare(statement)
+            else:
+                self._expression(statement)
+
+    def _fault(self, statement: Statement, message: str) -> VerificationError:
+        ranges = ", ".join(f"{axis} {a}..{b}" for axis, (a, b) in self.ranges.items())
+        return VerificationError(f"{message} (at {ranges})\n{around(self.lir, statement)}")
+
+    # Loops
+
+    def _loop(self, loop: Loop) -> None:
+        start, stop = self.ranges[loop.axis]
+        for e in self.carried.get(id(loop), ()):
+            self._write(e, np.array(MONOIDS[e.attrs.get("monoid", "sum")].identity))
+        position = start
+        for piece, count in _iterations(loop, stop - start):
+            self.ranges[loop.axis] = position, position + count
+            self.block(piece.body)
+            position += count
+        self.ranges[loop.axis] = start, stop
+        if position < stop:
+            left = f"{stop - position} of {stop - start} elements of axis {loop.axis}"
+            raise self._fault(loop, f"no piece of the loop covers the last {left}: add a tail")
+
+    # Expressions
+
+    def _expression(self, e: Expression) -> None:
+        if e.op == "store":
+            self._store(e)
+            return
+        try:
+            value = self._value(e)
+        except (ValueError, KeyError) as error:
+            raise self._fault(e, f"cannot evaluate {e.op}: {error}") from error
+        self._write(e, value)
+
+    def _value(self, e: Expression) -> Array:
+        if e.op in ELEMENTWISE:
+            operands = [self._aligned(name, e) for name in e.inputs]
+            return np.asarray(ELEMENTWISE[e.op].numpy(*operands))
+        return _OPERATIONS[e.op](self, e)
+
+    def _load(self, e: Expression) -> Array:
+        return self._aligned(e.inputs[0], e)
+
+    def _fill(self, e: Expression) -> Array:
+        return np.array(e.attrs["value"], self.dtypes[e.type.dtype])
+
+    def _iota(self, e: Expression) -> Array:
+        axis = e.attrs["axis"]
+        return align(np.arange(*self.ranges[axis]), (axis,), e.type.axes)
+
+    def _product(self, e: Expression) -> Array:
+        axes = tuple(dict.fromkeys((*e.type.axes, *e.over)))
+        terms: list[Any] = []
+        for name in e.inputs[:2]:
+            own, array = self._current(name, e)
+            terms += [array, [axes.index(axis) for axis in own]]
+        present = {axis for name in e.inputs[:2] for axis in self.arrays[name][0]}
+        kept = [axis for axis in e.type.axes if axis in present]
+        total = np.einsum(*terms, [axes.index(axis) for axis in kept])
+        value = align(total, tuple(kept), e.type.axes)
+        if len(e.inputs) == 3:
+            return np.asarray(value + self._aligned(e.inputs[2], e))
+        return self._accumulated(e, value)
+
+    def _reduction(self, e: Expression) -> Array:
+        monoid = MONOIDS[e.attrs["monoid"]]
+        own, array = self._current(e.inputs[0], e)
+        over = tuple(own.index(axis) for axis in e.over)
+        kept = tuple(axis for axis in own if axis not in e.over)
+        total = np.asarray(monoid.numpy(array, axis=over, initial=monoid.identity))
+        return self._accumulated(e, align(total, kept, e.type.axes))
+
+    def _accumulated(self, e: Expression, value: Array) -> Array:
+        """The value combined with what loops have accumulated, if they do."""
+        if id(e) not in self.carried:
+            return value
+        combine = ELEMENTWISE[MONOIDS[e.attrs.get("monoid", "sum")].combine].numpy
+        return np.asarray(combine(self._aligned(e.output or "", e), value))
+
+    # Memory
+
+    def _current(self, name: str, e: Statement) -> tuple[tuple[str, ...], Array]:
+        """The part of a value or tensor at the current ranges, and its axes."""
+        if name not in self.arrays:
+            raise self._fault(e, f"%{name} is not defined")
+        axes, array = self.arrays[name]
+        origin = self.origins.get(name, {})
+        index: list[Any] = [...]
+        for axis, extent in zip(axes, array.shape, strict=True):
+            start, stop = (end - origin.get(axis, 0) for end in self.ranges[axis])
+            if start < 0 or stop > extent:
+                raise self._fault(e, f"%{name} holds {extent} of axis {axis}, not {start}..{stop}")
+            index.append(slice(start, stop))
+        return axes, array[tuple(index)]
+
+    def _aligned(self, name: str, e: Expression) -> Array:
+        axes, array = self._current(name, e)
+        return align(array, axes, e.type.axes)
+
+    def _write(self, e: Expression, value: Array) -> None:
+        """Assign to the current part of a value."""
+        assert e.output is not None
+        if e.output not in self.arrays:
+            self.arrays[e.output] = e.type.axes, self._empty(e.type.dtype, e.type.axes)
+        axes, target = self._current(e.output, e)
+        if axes != e.type.axes:
+            raise self._fault(e, f"%{e.output} has axes [{' '.join(axes)}] elsewhere")
+        target[...] = value
+
+    def _store(self, e: Expression) -> None:
+        name, value = e.inputs
+        axes, target = self._current(name, e)
+        own, array = self._current(value, e)
+        missing = tuple(own.index(axis) for axis in own if axis not in axes)
+        if any(array.shape[i] != 1 for i in missing):
+            raise self._fault(e, f"%{name} has no axis for {len(missing)} axes of %{value}")
+        kept = tuple(axis for axis in own if axis in axes)
+        target[...] = align(array.squeeze(missing), kept, axes)
+
+    def _declare(self, buffer: Buffer) -> None:
+        shape = tuple(buffer.extents.values())
+        dtype = self.dtypes[buffer.dtype]
+        if buffer.offset is None:
+            array = np.empty(shape, dtype)
+        else:
+            start = buffer.offset * self.dtypes["f32"].itemsize // SCRATCH["f32"]
+            memory = self.scratch[start : start + buffer.elements * dtype.itemsize]
+            array = memory.view(dtype).reshape(shape)
+        array[...] = np.nan if buffer.dtype == "f32" else 0
+        self.arrays[buffer.name] = buffer.axes, array
+        self.origins[buffer.name] = {axis: self.ranges[axis][0] for axis in buffer.axes}
+
+    def _empty(self, dtype: str, axes: tuple[str, ...]) -> Array:
+        fill = np.nan if dtype == "f32" else 0
+        return np.full([self.sizes[axis] for axis in axes], fill, self.dtypes[dtype])
+
+    def _scratchpad(self) -> Array:
+        """Bytes for all buffers, larger than the kernel's where ``f32`` is computed as float64."""
+        ends = [
+            (b.offset or 0) + b.elements * SCRATCH[b.dtype] for b in self.lir.buffers().values()
+        ]
+        scale = self.dtypes["f32"].itemsize // SCRATCH["f32"]
+        return np.zeros(max(ends, default=0) * scale, np.uint8)
+
+
+_OPERATIONS: dict[str, Callable[[_Machine, Expression], Array]] = {
+    "load": _Machine._load,
+    "fill": _Machine._fill,
+    "iota": _Machine._iota,
+    "fma": _Machine._product,
+    "brgemm": _Machine._product,
+    "horizon": _Machine._reduction,
+    "reduce": _Machine._reduction,
+}
+
+
+def _iterations(loop: Loop, work: int) -> Iterator[tuple[Piece, int]]:
+    """The pieces of a loop in the order they run, with the elements each iteration covers."""
+    whole = len(loop.pieces) == 1 or is_block_loop(loop)
+    for number, piece in enumerate(loop.pieces):
+        smaller = max((p.step for p in loop.pieces[number + 1 :] if p.masked), default=0)
+        least = 1 if whole else smaller + 1 if piece.masked else piece.step
+        while work >= least:
+            yield piece, min(piece.step, work)
+            work -= min(piece.step, work)
+
+
+def _carried(lir: LinearIR) -> dict[int, list[Expression]]:
+    """Loops that accumulate whole reductions, and the reductions; also the reductions themselves.
+
+    A value leaves a loop if anything outside reads it. It accumulates from the beginning of the
+    outermost loop over one of its axes that it leaves.
+    """
+    readers: dict[str, list[tuple[Loop, ...]]] = {}
+    for statement, loops in lir.walk():
+        for name in statement.inputs if isinstance(statement, Expression) else ():
+            readers.setdefault(name, []).append(loops)
+    carried: dict[int, list[Expression]] = {}
+    for e, loops in lir.walk():
+        if not isinstance(e, Expression) or not _is_whole(e):
+            continue
+        reads = readers.get(e.output or "", [])
+        for loop in loops:
+            if loop.axis in e.over and any(
+                all(loop is not other for other in path) for path in reads
+            ):
+                carried.setdefault(id(loop), []).append(e)
+                carried[id(e)] = [e]
+                break
+    return carried
+
+
+def _is_whole(e: Expression) -> bool:
+    return e.op == "reduce" or (e.op == "brgemm" and len(e.inputs) == 2)

@@ -1,0 +1,237 @@
+"""LinearIR, the control-flow IR: an ordered list of Expressions inside explicit loops.
+
+Grammar of the printed form (``text_linear.py`` prints and parses it)::
+
+    linear   ::= "linear @" name "lanes" axis "x" int line*
+    line     ::= "axis" name ("=" int)?
+               | ("input" | "output") "%" tensor ":" dtype dim* ("order" int*)?
+               | "scalar" "%" name
+               | block
+    block    ::= (expression | buffer | loop)*
+    loop     ::= ("parallel" | "for") axis "step" int "masked"? ports? "{" block "}" tail*
+    tail     ::= "tail" int "masked"? ports? "{" block "}"
+    ports    ::= "moves" ("%" tensor "by" (int | "stride") "rewind"?)*
+    buffer   ::= "buffer" "%" tensor ":" dtype ("[" axis ":" int "]")* ("at" int)?
+    expr     ::= ("%" value "=")? op operand* attrs? ":" dtype "[" axis* "]"
+    operand  ::= "%" (value | tensor | scalar)
+    dim      ::= "[" axis* "]"
+    attrs    ::= "{" name "=" attr ("," name "=" attr)* "}"
+    attr     ::= int | float | "inf" | "-inf" | "nan" | "true" | "false" | name | "(" attr,* ")"
+
+Line breaks and indentation are free, ``;`` may separate statements, ``#`` begins a comment.
+
+**Values** (``%0``) live in registers and have an element type and a set of axes. How many elements
+of an axis a value holds is the step of the innermost loop over that axis around it: a value
+``f32[n m]`` inside ``for m step 48 { for n step 8 {`` is an 8×48 tile. Operands align by axis name.
+Assigning to a value again updates the register: that is how accumulators pass through loops.
+
+**Tensors** are memory: inputs, outputs and buffers. Inside loops a tensor stands for the part at
+the loops' current position. A buffer begins where it is declared, covers ``extent`` elements of
+each axis from there, and is laid out as listed, last axis innermost.
+
+**Loops.** A loop over an axis that holds another loop over the same axis is a *block* loop: each
+iteration covers ``min(step, what remains)`` elements, which are the work amount of the inner one.
+The innermost loop over an axis is a *tile* loop: an iteration covers exactly ``step`` elements.
+``tail`` pieces run after the main body on what remains, in order, each as long as its step fits;
+a ``masked`` piece runs while more remains than the next masked piece (or 0) can cover, and an
+iteration covers ``min(step, what remains)``. Only the lanes axis is masked. Each port of a loop is
+a tensor that advances with it: by a number of elements, or by the run-time stride of the axis;
+``rewind`` undoes the advance at the end.
+
+==============  ===============================================================================
+load %t         the tile of tensor ``%t`` at the current position                  a move
+store %t %a     write the tile ``%a``                                              a move
+fill            ``{value}`` every element is ``value``                             a move
+iota            ``{axis}`` the index along an axis, i32                            a move
+elementwise     any row of ``elementwise.py``; ``%name`` of a scalar is an operand
+fma %a %b %c    ``{over}`` %c + Σ %a·%b over the elements of axes in the tile      a product
+horizon %a      ``{monoid, over}`` combines the elements of axes in the tile       a reduction
+brgemm %a %b    ``{over}`` a whole product; lowered to fill, load, fma             before tiling
+brgemm %a %b %c the same, added to the accumulator ``%c``                          before tiling
+reduce %a       ``{monoid, over}`` a whole reduction; lowered to fill, horizon     before tiling
+==============  ===============================================================================
+
+Before it is lowered a reduction inside loops over its axes accumulates through those that its value
+leaves (that anything outside reads), and begins anew with each run of the outermost of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from snipjit.subgraph import Dim
+
+STRIDE = "stride"
+"""A port increment that is only known at run time: the tensor's stride along the loop's axis."""
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """Element type and axes of a value; the axes are in the order of ``LinearIR.axes``."""
+
+    dtype: str
+    axes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output: element type, dimensions (products of axes), memory order of the dims.
+
+    The innermost axis of the innermost dim has stride 1 when the dim holds an axis;
+    the runtime sees to that. All other strides arrive with the call.
+    """
+
+    name: str
+    dtype: str
+    dims: tuple[Dim, ...]
+    order: tuple[int, ...] = ()
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Every axis of the tensor, as its dims list them."""
+        return tuple(axis for dim in self.dims for axis in dim)
+
+    @property
+    def unit_axis(self) -> str | None:
+        """The axis whose stride is known to be 1."""
+        innermost = self.order[-1] if self.order else len(self.dims) - 1
+        return self.dims[innermost][-1] if self.dims and self.dims[innermost] else None
+
+
+@dataclass
+class Buffer:
+    """Scratch memory, declared where its life begins; ``extents`` are in layout order."""
+
+    name: str
+    dtype: str
+    extents: dict[str, int]
+    offset: int | None = None
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the buffer, outermost first."""
+        return tuple(self.extents)
+
+    @property
+    def elements(self) -> int:
+        """How many elements the buffer holds."""
+        total = 1
+        for extent in self.extents.values():
+            total *= extent
+        return total
+
+    def stride(self, axis: str) -> int:
+        """Elements between neighbours along an axis."""
+        stride = 1
+        for name, extent in reversed(self.extents.items()):
+            if name == axis:
+                return stride
+            stride *= extent
+        raise KeyError(axis)
+
+
+@dataclass
+class Expression:
+    """One operation on values and tensors. ``output`` is None for a store."""
+
+    op: str
+    output: str | None
+    inputs: tuple[str, ...]
+    type: ValueType = ValueType("f32")
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def over(self) -> tuple[str, ...]:
+        """The axes this operation sums or combines over."""
+        return tuple(self.attrs.get("over", ()))
+
+
+@dataclass
+class LoopPort:
+    """A tensor that a loop advances: elements per unit of work, and whether the end rewinds it."""
+
+    tensor: str
+    ptr_increment: int | str
+    rewind: bool = False
+
+
+@dataclass
+class Piece:
+    """One body of a loop with its increment: the main body or a tail."""
+
+    step: int
+    body: list[Statement]
+    masked: bool = False
+    ports: list[LoopPort] = field(default_factory=list)
+
+
+@dataclass
+class Loop:
+    """A loop over an axis: its pieces run one after another over the work amount."""
+
+    axis: str
+    pieces: list[Piece]
+    parallel: bool = False
+
+    @property
+    def step(self) -> int:
+        """The increment of the main body."""
+        return self.pieces[0].step
+
+    @property
+    def body(self) -> list[Statement]:
+        """The main body."""
+        return self.pieces[0].body
+
+
+Statement = Expression | Buffer | Loop
+
+
+@dataclass
+class LinearIR:
+    """A whole kernel: the tensors of its call, and the statements."""
+
+    name: str
+    lanes: str
+    width: int
+    axes: dict[str, int | None]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    scalars: list[str]
+    body: list[Statement]
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Inputs and outputs under their names."""
+        return {tensor.name: tensor for tensor in (*self.inputs, *self.outputs)}
+
+    def walk(self) -> Iterator[tuple[Statement, tuple[Loop, ...]]]:
+        """Every statement with the loops around it, in order of emission."""
+        yield from walk(self.body)
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Every buffer declared anywhere (tails repeat the main body's names)."""
+        return {s.name: s for s, _ in self.walk() if isinstance(s, Buffer)}
+
+    def sort_axes(self, axes: Mapping[str, Any] | set[str] | tuple[str, ...]) -> tuple[str, ...]:
+        """The given axes in the order of the kernel, the lanes axis last."""
+        chosen = [axis for axis in self.axes if axis in axes and axis != self.lanes]
+        return (*chosen, self.lanes) if self.lanes in axes else tuple(chosen)
+
+
+def walk(
+    body: list[Statement], loops: tuple[Loop, ...] = ()
+) -> Iterator[tuple[Statement, tuple[Loop, ...]]]:
+    """Every statement of a body with the loops around it."""
+    for statement in body:
+        yield statement, loops
+        if isinstance(statement, Loop):
+            for piece in statement.pieces:
+                yield from walk(piece.body, (*loops, statement))
+
+
+def is_block_loop(loop: Loop) -> bool:
+    """Whether the loop holds another loop over its own axis, which then does the tiles."""
+    return any(isinstance(inner, Loop) and inner.axis == loop.axis for inner, _ in walk(loop.body))

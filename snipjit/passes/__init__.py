@@ -1,0 +1,1 @@
+"""The four stages: fx (tokenization), graph (data flow), linear (control flow), llvm (emission)."""

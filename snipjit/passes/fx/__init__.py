@@ -1,0 +1,38 @@
+"""Tokenization: a torch.fx graph in, the same graph with calls of compiled Subgraphs out.
+
+``tokenize`` finds candidates, the caller compiles their Subgraphs, ``substitute`` puts the kernels
+into the graph.
+"""
+
+from __future__ import annotations
+
+from torch import fx
+
+from snipjit.passes.fx.candidate import Candidate, Refusal, Tokenization
+from snipjit.passes.fx.gradients import needs_grad
+from snipjit.passes.fx.substitute import substitute
+from snipjit.passes.fx.tokenize_attention import TokenizeAttention
+
+PIPELINE = (
+    TokenizeAttention(),  # the only tokenizer so far; another pattern is another line
+)
+
+
+def tokenize(gm: fx.GraphModule) -> Tokenization:
+    """The candidates and refusals of every tokenizer; the graph keeps its meaning."""
+    found = [tokenizer.run(gm) for tokenizer in PIPELINE]
+    return Tokenization(
+        tuple(candidate for tokens in found for candidate in tokens.candidates),
+        tuple(refusal for tokens in found for refusal in tokens.refusals),
+    )
+
+
+__all__ = [
+    "PIPELINE",
+    "Candidate",
+    "Refusal",
+    "Tokenization",
+    "needs_grad",
+    "substitute",
+    "tokenize",
+]

@@ -1,0 +1,47 @@
+"""What tokenization yields: subgraphs to compile, and what it left alone with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from snipjit.subgraph import Subgraph
+
+Scalar = fx.Node | float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A positional Subgraph and the FX nodes it stands for.
+
+    ``tensors`` and ``scalars`` are the call's arguments, in the order of the Subgraph's parameters
+    and scalars. ``outputs`` are the nodes whose values the results replace; ``nodes`` all that the
+    Subgraph computes, in graph order.
+    """
+
+    subgraph: Subgraph
+    tensors: tuple[fx.Node, ...]
+    scalars: tuple[Scalar, ...]
+    outputs: tuple[fx.Node, ...]
+    nodes: tuple[fx.Node, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A node that starts a pattern which was not taken, and why."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """Every candidate and every refusal of a graph, in graph order."""
+
+    candidates: tuple[Candidate, ...]
+    refusals: tuple[Refusal, ...]
+
+
+class RefusedError(Exception):
+    """Carries a reason from where it is found to where it becomes a Refusal; never leaves fx/."""

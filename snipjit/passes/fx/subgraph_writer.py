@@ -1,0 +1,157 @@
+"""Writes a positional Subgraph: parameters and scalars first, then operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from snipjit.elementwise import ELEMENTWISE
+from snipjit.passes.fx.axes import Axes
+from snipjit.passes.fx.candidate import RefusedError, Scalar
+from snipjit.passes.fx.head_scale import HeadScale
+from snipjit.passes.fx.traced import element_type, is_one, memory_order, tensor, value
+from snipjit.passes.fx.unknown_sizes import dim_of_unknown_sizes
+from snipjit.subgraph import Dim, Node, Subgraph, TensorType
+
+# Side inputs are named by letters that no operand or axis has: q, k, v; g: repeats; s: scalars.
+_LETTERS = "abcdefhijlmnoprtuwxyz"
+
+# Element types of operands, where they are not all f32.
+_OPERANDS = {
+    **dict.fromkeys(("and", "or", "xor"), ("i1", "i1")),
+    "not": ("i1",),
+    "where": ("i1", "f32", "f32"),
+    "to_f32": ("i1",),
+}
+
+ROLES = ("q", "k", "v")
+
+
+class SubgraphWriter:
+    """Collects the nodes of one Subgraph; its methods return the names of values."""
+
+    def __init__(self) -> None:
+        self.axes = Axes()
+        self.parameters: list[tuple[fx.Node, Node]] = []
+        self.scalars: list[Scalar | HeadScale] = []
+        self.operations: list[Node] = []
+        self.types: dict[str, TensorType] = {}
+        self.pairs: list[tuple[Dim, Dim]] = []
+
+    def side_input(self, node: fx.Node) -> str:
+        """The parameter for a tensor that meets the chain; one for all its uses."""
+        for known, parameter in self.parameters:
+            if known is node and parameter.name not in ROLES:
+                return parameter.name
+        sides = sum(parameter.name not in ROLES for _, parameter in self.parameters)
+        letter = _LETTERS[sides % len(_LETTERS)]
+        return self.parameter(node, letter * (1 + sides // len(_LETTERS)))
+
+    def parameter(self, node: fx.Node, name: str) -> str:
+        """A parameter for a tensor of the graph, with an axis for each dim."""
+        dtype, shape = element_type(node), tensor(node).shape
+        dims = tuple((self.axes.new(f"{name}{i}", size),) for i, size in enumerate(shape))
+        ones = tuple(i for i, size in enumerate(shape) if is_one(size))
+        type = TensorType(dtype, dims)
+        parameter = Node(name, "parameter", (), type, {"ones": ones} if ones else {})
+        self.parameters.append((node, parameter))
+        self.types[name] = type
+        return name
+
+    def scalar(self, argument: Scalar | HeadScale) -> str:
+        """A scalar of the call: a constant of the model, a symbol, or a 0-dim tensor.
+
+        Every use is a scalar of its own, so that equal constants do not change the structure.
+        """
+        name = f"s{len(self.scalars)}"
+        number = argument if isinstance(argument, fx.Node | HeadScale) else float(argument)
+        self.scalars.append(number)
+        self.types[name] = TensorType("f32")
+        boolean = isinstance(argument, fx.Node) and getattr(value(argument), "dtype", None)
+        return self.op("to_i1", name) if boolean is torch.bool else name
+
+    def constant(self, number: float) -> str:
+        """A number that is part of the structure."""
+        return self.add("constant", TensorType("f32"), value=float(number))
+
+    def add(self, op: str, type: TensorType, *inputs: str, **attrs: Any) -> str:
+        """An operation with the given result type."""
+        name = str(len(self.operations))
+        self.operations.append(Node(name, op, inputs, type, attrs))
+        self.types[name] = type
+        return name
+
+    def op(self, function: str, *inputs: str) -> str:
+        """An elementwise function; operands of another element type are converted first."""
+        wanted = _OPERANDS.get(function, ("f32",) * len(inputs))
+        operands = [self.to(name, dtype) for name, dtype in zip(inputs, wanted, strict=True)]
+        result = ELEMENTWISE[function].result
+        dtype = wanted[-1] if result == "same" else result
+        # Of a where, the last operand names the dims: the first is a mask.
+        dims = self.broadcast(*(reversed(operands) if function == "where" else operands))
+        return self.add(function, TensorType(dtype, dims), *operands)
+
+    def to(self, name: str, dtype: str) -> str:
+        """A value in the given element type."""
+        return name if self.types[name].dtype == dtype else self.op(f"to_{dtype}", name)
+
+    def broadcast(self, *names: str, drop: int = 0) -> tuple[Dim, ...]:
+        """The dims of values aligned from the right, without the last ``drop`` of each."""
+        dims = [self.types[name].dims for name in names]
+        dims = [of[: len(of) - drop] for of in dims]
+        rank = max(map(len, dims))
+        found: list[Dim] = []
+        for position in range(-rank, 0):
+            here = [of[position] for of in dims if len(of) >= -position]
+            firm = [dim for dim in here if not self.axes.yields(dim)]
+            self.pairs += [(firm[0], dim) for dim in firm[1:]]
+            found.append((firm or sorted(here, key=len, reverse=True))[0])
+        return tuple(found)
+
+    def ordered(self) -> list[tuple[fx.Node, Node]]:
+        """The parameters in call order: q, k, v, then side inputs as the walk met them."""
+        return sorted(self.parameters, key=lambda pair: (*ROLES, pair[1].name).index(pair[1].name))
+
+    def save(self) -> tuple[Any, ...]:
+        """What ``restore`` needs to undo everything written from here on."""
+        axes = self.axes
+        own = (self.parameters, self.scalars, self.operations, self.types, self.pairs)
+        return tuple(kept.copy() for kept in (*own, axes.sizes, axes.expanded, axes.parts))
+
+    def restore(self, saved: tuple[Any, ...]) -> None:
+        """Undo everything written since ``save``."""
+        self.parameters, self.scalars, self.operations, self.types, self.pairs = saved[:5]
+        self.axes.sizes, self.axes.expanded, self.axes.parts = saved[5:]
+
+    def finish(self, name: str, output: fx.Node, static: list[Dim]) -> Subgraph:
+        """The Subgraph whose one result replaces ``output``."""
+        order = memory_order(output)
+        type = self.types[name]
+        if len(order) != len(type.dims):
+            raise RefusedError(f"`{output.name}` has rank {len(order)}, its Subgraph another")
+        scalars = [Node(f"s{i}", "scalar", (), TensorType("f32")) for i in range(len(self.scalars))]
+        result = Node("result", "result", (name,), type, {"order": order})
+        parameters = [parameter for _, parameter in self.ordered()]
+        nodes = [*parameters, *scalars, *self.operations, result]
+        nodes = [Node(n.name, n.op, n.inputs, self.axes.resolve(n.type), n.attrs) for n in nodes]
+        fixed = {axis for dim in static for axis in self.axes.leaves(dim)}
+        sizes = {axis: self.axes.sizes[axis] for node in nodes for axis in node.type.axes}
+        axes = {
+            axis: size if axis in fixed and isinstance(size, int) else None
+            for axis, size in sizes.items()
+        }
+        self._check_sizes([axis for axis, size in axes.items() if size is not None])
+        return Subgraph("attention", axes, tuple(nodes))
+
+    def _check_sizes(self, static: list[str]) -> None:
+        leaves = self.axes.leaves
+        dims = [leaves(dim) for _, parameter in self.parameters for dim in parameter.type.dims]
+        pairs = [(leaves(left), leaves(right)) for left, right in self.pairs]
+        if (dim := dim_of_unknown_sizes(dims, pairs, static)) is not None:
+            names = " ".join(dim)
+            raise RefusedError(
+                f"a view splits a dim into [{names}] and no operand tells the sizes; accepted: "
+                "splits of dims that another operand has apart"
+            )

@@ -1,0 +1,116 @@
+"""What tracing knows of a node's value: shape, element type, device, storage.
+
+Sizes are ints or SymInts; comparing them here never adds a guard.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import fx
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+from snipjit.passes.fx.candidate import RefusedError
+
+Size = int | torch.SymInt
+
+DTYPES = {torch.float32: "f32", torch.bool: "i1"}
+ACCEPTED = "float32 and bool tensors on the CPU"
+
+
+def value(node: fx.Node) -> Any:
+    """The example value that Dynamo or torch.export left on a node, or None."""
+    return node.meta.get("example_value", node.meta.get("val"))
+
+
+def tensor(node: fx.Node) -> torch.Tensor:
+    """The node's fake tensor; refused where there is none."""
+    found = value(node)
+    if not isinstance(found, torch.Tensor):
+        raise RefusedError(f"`{node.name}` has no traced tensor; accepted: graphs with shapes")
+    return found
+
+
+def is_tensor(node: object) -> bool:
+    """Whether an argument is a node with a tensor value."""
+    return isinstance(node, fx.Node) and isinstance(value(node), torch.Tensor)
+
+
+def is_number(argument: object) -> bool:
+    """Whether an argument is one number of the call: a literal, a symbol or a 0-dim tensor."""
+    if not isinstance(argument, fx.Node):
+        return isinstance(argument, int | float)
+    found = value(argument)
+    if isinstance(found, torch.Tensor):
+        return found.dim() == 0
+    return isinstance(found, int | float | torch.SymInt | torch.SymFloat)
+
+
+def element_type(node: fx.Node) -> str:
+    """``f32`` or ``i1``; refused for other types, devices and layouts."""
+    found = tensor(node)
+    if found.device.type != "cpu" or found.layout != torch.strided:
+        where = f"{found.layout} on {found.device}"
+        raise RefusedError(f"`{node.name}` is {where}; accepted: strided {ACCEPTED}")
+    if found.dtype not in DTYPES:
+        raise RefusedError(f"`{node.name}` is {_dtype(found)}; accepted: {ACCEPTED}")
+    return DTYPES[found.dtype]
+
+
+def _dtype(found: torch.Tensor) -> str:
+    return str(found.dtype).removeprefix("torch.")
+
+
+def storage(node: fx.Node) -> int | None:
+    """What a tensor's views have in common; None for anything that is not a tensor."""
+    found = value(node)
+    if not isinstance(found, torch.Tensor) or found.layout != torch.strided:
+        return None
+    return int(found.untyped_storage()._cdata)
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    """The product of sizes; 1 for none."""
+    return reduce(operator.mul, sizes, 1)
+
+
+def same(a: Size, b: Size) -> bool:
+    """Whether two sizes are equal for every value of their symbols."""
+    return bool(statically_known_true(a == b))
+
+
+def is_one(size: Size) -> bool:
+    """Whether a size is literally 1 in the trace."""
+    return isinstance(size, int) and size == 1
+
+
+def memory_order(node: fx.Node) -> tuple[int, ...]:
+    """The dims of a node's value, outermost in memory first."""
+    strides = [_magnitude(stride) for stride in tensor(node).stride()]
+    return tuple(sorted(range(len(strides)), key=lambda dim: -strides[dim]))
+
+
+def _magnitude(stride: Size) -> int:
+    """A number that orders strides: the traced one, or one with 97 for every free symbol."""
+    if isinstance(stride, int):
+        return stride
+    if stride.node.has_hint():
+        return int(stride.node.hint)
+    expr = stride.node.expr
+    return int(expr.subs(dict.fromkeys(expr.free_symbols, 97)))
+
+
+def normal_dim(dim: int, rank: int) -> int:
+    """A dim counted from the front."""
+    return dim % rank if rank else 0
+
+
+def ints(values: Sequence[Any]) -> list[int]:
+    """Literal ints, or a refusal."""
+    if not all(isinstance(item, int) for item in values):
+        raise RefusedError("dims computed at run time; accepted: literal dims")
+    return list(values)

@@ -1,0 +1,204 @@
+"""Translates a region of the graph, product to product, into positional Subgraph nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from torch import fx
+
+from snipjit.passes.fx.absorb_operands import absorb_operand
+from snipjit.passes.fx.candidate import RefusedError
+from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
+from snipjit.passes.fx.head_scale import HeadScale
+from snipjit.passes.fx.layouts import LAYOUTS, apply_layout
+from snipjit.passes.fx.op_table import Call, lookup, spelled
+from snipjit.passes.fx.subgraph_writer import SubgraphWriter
+from snipjit.passes.fx.traced import element_type, is_number, is_tensor, normal_dim, same, tensor
+from snipjit.passes.fx.translate_sdpa import sdpa
+from snipjit.passes.fx.value_flow import ValueFlow
+from snipjit.subgraph import Dim, TensorType
+
+PRODUCTS = ("matmul", "baddbmm")
+REDUCTIONS = {"sum": "sum", "amax": "max", "max": "max"}
+MAX_HEAD = 512
+
+
+def is_chain_op(op: str) -> bool:
+    """Whether a canonical op may stand between the two products."""
+    return is_elementwise(op) or op in LAYOUTS or op == "softmax" or op in REDUCTIONS
+
+
+class Translator:
+    """The walk from the last product of a region back to its operands.
+
+    ``region`` are the nodes to translate; what they read from outside becomes scalars, side inputs
+    and, for the operands of products, q, k and v with the layout ops above them.
+    """
+
+    def __init__(
+        self, flow: ValueFlow, region: Collection[fx.Node], taken: Collection[fx.Node]
+    ) -> None:
+        self.flow = flow
+        self.region = region
+        self.taken = taken
+        self.writer = SubgraphWriter()
+        self.covered: set[fx.Node] = set(region)
+        self.heads: list[Dim] = []
+        self._values: dict[fx.Node, str] = {}
+
+    def value(self, node: fx.Node) -> str:
+        """The Subgraph value of a node of the region."""
+        if node not in self._values:
+            self._values[node] = self._translate(node)
+        return self._values[node]
+
+    def _translate(self, node: fx.Node) -> str:
+        call = lookup(node)
+        if call is None:
+            raise RefusedError(unknown(node))
+        whole = is_tensor(node)
+        dtype = element_type(node) if whole else "f32"
+        name = self._dispatch(node, call)
+        type = self.writer.types[name]
+        if whole and (type.dtype != dtype or len(type.dims) != tensor(node).dim()):
+            raise RefusedError(f"`{node.name}` ({spelled(node)}) has a type of its own")
+        return name
+
+    def _dispatch(self, node: fx.Node, call: Call) -> str:
+        if is_elementwise(call.op):
+            return expand_elementwise(call, self.writer, lambda arg: self._operand(node, arg))
+        if call.op in LAYOUTS:
+            source = self._operand(node, call.get("input"))
+            if call.op == "getitem" and not is_tensor(call.get("input")):
+                return self._first(node, call, source)
+            return apply_layout(node, call, self.writer, source)
+        special: dict[str, Callable[[fx.Node, Call], str]] = {
+            "matmul": self._matmul,
+            "baddbmm": self._baddbmm,
+            "softmax": self._softmax,
+            "sdpa": self._sdpa,
+        }
+        if call.op not in special and call.op not in REDUCTIONS:
+            raise RefusedError(unknown(node))
+        return special.get(call.op, self._reduce)(node, call)
+
+    def _first(self, node: fx.Node, call: Call, source: str) -> str:
+        """The values of a reduction that gives values and indices."""
+        if call.get("index") != 0:
+            raise RefusedError(f"`{node.name}` takes indices; accepted: values")
+        return source
+
+    def _operand(self, reader: fx.Node, argument: Any) -> str:
+        if isinstance(argument, fx.Node):
+            argument = self.flow.read(reader, argument)
+            if argument in self.region:
+                return self.value(argument)
+        if isinstance(argument, HeadScale) or is_number(argument):
+            return self.writer.scalar(argument)
+        if not isinstance(argument, fx.Node):
+            raise RefusedError(f"`{reader.name}` takes {argument!r}; accepted: tensors and numbers")
+        return self.writer.side_input(argument)
+
+    def _factor(self, reader: fx.Node, argument: Any, head: int) -> str:
+        """An operand of a product; ``head`` is its dim that gets a static size."""
+        source = self.flow.read(reader, argument)
+        if source in self.region:
+            return self.value(source)
+        name = self._role(reader, head)
+        value, absorbed = absorb_operand(
+            self.flow, self.writer, reader, source, name, head, self.taken
+        )
+        self.covered |= absorbed
+        dim = self.writer.types[value].dims[head]
+        self._check_head(source, self.writer.axes.size(dim))
+        self.heads.append(dim)
+        return value
+
+    def _role(self, reader: fx.Node, head: int) -> str:
+        used = {parameter.name for _, parameter in self.writer.parameters}
+        inner = any(operand in self.region for operand in self.flow.operands(reader))
+        if inner and "v" not in used:
+            return "v"
+        free = [name for name in ("q", "k", "v") if name not in used]
+        if not free:
+            raise RefusedError(f"`{reader.name}` is a third product; accepted: two")
+        return free[0]
+
+    def _check_head(self, source: fx.Node, size: Any) -> None:
+        if isinstance(size, int) and not 0 < size <= MAX_HEAD:
+            message = f"`{source.name}` has a head dimension of {size}; accepted: 1 to {MAX_HEAD}"
+            raise RefusedError(message)
+
+    def _product(self, node: fx.Node, lhs: Any, rhs: Any) -> str:
+        if any(not is_tensor(side) or tensor(side).dim() < 2 for side in (lhs, rhs)):
+            raise RefusedError(f"`{node.name}` has an operand of rank 1; accepted: rank 2 and more")
+        # The head dim of an operand: the summed one of the scores, the free one of the values.
+        inner = [self.flow.read(node, side) in self.region for side in (lhs, rhs)]
+        left = self._factor(node, lhs, -2 if inner[1] else -1)
+        right = self._factor(node, rhs, -1 if inner[0] else -2)
+        write = self.writer
+        rows, columns = write.types[left].dims[-2], write.types[right].dims[-1]
+        write.pairs.append((write.types[left].dims[-1], write.types[right].dims[-2]))
+        dims = (*write.broadcast(left, right, drop=2), rows, columns)
+        return write.add("matmul", TensorType("f32", dims), left, right)
+
+    def _matmul(self, node: fx.Node, call: Call) -> str:
+        lhs = call.get("input")
+        return self._product(node, lhs, call.get("other", call.get("mat2")))
+
+    def _baddbmm(self, node: fx.Node, call: Call) -> str:
+        """``beta · input + alpha · batch1 @ batch2``; an input times a literal 0 is not read."""
+        value = self._product(node, call.get("batch1"), call.get("batch2"))
+        alpha, beta = call.get("alpha", 1), call.get("beta", 1)
+        if isinstance(alpha, fx.Node) or alpha != 1:
+            value = self.writer.op("mul", value, self._operand(node, alpha))
+        if not isinstance(beta, fx.Node) and beta == 0:
+            return value
+        added = self._operand(node, call.get("input"))
+        if isinstance(beta, fx.Node) or beta != 1:
+            added = self.writer.op("mul", added, self._operand(node, beta))
+        return self.writer.op("add", value, added)
+
+    def _softmax(self, node: fx.Node, call: Call) -> str:
+        value = self._operand(node, call.get("input"))
+        self._check_last(node, call.get("dim"))
+        return self.writer.add("softmax", self.writer.types[value], value, dim=-1)
+
+    def _reduce(self, node: fx.Node, call: Call) -> str:
+        if isinstance(call.get("dim"), fx.Node):
+            raise RefusedError(f"`{node.name}` compares tensors; accepted: torch.maximum")
+        value = self.writer.to(self._operand(node, call.get("input")), "f32")
+        self._check_last(node, call.get("dim"))
+        keepdim = bool(call.get("keepdim", False))
+        type = self.writer.types[value]
+        dims = (*type.dims[:-1], ()) if keepdim else type.dims[:-1]
+        attrs = {"monoid": REDUCTIONS[call.op], "dims": (-1,), "keepdim": keepdim}
+        return self.writer.add("reduce_dims", TensorType("f32", dims), value, **attrs)
+
+    def _check_last(self, node: fx.Node, dim: Any) -> None:
+        source = self.flow.operands(node)[0]
+        dims = dim if isinstance(dim, list | tuple) else [dim]
+        rank = tensor(source).dim()
+        if [normal_dim(d, rank) if isinstance(d, int) else d for d in dims] != [rank - 1]:
+            message = f"`{node.name}` ({spelled(node)}) goes over dim {dim}; accepted: the last"
+            raise RefusedError(message)
+
+    def _sdpa(self, node: fx.Node, call: Call) -> str:
+        def factor(name: str) -> str:
+            return self._factor(node, call.get(name), -1)
+
+        return sdpa(node, call, self.writer, factor, lambda arg: self._operand(node, arg))
+
+
+def unknown(node: fx.Node) -> str:
+    """The reason for an op that no row of the table covers."""
+    return (
+        f"`{node.name}` ({spelled(node)}) is not taken; accepted between the products: elementwise "
+        "ops, casts, views, softmax and reductions over the last dim, dropout that is off"
+    )
+
+
+def same_count(a: fx.Node, b: fx.Node) -> bool:
+    """Whether two tensors have equally many elements, whatever the symbols are."""
+    return same(tensor(a).numel(), tensor(b).numel())

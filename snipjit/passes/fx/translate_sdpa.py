@@ -1,0 +1,67 @@
+"""``scaled_dot_product_attention`` as one positional ``sdpa`` node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import fx
+
+from snipjit.passes.fx.candidate import RefusedError
+from snipjit.passes.fx.head_scale import HeadScale
+from snipjit.passes.fx.op_table import Call
+from snipjit.passes.fx.subgraph_writer import SubgraphWriter
+from snipjit.passes.fx.traced import is_number, is_tensor, tensor, value
+from snipjit.subgraph import TensorType
+
+
+def sdpa(
+    node: fx.Node,
+    call: Call,
+    writer: SubgraphWriter,
+    factor: Callable[[str], str],
+    operand: Callable[[Any], str],
+) -> str:
+    """The sdpa node; its scale is always a scalar, 1/sqrt(head dim) where the call gives none."""
+    mask, causal, gqa = call.get("attn_mask"), call.get("is_causal", False), call.get("enable_gqa")
+    _check(node, call, mask, causal)
+    inputs = [factor("query"), factor("key"), factor("value")]
+    if mask is not None:
+        inputs.append(operand(mask))
+    inputs.append(operand(_scale(node, call)))
+    query, key, values = (writer.types[name] for name in inputs[:3])
+    batch = query.dims[:-2] if gqa else writer.broadcast(*inputs[:3], drop=2)
+    type = TensorType("f32", (*batch, query.dims[-2], values.dims[-1]))
+    attrs = {"mask": mask is not None, "scale": True, "causal": causal, "gqa": bool(gqa)}
+    if gqa and len(key.dims) != len(query.dims):
+        raise RefusedError(f"`{node.name}` has operands of several ranks; accepted: one rank")
+    return writer.add("sdpa", type, *inputs, **attrs)
+
+
+def _check(node: fx.Node, call: Call, mask: Any, causal: Any) -> None:
+    dropout = call.get("dropout_p", 0)
+    dropout = value(dropout) if isinstance(dropout, fx.Node) else dropout
+    if not isinstance(dropout, int | float) or dropout != 0:
+        raise RefusedError(f"`{node.name}` drops elements; accepted: dropout_p=0")
+    if not isinstance(causal, bool):
+        raise RefusedError(f"`{node.name}` has a symbolic is_causal; accepted: True or False")
+    if causal and mask is not None:
+        raise RefusedError(f"`{node.name}` has a mask and is_causal; accepted: one of them")
+    if mask is not None and not (is_tensor(mask) and tensor(mask).dim() >= 1):
+        raise RefusedError(f"`{node.name}` has a mask of rank 0; accepted: a mask of rank 1 to 4")
+    for name in ("query", "key", "value"):
+        if not is_tensor(call.get(name)) or tensor(call.get(name)).dim() < 2:
+            raise RefusedError(f"`{node.name}` has a {name} of rank 1; accepted: rank 2 and more")
+
+
+def _scale(node: fx.Node, call: Call) -> Any:
+    scale = call.get("scale")
+    if scale is not None:
+        if not is_number(scale):
+            raise RefusedError(f"`{node.name}` has a tensor scale; accepted: one number")
+        return scale
+    size = tensor(call.get("query")).shape[-1]
+    if not isinstance(size, int):
+        return HeadScale(call.get("query"))
+    return 1 / math.sqrt(size) if size else 1.0

@@ -1,0 +1,34 @@
+"""DATA FLOW: the Subgraph of a tokenizer in, a canonical Subgraph of few operations out."""
+
+from __future__ import annotations
+
+from snipjit.passes.base import Pass
+from snipjit.passes.graph.canonicalization import Canonicalization
+from snipjit.passes.graph.common_subexpressions import CommonSubexpressions
+from snipjit.passes.graph.defer_normalization import DeferNormalization
+from snipjit.passes.graph.eliminate_dead_nodes import EliminateDeadNodes
+from snipjit.passes.graph.eliminate_redundant_converts import EliminateRedundantConverts
+from snipjit.passes.graph.fuse_layouts import FuseLayouts
+from snipjit.passes.graph.matmul_to_brgemm import MatmulToBrgemm
+from snipjit.passes.graph.move_scalar_factors import MoveScalarFactors
+from snipjit.passes.graph.name_axes import NameAxes
+from snipjit.passes.graph.name_values import NameValues
+from snipjit.passes.graph.reduce_dims_to_reduce import ReduceDimsToReduce
+from snipjit.passes.graph.sdpa_decomposition import SdpaDecomposition
+from snipjit.passes.graph.softmax_decomposition import SoftmaxDecomposition
+
+PIPELINE: tuple[Pass, ...] = (
+    SdpaDecomposition(),  # first: it makes positional operations, whose dims want unifying too
+    Canonicalization(),  # the names that all later passes go by
+    SoftmaxDecomposition(),  # before layouts go: it keeps the position of the reduced dim
+    ReduceDimsToReduce(),  # dim numbers mean something only while dims have positions
+    MatmulToBrgemm(),  # likewise: the last two dims are rows and columns
+    NameAxes(),  # all products and reductions are there, and with them the roles of axes
+    FuseLayouts(),  # positions are no longer needed; from here on all is by name
+    EliminateRedundantConverts(),  # they would hide factors and equal values
+    MoveScalarFactors(),  # after layouts and converts, which would stand between factor and product
+    DeferNormalization(),  # after scalars, which it then need not carry over products
+    CommonSubexpressions(),  # equal values are equal nodes now
+    EliminateDeadNodes(),  # what the passes above left over
+    NameValues(),  # last: names of what remains
+)

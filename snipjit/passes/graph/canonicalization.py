@@ -1,0 +1,182 @@
+"""Canonicalization: dimensions that must be equal get the same axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+from snipjit.elementwise import ELEMENTWISE
+from snipjit.errors import UnsupportedError
+from snipjit.passes.base import Pass
+from snipjit.passes.graph.axis_unification import AxisUnification
+from snipjit.subgraph import Dim, Node, Subgraph, TensorType
+
+Group = list[Dim]
+
+
+@dataclass(frozen=True)
+class Canonicalization(Pass):
+    """Unify the axes of dims that an operation aligns; from then on equal dims have equal names.
+
+    A dim of traced size 1 (``ones``) that meets a longer dim takes that dim's axes if it is a batch
+    dim: the broadcast is then a run-time stride of 0. Against an axis that products or reductions
+    work on, or against the last axis of a result, it becomes ``[]``: such broadcasts are compiled.
+    The attribute has then done its work and goes.
+
+    Before:  %q = parameter : f32[q0][q1]
+             %k = parameter : f32[k0][k1]
+             %bias = parameter {ones=(0)} : f32[c0][c1]
+             %s = matmul %q %k : f32[q0][k1]
+             %y = add %s %bias : f32[q0][k1]
+    After:   %q = parameter : f32[q0][k0]
+             %k = parameter : f32[k0][k1]
+             %bias = parameter : f32[][k1]
+             %s = matmul %q %k : f32[q0][k1]
+             %y = add %s %bias : f32[q0][k1]
+    """
+
+    def run(self, subgraph: Subgraph) -> Subgraph:
+        """The Subgraph with shared axes. UnsupportedError if a value needs one axis twice."""
+        solver = _Solver(subgraph)
+        solver.unify_equal_dims()
+        solver.unify_broadcasts()
+        nodes = [solver.resolved(node) for node in subgraph.nodes]
+        for node in nodes:
+            _check_distinct(node)
+        used = dict.fromkeys(axis for node in nodes for axis in node.type.axes)
+        return Subgraph(subgraph.name, {a: solver.axes.size(a) for a in used}, tuple(nodes))
+
+
+def _check_distinct(node: Node) -> None:
+    axes = node.type.axes
+    twice = next((axis for axis in axes if axes.count(axis) > 1), None)
+    if twice is not None:
+        raise UnsupportedError(
+            f"%{node.name} ({node.op}) has axis {twice} in two dims, as when one tensor is used as "
+            "rows and as columns; give each use a parameter of its own"
+        )
+
+
+class _Solver:
+    """The equalities of one Subgraph, and the broadcasts that wait until roles are known."""
+
+    def __init__(self, subgraph: Subgraph) -> None:
+        self.subgraph = subgraph
+        self.axes = AxisUnification(subgraph.axes)
+        self.broadcasts: list[Group] = []
+        self.ones = {
+            axis
+            for node in subgraph.parameters
+            for index in node.attrs.get("ones", ())
+            for axis in node.type.dims[index]
+        }
+
+    def unify_equal_dims(self) -> None:
+        """Unify dims that no broadcast can make different, and note the broadcasts."""
+        types = {node.name: node.type for node in self.subgraph.nodes}
+        for node in self.subgraph.nodes:
+            dims = [types[name].dims for name in node.inputs]
+            if node.op == "matmul":
+                self._matmul(node, *dims)
+            elif node.op in ELEMENTWISE or node.op == "expand":
+                self._broadcast(node.type.dims, *dims)
+            elif node.op == "view":
+                self.axes.unify(node.type.axes, types[node.inputs[0]].axes)
+            else:
+                for left, right in zip(*_moved_dims(node, dims), strict=True):
+                    self.axes.unify(left, right)
+
+    def _matmul(self, node: Node, lhs: tuple[Dim, ...], rhs: tuple[Dim, ...]) -> None:
+        out = node.type.dims
+        self.axes.unify(lhs[-1], rhs[-2])
+        self.axes.unify(out[-2], lhs[-2])
+        self.axes.unify(out[-1], rhs[-1])
+        self._broadcast(out[:-2], lhs[:-2], rhs[:-2])
+
+    def _broadcast(self, *shapes: tuple[Dim, ...]) -> None:
+        for group in zip_longest(*(reversed(shape) for shape in shapes), fillvalue=()):
+            self.broadcasts.append([dim for dim in group if dim])
+
+    def unify_broadcasts(self) -> None:
+        """Unify aligned dims; dims of traced size 1 yield to the others as the pass describes."""
+        inner = _vectorised(self.subgraph)
+        vectorised = {axis for dim in inner for axis in self.axes.resolve(dim)}
+        self._strong = vectorised | self._firm_axes()
+        pending = self.broadcasts
+        while pending:
+            waiting = [group for group in pending if not self._settle(group, vectorised)]
+            if len(waiting) == len(pending):
+                self._unify_all(waiting)
+                return
+            pending = waiting
+
+    def _firm_axes(self) -> set[str]:
+        """The resolved axes that some dim of traced size other than 1 stands for."""
+        firm = set(self.subgraph.axes) - self.ones
+        return {axis for name in firm for axis in self.axes.resolve((name,))}
+
+    def _settle(self, group: Group, vectorised: set[str]) -> bool:
+        """Settle a broadcast if one of its dims is known to be longer than 1."""
+        dims = [dim for dim in map(self.axes.resolve, group) if dim]
+        strong = [dim for dim in dims if self._strong.intersection(dim)]
+        if dims and not strong:
+            return False
+        self._unify_all([strong])
+        for dim in dims:
+            if dim not in strong:
+                target = self.axes.resolve(strong[0])
+                self.axes.unify(dim, () if vectorised.intersection(target) else target)
+        self._strong |= {axis for dim in strong for axis in self.axes.resolve(dim)}
+        return True
+
+    def _unify_all(self, groups: list[Group]) -> None:
+        for group in groups:
+            for dim in group[1:]:
+                self.axes.unify(group[0], dim)
+
+    def resolved(self, node: Node) -> Node:
+        """A node with the axes of its type, and of an iota, in their final form."""
+        dims = tuple(self.axes.resolve(dim) for dim in node.type.dims)
+        attrs = {key: value for key, value in node.attrs.items() if key != "ones"}
+        if node.op == "iota":
+            axes = self.axes.resolve((attrs["axis"],))
+            if len(axes) != 1:
+                raise UnsupportedError(
+                    f"the index %{node.name} runs along a dim of {len(axes)} axes; one is accepted"
+                )
+            attrs["axis"] = axes[0]
+        return replace(node, type=TensorType(node.type.dtype, dims), attrs=attrs)
+
+
+def _moved_dims(node: Node, dims: list[tuple[Dim, ...]]) -> tuple[list[Dim], list[Dim]]:
+    """The dims of a node, and for each the operand's dim it is."""
+    out = list(node.type.dims)
+    if not dims:
+        return [], []
+    source = list(dims[0])
+    if node.op == "transpose":
+        source = [source[index] for index in node.attrs["order"]]
+    elif node.op == "unsqueeze":
+        del out[node.attrs["dim"]]
+    elif node.op == "reduce_dims":
+        reduced = {index % len(source) for index in node.attrs["dims"]}
+        source = [dim for index, dim in enumerate(source) if index not in reduced]
+        if node.attrs["keepdim"]:
+            out = [dim for index, dim in enumerate(out) if index not in reduced]
+    return out, source
+
+
+def _vectorised(subgraph: Subgraph) -> list[Dim]:
+    """The dims that products and reductions work on, and the last axis of each result."""
+    nodes, dims = subgraph.by_name, []
+    for node in subgraph.nodes:
+        operands = [nodes[name].type.dims for name in node.inputs]
+        if node.op == "matmul":
+            dims += [*operands[0][-2:], *operands[1][-2:]]
+        elif node.op == "softmax":
+            dims.append(node.type.dims[node.attrs["dim"]])
+        elif node.op == "reduce_dims":
+            dims += [operands[0][index] for index in node.attrs["dims"]]
+        elif node.op == "result" and node.type.dims:
+            dims.append(node.type.dims[-1][-1:])
+    return dims

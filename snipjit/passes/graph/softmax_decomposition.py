@@ -1,0 +1,64 @@
+"""SoftmaxDecomposition: softmax as reductions and elementwise functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snipjit.passes.base import Pass
+from snipjit.passes.graph.rewriter import Rewriter, rewrite
+from snipjit.subgraph import Dim, Node, Subgraph, TensorType
+
+
+@dataclass(frozen=True)
+class SoftmaxDecomposition(Pass):
+    """Subtract the maximum, exponentiate, divide by the sum.
+
+    A sum of 0 is replaced by 1. Only two kinds of rows have one: rows without elements (0 follows,
+    as in eager, also when the division moves behind a product), and rows that are -inf throughout
+    where ``hidden="zero"`` asks for zeros. For the latter the maximum -inf becomes 0; otherwise
+    -inf - (-inf) gives the NaN of eager. The maximum may drop a NaN: the exponential keeps it.
+
+    Before:  %p = softmax %s {dim=-1} : f32[m][n]
+    After:   %p.max = reduce %s {monoid=larger, over=(n)} : f32[m][]
+             %p.shifted = sub %s %p.max : f32[m][n]
+             %p.exp = exp %p.shifted : f32[m][n]
+             %p.sum = reduce %p.exp {monoid=sum, over=(n)} : f32[m][]
+             %p.zero = constant {value=0.0} : f32
+             %p.one = constant {value=1.0} : f32
+             %p.empty = eq %p.sum %p.zero : i1[m][]
+             %p.safe = where %p.empty %p.one %p.sum : f32[m][]
+             %p.div = div %p.exp %p.safe : f32[m][n]
+    """
+
+    def run(self, subgraph: Subgraph) -> Subgraph:
+        """The Subgraph without softmax."""
+        return rewrite(subgraph, {"softmax": _decompose})
+
+
+def _decompose(out: Rewriter, node: Node) -> str:
+    (x,), name, dims = node.inputs, node.name, node.type.dims
+    index = node.attrs["dim"] % len(dims)
+    row = TensorType("f32", (*dims[:index], (), *dims[index + 1 :]))
+    top = _reduce(out, f"{name}.max", "larger", row, x, dims[index])
+    zero = out.constant(f"{name}.zero", 0.0)
+    if node.attrs.get("hidden") == "zero":
+        lowest = out.constant(f"{name}.lowest", float("-inf"))
+        top = _replace_equal(out, f"{name}.hidden", top, lowest, zero)
+    shifted = out.add(f"{name}.shifted", "sub", node.type, x, top)
+    exp = out.add(f"{name}.exp", "exp", node.type, shifted)
+    total = _reduce(out, f"{name}.sum", "sum", row, exp, dims[index])
+    one = out.constant(f"{name}.one", 1.0)
+    total = _replace_equal(out, f"{name}.empty", total, zero, one)
+    return out.add(f"{name}.div", "div", node.type, exp, total)
+
+
+def _reduce(out: Rewriter, name: str, monoid: str, type: TensorType, x: str, over: Dim) -> str:
+    """A reduction; over no axis it is its operand."""
+    return out.add(name, "reduce", type, x, monoid=monoid, over=over) if over else x
+
+
+def _replace_equal(out: Rewriter, name: str, value: str, old: str, new: str) -> str:
+    """``value``, but ``new`` where it equals ``old``."""
+    type = out.type(value)
+    found = out.add(name, "eq", TensorType("i1", type.dims), value, old)
+    return out.add(f"{name}.safe", "where", type, found, new, value)

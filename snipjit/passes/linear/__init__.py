@@ -1,0 +1,42 @@
+"""CONTROL FLOW: the canonical Subgraph in, a LinearIR out that needs no further decision."""
+
+from __future__ import annotations
+
+from snipjit.passes.base import Pass
+from snipjit.passes.linear.allocate_buffers import AllocateBuffers
+from snipjit.passes.linear.brgemm_blocking import BrgemmBlocking
+from snipjit.passes.linear.convert_graph_to_linear import ConvertGraphToLinear
+from snipjit.passes.linear.extract_loop_invariants import ExtractLoopInvariants
+from snipjit.passes.linear.fuse_loops import FuseLoops
+from snipjit.passes.linear.fuse_online import FuseOnline
+from snipjit.passes.linear.init_loops import InitLoops
+from snipjit.passes.linear.initialize_accumulators import InitializeAccumulators
+from snipjit.passes.linear.insert_buffers import InsertBuffers
+from snipjit.passes.linear.insert_load_store import InsertLoadStore
+from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
+from snipjit.passes.linear.mark_loops import MarkLoops
+from snipjit.passes.linear.pack_operands import PackOperands
+from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
+from snipjit.passes.linear.split_loops import SplitLoops
+from snipjit.target_machine import TargetMachine
+
+
+def pipeline(target: TargetMachine) -> tuple[Pass, ...]:
+    """The passes for one target row, in order, each with the reason for its place."""
+    return (
+        ConvertGraphToLinear(target),  # the way in: a flat list, the lanes axis chosen
+        MarkLoops(target),  # needs the lanes axis; everything later rewrites its loops
+        InitializeAccumulators(),  # makes the state of the streaming loops explicit ...
+        FuseOnline(),  # ... which is what this rule rewrites
+        PackOperands(),  # before panels, so that packing happens once a task
+        SplitLoops(target),  # before tiles: a panel holds whole tile loops
+        FuseLoops(target),  # the tile loops, shared where dependencies allow
+        ReduceDecomposition(),  # needs the tile loops
+        BrgemmBlocking(target),  # needs the tile loops
+        InsertBuffers(),  # now it is known what crosses loops
+        InsertLoadStore(),  # the remaining memory operands
+        ExtractLoopInvariants(),  # after loads: they are what is mostly invariant
+        AllocateBuffers(),  # lives are final; before tails, which share their offsets
+        InsertSpecificIterations(),  # copies bodies, so everything above works on one
+        InitLoops(),  # last: ports of every piece, tails included
+    )

@@ -1,0 +1,130 @@
+"""AllocateBuffers: one scratchpad offset for each buffer, by graph colouring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import networkx as nx
+
+from snipjit.errors import UnsupportedError
+from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
+from snipjit.passes.base import Pass
+
+SCRATCHPAD_LIMIT = 2 << 20
+"""Bytes of scratchpad a thread may use, whatever the lengths."""
+ALIGNMENT = 64
+BYTES = {"f32": 4, "i32": 4, "i1": 1}
+
+
+@dataclass(frozen=True)
+class AllocateBuffers(Pass):
+    """Buffers whose lives overlap get different colours; a colour is a range of the scratchpad.
+
+    A buffer lives from its declaration to the last use in the declaring body. One that is last
+    read in the very loop body that first writes another of equal shape can share its memory: the
+    element is read before it is overwritten (a *cluster*). The pass may run again after an edit.
+
+    Before:  buffer %s.buffer : f32[n:128][m:48] ; buffer %x.buffer : f32[m:192]
+    After:   buffer %s.buffer : f32[n:128][m:48] at 0 ; buffer %x.buffer : f32[m:192] at 24576
+    """
+
+    def run(self, lir: LinearIR) -> LinearIR:
+        """Assign offsets; UnsupportedError when the scratchpad would exceed its limit."""
+        buffers = list(lir.buffers().values())
+        clusters = _clusters(lir, buffers)
+        colours = nx.greedy_color(_interference(lir.body, clusters), strategy="largest_first")
+        sizes: dict[int, int] = {}
+        for buffer in buffers:
+            colour = colours[clusters[buffer.name]]
+            sizes[colour] = max(sizes.get(colour, 0), _bytes(buffer))
+        starts = {c: sum(sizes[other] for other in sizes if other < c) for c in sizes}
+        for statement, _ in lir.walk():  # tails repeat declarations
+            if isinstance(statement, Buffer):
+                statement.offset = starts[colours[clusters[statement.name]]]
+        if (total := scratch_bytes(lir)) > SCRATCHPAD_LIMIT:
+            raise UnsupportedError(
+                f"the kernel would need {total} bytes of scratchpad a thread; at most "
+                f"{SCRATCHPAD_LIMIT} are accepted (static axes are too large)"
+            )
+        return lir
+
+
+def scratch_bytes(lir: LinearIR) -> int:
+    """Bytes of scratchpad that one worker needs."""
+    return max(((b.offset or 0) + _bytes(b) for b in lir.buffers().values()), default=0)
+
+
+def _bytes(buffer: Buffer) -> int:
+    size = buffer.elements * BYTES[buffer.dtype]
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _accesses(body: list[Statement], name: str) -> list[int]:
+    """Positions of a body's statements that read or write a tensor."""
+    return [
+        i
+        for i, statement in enumerate(body)
+        if any(_is_move(s, name) for s, _ in walk([statement]))
+    ]
+
+
+def _lives(body: list[Statement]) -> dict[str, tuple[int, int]]:
+    """First and last position of each buffer declared in a body."""
+    lives = {}
+    for buffer in (s for s in body if isinstance(s, Buffer)):
+        used = _accesses(body, buffer.name)
+        lives[buffer.name] = (used[0], used[-1]) if used else (0, 0)
+    return lives
+
+
+def _clusters(lir: LinearIR, buffers: list[Buffer]) -> dict[str, str]:
+    """The representative of each buffer's cluster."""
+    cluster = {buffer.name: buffer.name for buffer in buffers}
+    shapes = {buffer.name: (buffer.dtype, tuple(buffer.extents.items())) for buffer in buffers}
+    for inner in _bodies(lir.body):
+        lives = _lives(inner)
+        for one, (_, end) in lives.items():
+            for two, (start, stop) in lives.items():
+                joined = cluster[two] == two and list(cluster.values()).count(two) == 1
+                if one != two and shapes[one] == shapes[two] and end == start and joined:
+                    others = [lives[o] for o in lives if o != one and cluster[o] == cluster[one]]
+                    apart = all(last < start or stop < first for first, last in others)
+                    if apart and _in_place(lir, inner[end], one, two):
+                        cluster[two] = cluster[one]
+    return cluster
+
+
+def _bodies(body: list[Statement]) -> list[list[Statement]]:
+    return [body] + [p.body for s, _ in walk(body) if isinstance(s, Loop) for p in s.pieces]
+
+
+def _in_place(lir: LinearIR, statement: Statement, read: str, written: str) -> bool:
+    """Whether one body below loads each tile of ``read`` once and then stores ``written``."""
+    moves = [(s, loops) for s, loops in walk([statement]) if _is_move(s, read, written)]
+    stores = [isinstance(s, Expression) and s.op == "store" for s, _ in moves]
+    bodies = {tuple(map(id, loops)) for _, loops in moves}
+    axes = lir.buffers()[read].axes
+    around = {loop.axis for _, loops in moves for loop in loops}
+    once = all(axis in axes or lir.axes[axis] == 1 for axis in around)
+    return once and len(bodies) == 1 and stores == sorted(stores) and stores[0] != stores[-1]
+
+
+def _is_move(s: Statement, *tensors: str) -> bool:
+    return isinstance(s, Expression) and s.op in ("load", "store") and s.inputs[0] in tensors
+
+
+def _interference(body: list[Statement], clusters: dict[str, str]) -> nx.Graph[str]:
+    """An edge between clusters that hold values at the same time."""
+    graph: nx.Graph[str] = nx.Graph()
+    graph.add_nodes_from(clusters.values())
+    for inner in _bodies(body):
+        lives = _lives(inner)
+        for name, (start, end) in lives.items():
+            others = [o for o, (s, e) in lives.items() if o != name and s <= end and start <= e]
+            for statement in inner:
+                if isinstance(statement, Loop):
+                    others += [s.name for s, _ in walk([statement]) if isinstance(s, Buffer)]
+            graph.add_edges_from(
+                (clusters[name], clusters[o]) for o in others if clusters[o] != clusters[name]
+            )
+    return graph

@@ -1,0 +1,65 @@
+"""BrgemmBlocking: a product inside its tile loops becomes a loop of multiply-adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
+from snipjit.passes.base import Pass
+from snipjit.passes.linear.initialize_accumulators import identity
+from snipjit.target_machine import TargetMachine
+
+
+@dataclass(frozen=True)
+class BrgemmBlocking(Pass):
+    """The register tile of a product: an accumulator, and a loop over the contracted axis.
+
+    The operand without lanes is broadcast element by element, so the order of the two is the
+    order in which the emitter holds them: the broadcast one first.
+
+    Before:  for n step 8 { %s = brgemm %q.packed %k {over=(d)} : f32[n m] }
+    After:   for n step 8 {
+               %s = fill {value=0.0} : f32[n m]
+               for d step 4 { %s = fma %k %q.packed %s {over=(d)} : f32[n m] }
+             }
+    """
+
+    target: TargetMachine
+
+    def run(self, lir: LinearIR) -> LinearIR:
+        """Lower every product."""
+        types = {s.output: s.type for s, _ in lir.walk() if isinstance(s, Expression)}
+        self._descend(lir, lir.body, types)
+        return lir
+
+    def _descend(
+        self, lir: LinearIR, body: list[Statement], types: dict[str | None, ValueType]
+    ) -> None:
+        result: list[Statement] = []
+        for statement in body:
+            if isinstance(statement, Loop):
+                for piece in statement.pieces:
+                    self._descend(lir, piece.body, types)
+            if isinstance(statement, Expression) and statement.op == "brgemm":
+                result += self._tile(lir, statement, types)
+            else:
+                result.append(statement)
+        body[:] = result
+
+    def _tile(
+        self, lir: LinearIR, e: Expression, types: dict[str | None, ValueType]
+    ) -> list[Statement]:
+        assert e.output is not None
+        result: list[Statement] = []
+        if len(e.inputs) == 2:
+            result.append(identity(e, 0.0))
+        operands = sorted(e.inputs[:2], key=lambda name: lir.lanes in _axes(lir, name, types))
+        inputs = (*operands, e.output)
+        body: list[Statement] = [Expression("fma", e.output, inputs, e.type, {"over": e.over})]
+        for depth, axis in enumerate(reversed(e.over)):
+            body = [Loop(axis, [Piece(self.target.unroll if depth == 0 else 1, body)])]
+        return result + body
+
+
+def _axes(lir: LinearIR, name: str, types: dict[str | None, ValueType]) -> tuple[str, ...]:
+    return lir.tensors[name].axes if name in lir.tensors else types[name].axes

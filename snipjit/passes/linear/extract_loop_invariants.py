@@ -1,0 +1,59 @@
+"""ExtractLoopInvariants: what does not change in a loop is done in front of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, walk
+from snipjit.passes.base import Pass
+
+
+@dataclass(frozen=True)
+class ExtractLoopInvariants(Pass):
+    """Hoist Expressions without the loop's axis whose operands come from outside the loop.
+
+    Accumulators stay (they change), and so do loads of memory that the loop writes. Nothing
+    leaves a parallel loop.
+
+    Before:  for n step 8 { %b.tile = load %b : f32[m] ; %t = add %s %b.tile : f32[n m] }
+    After:   %b.tile = load %b : f32[m]
+             for n step 8 { %t = add %s %b.tile : f32[n m] }
+    """
+
+    def run(self, lir: LinearIR) -> LinearIR:
+        """Hoist from the innermost loops outwards."""
+        counts = Counter(s.output for s, _ in lir.walk() if isinstance(s, Expression))
+        _descend(lir.body, counts)
+        return lir
+
+
+def _descend(body: list[Statement], counts: Counter[str | None]) -> None:
+    result: list[Statement] = []
+    for statement in body:
+        if isinstance(statement, Loop):
+            for piece in statement.pieces:
+                _descend(piece.body, counts)
+            if not statement.parallel:
+                result += _extract(statement, counts)
+        result.append(statement)
+    body[:] = result
+
+
+def _extract(loop: Loop, counts: Counter[str | None]) -> list[Statement]:
+    inside = {s.output for s, _ in walk(loop.body) if isinstance(s, Expression)}
+    written = {
+        s.inputs[0] for s, _ in walk(loop.body) if isinstance(s, Expression) and s.op == "store"
+    }
+    hoisted: list[Statement] = []
+    for e in list(loop.body):
+        if not isinstance(e, Expression) or e.op == "store" or counts[e.output] > 1:
+            continue
+        blocked = (
+            loop.axis in e.type.axes or loop.axis in e.over or e.attrs.get("axis") == loop.axis
+        )
+        if not blocked and not inside.intersection(e.inputs) and not written.intersection(e.inputs):
+            hoisted.append(e)
+            inside.discard(e.output)
+            loop.body.remove(e)
+    return hoisted

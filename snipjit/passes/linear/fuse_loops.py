@@ -1,0 +1,119 @@
+"""FuseLoops: tile loops around Expressions, one loop for all that can share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
+from snipjit.passes.base import Pass
+from snipjit.target_machine import TargetMachine
+
+ELEMENTWISE_ROWS = 4
+"""Rows of a tile without a product: enough independent work, a quarter of the code."""
+
+
+@dataclass(frozen=True)
+class FuseLoops(Pass):
+    """Put each Expression into loops over its own axes; neighbours with the same axes share them.
+
+    An Expression may join an earlier loop over its axes if everything it reads is ready there: a
+    value of the same iteration is, a sum that the loop is still building is not.
+
+    Before:  %s = brgemm %k %q {over=(d)} : f32[n m]
+             %t = mul %s %scale : f32[n m]
+             %x = reduce %t {monoid=max, over=(n)} : f32[m]
+             %c = sub %t %x : f32[n m]
+    After:   for n step 8 { %s = brgemm … ; %t = mul … ; %x = reduce … }
+             for n step 4 { %c = sub %t %x }
+    """
+
+    target: TargetMachine
+
+    def run(self, lir: LinearIR) -> LinearIR:
+        """Group the Expressions of every body."""
+        self._descend(lir, lir.body, ())
+        return lir
+
+    def _descend(self, lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> None:
+        result: list[Statement] = []
+        run: list[Expression] = []
+        for statement in body:
+            if isinstance(statement, Expression):
+                run.append(statement)
+                continue
+            result += self._group(lir, run, loops)
+            run = []
+            result.append(statement)
+            if isinstance(statement, Loop):
+                for piece in statement.pieces:
+                    self._descend(lir, piece.body, (*loops, statement))
+        body[:] = result + self._group(lir, run, loops)
+
+    def _group(
+        self, lir: LinearIR, run: list[Expression], loops: tuple[Loop, ...]
+    ) -> list[Statement]:
+        groups: list[_Group] = []
+        for e in run:
+            axes = _tile_axes(lir, e, loops)
+            ready = max([0, *(i + g.delay(e) for i, g in enumerate(groups) if g.touches(e))])
+            home = [i for i in range(ready, len(groups)) if groups[i].axes == axes]
+            if home:
+                groups[home[0]].body.append(e)
+            else:
+                groups.append(_Group(axes, [e]))
+        return [statement for group in groups for statement in self._loops(lir, group)]
+
+    def _loops(self, lir: LinearIR, group: _Group) -> list[Statement]:
+        body: list[Statement] = list(group.body)
+        for depth, axis in enumerate(reversed(group.axes)):
+            step = self._rows(lir, group, axis) if depth == 0 else 1
+            body = [Loop(axis, [Piece(step, body)])]
+        return body
+
+    def _rows(self, lir: LinearIR, group: _Group, axis: str) -> int:
+        expressions = [e for e in group.body if isinstance(e, Expression)]
+        if any(e.op == "brgemm" for e in expressions):
+            return self.target.tile[0]
+        if any(_is_transposed(lir, e, axis) for e in expressions):
+            return self.target.lanes
+        return ELEMENTWISE_ROWS
+
+
+@dataclass
+class _Group:
+    """Expressions that share one nest of tile loops."""
+
+    axes: tuple[str, ...]
+    body: list[Expression] = field(default_factory=list)
+
+    def touches(self, e: Expression) -> bool:
+        """Whether ``e`` must not run before this group: it reads or writes what the group does."""
+        names = {e.output, *e.inputs}
+        return any(
+            other.output in names or (e.output is not None and e.output in other.inputs)
+            for other in self.body
+            if other.output is not None
+        )
+
+    def delay(self, e: Expression) -> int:
+        """1 if ``e`` must wait for the end of this group's loops, 0 if it can join them."""
+        return int(
+            any(other.output in e.inputs and _unfinished(other, self.axes) for other in self.body)
+        )
+
+
+def _unfinished(e: Expression, axes: tuple[str, ...]) -> bool:
+    """Whether a loop over ``axes`` is still building the value of ``e``."""
+    return any(axis in axes for axis in e.over) or not set(axes) <= set(e.type.axes)
+
+
+def _tile_axes(lir: LinearIR, e: Expression, loops: tuple[Loop, ...]) -> tuple[str, ...]:
+    unrolled = {loop.axis for loop in loops if loop.step == 1} | {lir.lanes}
+    over = {*e.over} - unrolled if e.op == "reduce" else set()
+    return (*lir.sort_axes({*e.type.axes} - unrolled), *lir.sort_axes(over))
+
+
+def _is_transposed(lir: LinearIR, e: Expression, axis: str) -> bool:
+    """Whether ``e`` moves between lanes and a tensor whose innermost axis is ``axis``."""
+    tensors = [lir.tensors[name] for name in e.inputs if name in lir.tensors]
+    return any(t.unit_axis == axis and lir.lanes in t.axes for t in tensors)

@@ -1,0 +1,75 @@
+"""InitLoops: which tensors each loop advances, and by how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snipjit.linear_ir import (
+    STRIDE,
+    Buffer,
+    Expression,
+    LinearIR,
+    Loop,
+    LoopPort,
+    Piece,
+    Statement,
+    Tensor,
+    walk,
+)
+from snipjit.passes.base import Pass
+
+
+@dataclass(frozen=True)
+class InitLoops(Pass):
+    """Give every piece of every loop its ports: a pointer increment for each tensor with the axis.
+
+    An increment is in elements per unit of work: known for buffers and innermost axes, the run-time
+    stride otherwise. The last piece that can run rewinds the pointer, so that a loop leaves no
+    trace; the finalization offset is ``-ptr_increment * work_amount``. The pass may run again
+    after an edit.
+
+    Before:  for n step 8 { %k.tile = load %k ; … }
+    After:   for n step 8 moves %k by stride rewind { %k.tile = load %k ; … }
+    """
+
+    def run(self, lir: LinearIR) -> LinearIR:
+        """Set the ports of every loop."""
+        tensors: dict[str, Tensor | Buffer] = {**lir.tensors, **lir.buffers()}
+        _descend(lir.body, tensors)
+        return lir
+
+
+def _descend(body: list[Statement], tensors: dict[str, Tensor | Buffer]) -> None:
+    for statement in body:
+        if isinstance(statement, Loop):
+            for piece in statement.pieces:
+                piece.ports = _ports(statement, piece, tensors)
+                _descend(piece.body, tensors)
+
+
+def _ports(loop: Loop, piece: Piece, tensors: dict[str, Tensor | Buffer]) -> list[LoopPort]:
+    names = _tensors_of(loop)
+    local = {s.name for p in loop.pieces for s, _ in walk(p.body) if isinstance(s, Buffer)}
+    return [
+        LoopPort(name, _increment(tensors[name], loop.axis), rewind=piece is loop.pieces[-1])
+        for name in names
+        if name not in local and loop.axis in tensors[name].axes
+    ]
+
+
+def _tensors_of(loop: Loop) -> list[str]:
+    """The tensors that a loop reads or writes, in order of first use."""
+    return list(
+        dict.fromkeys(
+            s.inputs[0]
+            for piece in loop.pieces
+            for s, _ in walk(piece.body)
+            if isinstance(s, Expression) and s.op in ("load", "store")
+        )
+    )
+
+
+def _increment(tensor: Tensor | Buffer, axis: str) -> int | str:
+    if isinstance(tensor, Buffer):
+        return tensor.stride(axis)
+    return 1 if tensor.unit_axis == axis else STRIDE

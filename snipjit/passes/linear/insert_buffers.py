@@ -1,0 +1,145 @@
+"""InsertBuffers: memory for values that leave the loops they are computed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from snipjit.errors import UnsupportedError
+from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.passes.base import Pass
+
+Path = tuple[Loop, ...]
+
+
+@dataclass(frozen=True)
+class InsertBuffers(Pass):
+    """A value used outside the loops of its definition is stored there and loaded where it is used.
+
+    The buffer is declared in the innermost body around all uses. It covers one block of each axis
+    that has a loop around that body, and the whole (static) axis otherwise.
+
+    Before:  for n step 8 { %s = mul %a %b : f32[n m] }
+             for n step 4 { %p = exp %s : f32[n m] }
+    After:   buffer %s.buffer : f32[n:128][m:48]
+             for n step 8 { %s = mul %a %b ; store %s.buffer %s }
+             for n step 4 { %s = load %s.buffer ; %p = exp %s }
+    """
+
+    def run(self, lir: LinearIR) -> LinearIR:
+        """Buffer every value that does not fit registers."""
+        buffered: set[str] = set()
+        while (found := _next(lir, buffered)) is not None:
+            _buffer(lir, *found)
+            buffered.add(found[0])
+        return lir
+
+
+@dataclass
+class _Access:
+    """Every definition and use of a value in one body: the body of its own tile."""
+
+    context: Path
+    body: list[Statement]
+    type: ValueType
+    uses: list[int] = field(default_factory=list)
+    defines: list[int] = field(default_factory=list)
+
+
+def _next(lir: LinearIR, buffered: set[str]) -> tuple[str, list[_Access], Path] | None:
+    """The first value used outside the loops of its definition, and the home of its buffer."""
+    for name, accesses in _accesses(lir).items():
+        paths = [access.context for access in accesses]
+        home = _common(paths)
+        if name not in buffered and paths[0] != home:
+            return name, accesses, home
+    return None
+
+
+def _accesses(lir: LinearIR) -> dict[str, list[_Access]]:
+    """The accesses of each value, by context, in order."""
+    types: dict[str, ValueType] = {}
+    for statement, _ in lir.walk():
+        if isinstance(statement, Expression) and statement.output is not None:
+            types.setdefault(statement.output, statement.type)
+    accesses: dict[str, list[_Access]] = {name: [] for name in types}
+    _collect(lir.body, (), [], types, accesses)
+    return accesses
+
+
+def _collect(
+    body: list[Statement],
+    path: Path,
+    trail: list[tuple[list[Statement], int]],
+    types: dict[str, ValueType],
+    accesses: dict[str, list[_Access]],
+) -> None:
+    for position, statement in enumerate(body):
+        here = [*trail, (body, position)]
+        if isinstance(statement, Loop):
+            _collect(statement.body, (*path, statement), here, types, accesses)
+        elif isinstance(statement, Expression):
+            for name in dict.fromkeys(statement.inputs):
+                if name in types:
+                    access = _access(accesses[name], path, here, types[name])
+                    access.uses.append(here[len(access.context)][1])
+            if statement.output is not None:
+                name = statement.output
+                access = _access(accesses[name], path, here, types[name])
+                access.defines.append(here[len(access.context)][1])
+
+
+def _access(
+    known: list[_Access], path: Path, trail: list[tuple[list[Statement], int]], type: ValueType
+) -> _Access:
+    """The access of the context, which drops the innermost loops over axes the value lacks."""
+    depth = len(path)
+    while depth and path[depth - 1].axis not in type.axes:
+        depth -= 1
+    context = path[:depth]
+    for access in known:
+        if access.context == context and access.body is trail[depth][0]:
+            return access
+    known.append(_Access(context, trail[depth][0], type))
+    return known[-1]
+
+
+def _common(paths: list[Path]) -> Path:
+    """The loops around all of the paths."""
+    first = paths[0]
+    depth = 0
+    while all(len(p) > depth and p[depth] is first[depth] for p in paths if depth < len(first)):
+        if depth == len(first):
+            break
+        depth += 1
+    return first[:depth]
+
+
+def _buffer(lir: LinearIR, name: str, accesses: list[_Access], home: Path) -> None:
+    type = accesses[0].type
+    buffer = Buffer(f"{name}.buffer", type.dtype, _extents(lir, name, type, home))
+    for access in accesses:
+        _store_and_load(buffer.name, name, access)
+    (home[-1].body if home else lir.body).insert(0, buffer)
+
+
+def _extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, int]:
+    extents: dict[str, int] = {}
+    for axis in type.axes:
+        steps = [loop.step for loop in home if loop.axis == axis]
+        size = steps[-1] if steps else lir.axes[axis]
+        if size is None:
+            raise UnsupportedError(
+                f"value %{name} would need a buffer along axis {axis} of unknown size"
+            )
+        if size != 1:
+            extents[axis] = size
+    return extents
+
+
+def _store_and_load(buffer: str, name: str, access: _Access) -> None:
+    """Load before the first use that no definition precedes; store after the last definition."""
+    if access.defines:
+        store = Expression("store", None, (buffer, name), access.type)
+        access.body.insert(max(access.defines) + 1, store)
+    if access.uses and (not access.defines or min(access.uses) <= min(access.defines)):
+        access.body.insert(min(access.uses), Expression("load", name, (buffer,), access.type))

@@ -1,0 +1,174 @@
+"""ConvertLinearToLLVM: one LLVM function from the final LinearIR, and from nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from snipjit.call_args import CallArgs, parallel_loops
+from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
+from snipjit.passes.base import Pass
+from snipjit.passes.llvm.emission import BYTES, I8, POINTER, Emission, Scope
+from snipjit.passes.llvm.emit_loop import emit_loop
+from snipjit.passes.llvm.emit_memory import emit_load, emit_store
+from snipjit.passes.llvm.emit_operations import OPERATIONS, emit_scalar
+from snipjit.passes.llvm.tile import Tile
+from snipjit.passes.llvm.vector_ir import I64
+from snipjit.target_machine import TargetMachine
+
+SYMBOL = "snipjit_kernel"
+
+
+@dataclass(frozen=True)
+class ConvertLinearToLLVM(Pass):
+    """A worker function that takes tasks from the call's counter until none is left.
+
+    Before:  parallel b step 1 { parallel m step 192 { … } }
+    After:   define void @snipjit_kernel(ptr %args) { … atomicrmw add … }
+    """
+
+    target: TargetMachine
+
+    def run(self, lir: LinearIR) -> ir.Module:
+        """The module with the kernel."""
+        module = ir.Module(name=lir.name)
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), SYMBOL)
+        entry = function.append_basic_block("entry")
+        next_task = function.append_basic_block("next_task")
+        task = function.append_basic_block("task")
+        leave = function.append_basic_block("leave")
+        head = ir.IRBuilder(entry)
+        head.position_before(head.branch(next_task))
+        emission = Emission(
+            lir, self.target, ir.IRBuilder(next_task), function.args[0], head, CallArgs.of(lir)
+        )
+        emission.tensors = {**lir.tensors, **lir.buffers()}
+        scratch = _worker_scratchpad(emission)
+        number = _take_task(emission, task, leave)
+        emission.builder.position_at_end(task)
+        _enter_task(emission, number, scratch)
+        loops = parallel_loops(lir)
+        _emit_body(emission, loops[-1].body if loops else lir.body)
+        emission.builder.branch(next_task)
+        ir.IRBuilder(leave).ret_void()
+        return module
+
+
+def _worker_scratchpad(emission: Emission) -> ir.Value:
+    """This worker's part of the scratchpad."""
+    head = emission.entry
+    address = emission.field_address(head, "worker")
+    worker = head.atomic_rmw("add", address, ir.Constant(I64, 1), "monotonic")
+    offset = head.mul(worker, emission.field("pitch"))
+    return head.gep(emission.field("scratch", POINTER), [offset], source_etype=I8)
+
+
+def _take_task(emission: Emission, task: ir.Block, leave: ir.Block) -> ir.Value:
+    builder = emission.builder
+    address = emission.field_address(builder, "counter")
+    number = builder.atomic_rmw("add", address, ir.Constant(I64, 1), "monotonic")
+    inside = builder.icmp_signed("<", number, emission.field("tasks"))
+    builder.cbranch(inside, task, leave)
+    return number
+
+
+def _enter_task(emission: Emission, number: ir.Value, scratch: ir.Value) -> None:
+    """Position, extent and addresses of a task, from its number."""
+    builder, lir, scope = emission.builder, emission.lir, Scope()
+    for loop in reversed(parallel_loops(lir)):
+        blocks, step = (emission.field(f"{f}.{loop.axis}") for f in ("blocks", "step"))
+        block, number = builder.urem(number, blocks), builder.udiv(number, blocks)
+        first = builder.mul(block, step)
+        rest = builder.sub(emission.field(f"size.{loop.axis}"), first)
+        scope.index[loop.axis] = first
+        scope.work[loop.axis] = builder.select(builder.icmp_signed("<", rest, step), rest, step)
+        if loop.step == 1:
+            scope.counts[loop.axis] = 1
+    for tensor in lir.tensors.values():
+        pointer = emission.field(f"data.{tensor.name}", POINTER)
+        for axis in tensor.axes:
+            if axis in scope.index:
+                stride = emission.field(f"stride.{tensor.name}.{axis}")
+                offset = builder.mul(scope.index[axis], stride)
+                pointer = builder.gep(pointer, [offset], source_etype=I8)
+        scope.pointers[tensor.name] = pointer
+    scope.pointers["scratchpad"] = scratch
+    scope.registers = {name: emit_scalar(emission, name) for name in lir.scalars}
+    emission.scope = scope
+
+
+def _emit_body(emission: Emission, body: list[Statement]) -> None:
+    for statement in body:
+        if isinstance(statement, Loop):
+            _force_pending_loads(emission, statement)
+            emit_loop(emission, statement, lambda inner: _emit_body(emission, inner))
+        elif isinstance(statement, Buffer):
+            _declare(emission, statement)
+        else:
+            _emit_expression(emission, statement)
+
+
+def _declare(emission: Emission, buffer: Buffer) -> None:
+    offset = ir.Constant(I64, buffer.offset or 0)
+    base = emission.scope.pointers["scratchpad"]
+    pointer = emission.builder.gep(base, [offset], source_etype=I8)
+    emission.scope.pointers[buffer.name] = pointer
+
+
+def _emit_expression(emission: Emission, e: Expression) -> None:
+    registers = emission.scope.registers
+    if e.op == "store":
+        _force_loads_of(emission, {e.inputs[0]}, registers[e.inputs[1]])
+        emit_store(emission, e, registers[e.inputs[1]])
+        return
+    assert e.output is not None
+    if e.op == "load":
+        tile = emit_load(emission, e)
+        emission.pending.append((e.inputs[0], tile, emission.scope))
+    else:
+        tile = OPERATIONS[e.op](emission, e, [registers[name] for name in e.inputs])
+        if e.output in e.inputs:
+            tile.force(emission.scope.counts)
+    registers[e.output] = tile
+
+
+def _force_loads_of(emission: Emission, written: set[str], stored: Tile | None = None) -> None:
+    """Loads not emitted yet must see memory as it was before a store.
+
+    A load that the ``stored`` tile is made from, element by element, comes before it anyway.
+    """
+    sources = _sources(stored) if stored is not None else set()
+    for name, tile, scope in emission.pending:
+        places = [_place(emission, name), *(_place(emission, target) for target in written)]
+        shared = [p for p in places[1:] if _overlap(places[0], p)]
+        in_turn = id(tile.made) in sources and all(p == places[0] for p in shared)
+        if scope is emission.scope and shared and not in_turn:
+            tile.force(scope.counts)
+
+
+def _sources(tile: Tile) -> set[int]:
+    """The tile and all that its elements are made from (copies of a tile share what is made)."""
+    return {id(tile.made)}.union(*(_sources(operand) for operand in tile.operands))
+
+
+Place = tuple[str, int, int, tuple[tuple[str, int], ...]]
+
+
+def _place(emission: Emission, name: str) -> Place:
+    """Where a tensor lies: what memory, its first and last byte, the layout."""
+    tensor = emission.tensors[name]
+    if not isinstance(tensor, Buffer):
+        return name, 0, 1, ()
+    start = tensor.offset or 0
+    end = start + tensor.elements * BYTES[tensor.dtype]
+    return "scratchpad", start, end, tuple(tensor.extents.items())
+
+
+def _overlap(one: Place, two: Place) -> bool:
+    return one[0] == two[0] and one[1] < two[2] and two[1] < one[2]
+
+
+def _force_pending_loads(emission: Emission, loop: Loop) -> None:
+    stores = [s for s, _ in walk([loop]) if isinstance(s, Expression) and s.op == "store"]
+    _force_loads_of(emission, {s.inputs[0] for s in stores})

@@ -1,0 +1,261 @@
+"""Loops: the pieces one after another, with pointers, index and accumulators as phis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from snipjit.linear_ir import STRIDE, Expression, Loop, Piece, Statement, is_block_loop, walk
+from snipjit.passes.llvm.emission import BYTES, Emission, Scope
+from snipjit.passes.llvm.tile import given, indices
+from snipjit.passes.llvm.vector_ir import I64
+
+EmitBody = Callable[[list[Statement]], None]
+Carried = dict[str, ir.Value]
+"""What changes from one iteration to the next: ``done``, pointers, elements of accumulators."""
+
+
+def emit_loop(emission: Emission, loop: Loop, emit_body: EmitBody) -> None:
+    """Emit every piece; afterwards pointers are rewound and accumulators hold their last value."""
+    _LoopEmitter(emission, loop, emit_body).emit()
+
+
+@dataclass
+class _LoopEmitter:
+    emission: Emission
+    loop: Loop
+    emit_body: EmitBody
+
+    def emit(self) -> None:
+        self.scope = self.emission.scope
+        self.force_what_the_body_reads()
+        self.work = self.work_amount()
+        self.accumulators = self.updated_registers()
+        entry = dict(self.scope.pointers)
+        state = self.initial_state()
+        self.is_block = is_block_loop(self.loop)
+        for number, piece in enumerate(self.loop.pieces):
+            state = self.piece(piece, number, state)
+        self.leave(state, entry)
+
+    # The state of the loop.
+
+    def work_amount(self) -> ir.Value:
+        axis = self.loop.axis
+        if axis in self.scope.work:
+            return self.scope.work[axis]
+        size = self.emission.lir.axes[axis]
+        return ir.Constant(I64, size) if size is not None else self.emission.field(f"size.{axis}")
+
+    def force_what_the_body_reads(self) -> None:
+        statements = [s for piece in self.loop.pieces for s, _ in walk(piece.body)]
+        names = {n for s in statements if isinstance(s, Expression) for n in (*s.inputs, s.output)}
+        for name in names & set(self.scope.registers):
+            if name is not None:
+                self.scope.registers[name].force(self.scope.counts)
+
+    def updated_registers(self) -> list[str]:
+        """Registers from outside that the body assigns again."""
+        statements = [s for piece in self.loop.pieces for s, _ in walk(piece.body)]
+        assigned = {s.output for s in statements if isinstance(s, Expression)}
+        return [name for name in self.scope.registers if name in assigned]
+
+    def initial_state(self) -> Carried:
+        state: Carried = {"done": ir.Constant(I64, 0)}
+        for port in self.loop.pieces[0].ports:
+            state[f"pointer {port.tensor}"] = self.scope.pointers[port.tensor]
+        return {**state, **self.elements(self.scope)}
+
+    def elements(self, scope: Scope) -> Carried:
+        """The elements of the accumulators as they are in a scope."""
+        return {
+            f"{name} {tuple(index.values())}": scope.registers[name].at(index)
+            for name in self.accumulators
+            for index in indices(scope.registers[name].axes, self.scope.counts)
+        }
+
+    def enter(self, scope: Scope, state: Carried) -> None:
+        """Make a state the current one of a scope."""
+        for port in self.loop.pieces[0].ports:
+            scope.pointers[port.tensor] = state[f"pointer {port.tensor}"]
+        for name in self.accumulators:
+            tile = scope.registers[name]
+            values = {
+                tuple(index.values()): state[f"{name} {tuple(index.values())}"]
+                for index in indices(tile.axes, self.scope.counts)
+            }
+            scope.registers[name] = given(tile.dtype, tile.axes, values)
+
+    # One piece.
+
+    def piece(self, piece: Piece, number: int, state: Carried) -> Carried:
+        trips = self.known_trips(piece, state)
+        if trips == 0:
+            return state
+        if trips == 1:
+            return self.iterate(piece, state, self.scope.inner())
+        if trips is None and self.runs_once(number):
+            return self.single_piece(piece, number, state)
+        return self.counted_piece(piece, number, state, check=trips is None)
+
+    def known_trips(self, piece: Piece, state: Carried) -> int | None:
+        done = state["done"]
+        if (
+            piece.masked
+            or not isinstance(self.work, ir.Constant)
+            or not isinstance(done, ir.Constant)
+        ):
+            return None
+        rest = int(self.work.constant) - int(done.constant)
+        return -(-rest // piece.step) if self.is_block else rest // piece.step
+
+    def runs_once(self, number: int) -> bool:
+        """Whether the piece before leaves work for at most one iteration of this one."""
+        if number == 0:
+            return False
+        before, here = self.loop.pieces[number - 1], self.loop.pieces[number]
+        if here.masked:
+            return before.masked or before.step <= here.step
+        return not before.masked and before.step <= 2 * here.step
+
+    def smaller(self, piece: Piece) -> int:
+        """What the masked pieces after a masked one can cover: it runs only while more is left."""
+        here = next(i for i, other in enumerate(self.loop.pieces) if other is piece)
+        return max((p.step for p in self.loop.pieces[here + 1 :] if p.masked), default=0)
+
+    def enough(self, number: int, done: ir.Value) -> ir.Value:
+        """Whether another iteration of a piece is due."""
+        builder, piece = self.emission.builder, self.loop.pieces[number]
+        rest = builder.sub(self.work, done)
+        if piece.masked:
+            return builder.icmp_signed(">", rest, ir.Constant(I64, self.smaller(piece)))
+        least = 1 if self.is_block else piece.step
+        return builder.icmp_signed(">=", rest, ir.Constant(I64, least))
+
+    def single_piece(self, piece: Piece, number: int, state: Carried) -> Carried:
+        builder = self.emission.builder
+        before = builder.block
+        body = builder.append_basic_block(f"{self.loop.axis}.{piece.step}.once")
+        leave = builder.append_basic_block(f"{self.loop.axis}.{piece.step}.end")
+        builder.cbranch(self.enough(number, state["done"]), body, leave)
+        builder.position_at_end(body)
+        after = self.iterate(piece, state, self.scope.inner())
+        latch = builder.block
+        builder.branch(leave)
+        builder.position_at_end(leave)
+        return self.merge(state, before, after, latch)
+
+    def counted_piece(self, piece: Piece, number: int, state: Carried, check: bool) -> Carried:
+        builder = self.emission.builder
+        before = builder.block
+        header = builder.append_basic_block(f"{self.loop.axis}.{piece.step}")
+        leave = builder.append_basic_block(f"{self.loop.axis}.{piece.step}.end")
+        if check:
+            builder.cbranch(self.enough(number, state["done"]), header, leave)
+        else:
+            builder.branch(header)
+        builder.position_at_end(header)
+        phis = {slot: builder.phi(value.type) for slot, value in state.items()}
+        after = self.iterate(piece, dict(phis), self.scope.inner())
+        latch = builder.block
+        for slot, phi in phis.items():
+            phi.add_incoming(state[slot], before)
+            phi.add_incoming(after[slot], latch)
+        builder.cbranch(self.enough(number, after["done"]), header, leave)
+        builder.position_at_end(leave)
+        if check:
+            return self.merge(state, before, after, latch)
+        trips = self.known_trips(piece, state) or 0
+        done = int(state["done"].constant) + trips * piece.step
+        return {**after, "done": ir.Constant(I64, done)}
+
+    def mask(self, scope: Scope, rest: ir.Value, piece: Piece) -> None:
+        """Enter a masked iteration: the valid lanes, and a place for what depends on them."""
+        builder, step = self.emission.builder, piece.step
+        full = ir.Constant(I64, step)
+        scope.valid = builder.select(builder.icmp_signed("<", rest, full), rest, full)
+        scope.whole = self.smaller(piece) // self.emission.width
+        scope.cache = {}
+        tiles = builder.append_basic_block(f"{self.loop.axis}.{step}.tiles")
+        scope.preamble = ir.IRBuilder(builder.block)
+        scope.preamble.position_before(builder.branch(tiles))
+        builder.position_at_end(tiles)
+
+    def merge(self, one: Carried, from_one: ir.Block, two: Carried, from_two: ir.Block) -> Carried:
+        merged: Carried = {}
+        for slot, value in one.items():
+            if value is two[slot]:
+                merged[slot] = value
+                continue
+            phi = self.emission.builder.phi(value.type)
+            phi.add_incoming(value, from_one)
+            phi.add_incoming(two[slot], from_two)
+            merged[slot] = phi
+        return merged
+
+    def iterate(self, piece: Piece, state: Carried, scope: Scope) -> Carried:
+        """One iteration of the body; the state after it."""
+        emission, builder, axis = self.emission, self.emission.builder, self.loop.axis
+        done = state["done"]
+        outer = self.scope.index.get(axis)
+        scope.index[axis] = done if outer is None else builder.add(outer, done)
+        amount: ir.Value = ir.Constant(I64, piece.step)
+        rest = builder.sub(self.work, done)
+        if piece.masked:
+            self.mask(scope, rest, piece)
+        if self.is_block:
+            amount = builder.select(builder.icmp_signed("<", rest, amount), rest, amount)
+            scope.work[axis] = amount
+        else:
+            per_element = emission.width if axis == emission.lanes else 1
+            scope.counts[axis] = piece.step // per_element
+        self.enter(scope, state)
+        emission.scope = scope
+        self.emit_body(piece.body)
+        after = self.advance(piece, state, scope)
+        emission.scope = self.scope
+        return after
+
+    def advance(self, piece: Piece, state: Carried, scope: Scope) -> Carried:
+        builder = self.emission.builder
+        after: Carried = {**state, **self.elements(scope)}
+        after["done"] = builder.add(state["done"], ir.Constant(I64, piece.step))
+        if isinstance(state["done"], ir.Constant):
+            after["done"] = ir.Constant(I64, int(state["done"].constant) + piece.step)
+        for port in piece.ports:
+            slot = f"pointer {port.tensor}"
+            distance = self.increment(port.tensor, port.ptr_increment, piece.step)
+            after[slot] = builder.gep(state[slot], [distance], source_etype=ir.IntType(8))
+        return after
+
+    def increment(self, tensor: str, ptr_increment: int | str, step: int) -> ir.Value:
+        """Bytes a pointer moves in one iteration."""
+        if ptr_increment == STRIDE:
+            return self.scaled(f"stride.{tensor}.{self.loop.axis}", step)
+        size = BYTES[self.emission.tensors[tensor].dtype]
+        return ir.Constant(I64, int(ptr_increment) * step * size)
+
+    def scaled(self, field: str, step: int) -> ir.Value:
+        emission, slot = self.emission, f"{field} x {step}"
+        if slot not in emission.loaded:
+            product = emission.entry.mul(emission.field(field), ir.Constant(I64, step))
+            emission.loaded[slot] = product
+        return emission.loaded[slot]
+
+    # After the loop.
+
+    def leave(self, state: Carried, entry: dict[str, ir.Value]) -> None:
+        """Rewind pointers: a whole axis by its finalization offset, a block to where it began."""
+        self.enter(self.scope, state)
+        whole = self.loop.axis not in self.scope.work
+        for port in self.loop.pieces[-1].ports:
+            if not port.rewind:
+                continue
+            pointer = entry[port.tensor]
+            if whole and port.ptr_increment == STRIDE and not self.is_block:
+                field = self.emission.field(f"rewind.{port.tensor}.{self.loop.axis}")
+                moved = state[f"pointer {port.tensor}"]
+                pointer = self.emission.builder.gep(moved, [field], source_etype=ir.IntType(8))
+            self.scope.pointers[port.tensor] = pointer

@@ -1,0 +1,112 @@
+"""What llvmlite's IRBuilder lacks for vectors: splat constants, intrinsics by type, polynomials.
+
+A *shape* here is the LLVM type of a value: an element type, or a vector ``<N x element>`` of it.
+Every helper takes either, so that emitters are written once for scalars and vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llvmlite import ir
+
+from snipjit.target_machine import TargetMachine
+
+F32 = ir.FloatType()
+F64 = ir.DoubleType()
+I1 = ir.IntType(1)
+I32 = ir.IntType(32)
+I64 = ir.IntType(64)
+
+
+class Splat(ir.Constant):  # type: ignore[misc]  # llvmlite has no types
+    """One number in every lane, printed as LLVM's short ``splat (float 1.0)``."""
+
+    def __init__(self, type: ir.VectorType, number: float) -> None:
+        super().__init__(type, [ir.Constant(type.element, number)] * type.count)
+        self.number = number
+
+    def get_reference(self) -> str:
+        """The constant as an operand in IR text."""
+        element = self.type.element
+        return f"splat ({element} {ir.Constant(element, self.number).get_reference()})"
+
+
+def constant(type: ir.Type, number: float) -> ir.Constant:
+    """A number as a constant of a scalar type, or in every lane of a vector type."""
+    if isinstance(type, ir.VectorType):
+        return Splat(type, number)
+    return ir.Constant(type, number)
+
+
+def number_of(value: ir.Value) -> float | None:
+    """The number that a constant scalar or Splat holds; None for any other value."""
+    if isinstance(value, Splat):
+        return value.number
+    if isinstance(value, ir.Constant) and isinstance(value.constant, int | float):
+        return value.constant
+    return None
+
+
+def element_of(type: ir.Type) -> ir.Type:
+    """The element type of a vector, or the scalar type itself."""
+    return type.element if isinstance(type, ir.VectorType) else type
+
+
+def with_element(type: ir.Type, element: ir.Type) -> ir.Type:
+    """The shape of ``type`` with another element type."""
+    return ir.VectorType(element, type.count) if isinstance(type, ir.VectorType) else element
+
+
+def _suffix(type: ir.Type) -> str:
+    """The name LLVM gives a type in the name of an overloaded intrinsic: ``f32``, ``v16f32``."""
+    if isinstance(type, ir.VectorType):
+        return f"v{type.count}{_suffix(type.element)}"
+    return {F32: "f32", F64: "f64"}[type] if type in (F32, F64) else f"i{type.width}"
+
+
+def call_intrinsic(
+    builder: ir.IRBuilder, name: str, result: ir.Type, operands: Sequence[ir.Value]
+) -> ir.Value:
+    """Call a (declared once) intrinsic by its full name."""
+    function = builder.module.globals.get(name)
+    if function is None:
+        signature = ir.FunctionType(result, [operand.type for operand in operands])
+        function = ir.Function(builder.module, signature, name)
+    return builder.call(function, operands)
+
+
+def intrinsic(builder: ir.IRBuilder, name: str, *operands: ir.Value) -> ir.Value:
+    """Call an intrinsic that is overloaded on the one type of its operands and result."""
+    type = operands[0].type
+    return call_intrinsic(builder, f"{name}.{_suffix(type)}", type, operands)
+
+
+def fma(
+    builder: ir.IRBuilder, target: TargetMachine, a: ir.Value, b: ir.Value, c: ir.Value
+) -> ir.Value:
+    """``a*b + c``: one rounding where the CPU has it, else two (``llvm.fma`` would call libm)."""
+    return intrinsic(builder, "llvm.fma" if "fma" in target.features else "llvm.fmuladd", a, b, c)
+
+
+def polynomial(
+    builder: ir.IRBuilder, target: TargetMachine, x: ir.Value, coefficients: Sequence[float]
+) -> ir.Value:
+    """``c[0] + c[1]·x + c[2]·x² + …`` by Horner's rule: one fma for each power of ``x``."""
+    *lower, last = coefficients
+    result: ir.Value = constant(x.type, last)
+    for coefficient in reversed(lower):
+        result = fma(builder, target, result, x, constant(x.type, coefficient))
+    return result
+
+
+def at_least(builder: ir.IRBuilder, x: ir.Value, bound: float) -> ir.Value:
+    """``max(x, bound)``, NaN stays NaN; the operand order makes it one instruction on x86."""
+    limit = constant(x.type, bound)
+    return builder.select(builder.fcmp_ordered(">", limit, x), limit, x)
+
+
+def at_most(builder: ir.IRBuilder, x: ir.Value, bound: float) -> ir.Value:
+    """``min(x, bound)``, NaN stays NaN; the operand order makes it one instruction on x86."""
+    limit = constant(x.type, bound)
+    return builder.select(builder.fcmp_ordered("<", limit, x), limit, x)

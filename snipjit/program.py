@@ -1,0 +1,211 @@
+"""Standalone programs: exported models, compiled once and called like the module they came from."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import fx
+from torch.export import Dim, ExportedProgram, export
+from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree
+
+from snipjit.errors import InputError
+from snipjit.files import load_pt2
+from snipjit.signature import bind
+from snipjit.torch_backend import Options, fuse
+
+Target = ExportedProgram | str | Path | torch.nn.Module | Callable[..., Any]
+
+
+class Program:
+    """A compiled program: call it with the arguments the model was exported with.
+
+    Sizes of dynamic dims may change at every call. It runs without grad.
+    """
+
+    def __init__(self, exported: ExportedProgram, options: Mapping[str, Any] | None = None) -> None:
+        chosen = Options.of(options)
+        self.exported = exported
+        program = lifted(exported)
+        self.graph_module = program.graph_module
+        fuse(self.graph_module, chosen, grad=False)
+        self._state = _bound_state(program)
+        self._run = _runner(self.graph_module, program, chosen)
+        self._checks = _input_checks(program)
+        self._in_spec = program.call_spec.in_spec
+        self._out_spec = program.call_spec.out_spec
+        self._outputs = program.graph_signature.user_outputs
+        self._skip = len(program.graph_signature.output_specs) - len(self._outputs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program; InputError if the arguments are not as exported."""
+        flat = self._flatten(args, kwargs)
+        with torch.inference_mode():
+            outputs = self._run(*self._state, *flat)
+        return pytree.tree_unflatten(outputs[self._skip :], self._out_spec)
+
+    def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        flat, spec = pytree.tree_flatten(bind(self.exported, args, kwargs))
+        if spec != self._in_spec:
+            raise InputError(
+                "the arguments are not nested as the program was exported; it takes "
+                + str(self._in_spec).replace("\n", " ")
+            )
+        sizes: dict[str, int] = {}
+        for check, value in zip(self._checks, flat, strict=True):
+            check(value, sizes)
+        return flat
+
+
+def compile(
+    target: Target,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    dynamic_shapes: Any = None,
+    options: Mapping[str, Any] | None = None,
+) -> Program:
+    """Compile an ExportedProgram, a ``.pt2`` file, or a module or function with example arguments.
+
+    Modules and functions are exported with every dim dynamic (``Dim.AUTO``) unless
+    ``dynamic_shapes`` says otherwise. Raises InputError for a missing or damaged file and for
+    something that is no model; OptionError for unknown options.
+    """
+    if isinstance(target, str | Path):
+        target = load_pt2(target)
+    if isinstance(target, ExportedProgram):
+        return Program(target, options)
+    if not callable(target):
+        kind = type(target).__name__
+        raise InputError(f"cannot compile a {kind}: pass an ExportedProgram, a .pt2 or a module")
+    return Program(_export(target, tuple(args), dict(kwargs or {}), dynamic_shapes), options)
+
+
+def _export(
+    target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any
+) -> ExportedProgram:
+    args, kwargs = _distinct((args, kwargs))
+    if dynamic_shapes is None:
+        dynamic_shapes = _all_dynamic(target, args, kwargs)
+    module = target if isinstance(target, torch.nn.Module) else _Function(target)
+    with torch.no_grad():
+        return export(module, args, kwargs, dynamic_shapes=dynamic_shapes, strict=False)
+
+
+def _distinct(examples: Any) -> Any:
+    """The examples without repeated tensors: export would take two equal ones for one input."""
+    seen: set[int] = set()
+
+    def copy(value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and id(value) in seen:
+            return value.clone()
+        seen.add(id(value))
+        return value
+
+    return pytree.tree_map(copy, examples)
+
+
+class _Function(torch.nn.Module):
+    """A plain function as the module that export wants."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        # An attribute and not a method, so that export sees the function's own signature.
+        self.forward = function
+
+
+def _all_dynamic(target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def dims(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return dict.fromkeys(range(value.dim()), Dim.AUTO)
+        return None
+
+    forward = target.forward if isinstance(target, torch.nn.Module) else target
+    bound = inspect.signature(forward).bind(*args, **kwargs).arguments
+    return {name: pytree.tree_map(dims, value) for name, value in bound.items()}
+
+
+def lifted(exported: ExportedProgram) -> ExportedProgram:
+    """The program in ATen operations with whole attention calls kept."""
+    with warnings.catch_warnings():
+        # torch copies its own deprecated classes.
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec.*")
+        result: ExportedProgram = exported.run_decompositions({})
+        return result
+
+
+def _bound_state(exported: ExportedProgram) -> list[Any]:
+    """Parameters, buffers and constants, in the order the lifted graph takes them."""
+    signature = exported.graph_signature
+    state: list[Any] = []
+    for spec in signature.input_specs:
+        if spec.kind == InputKind.USER_INPUT:
+            continue
+        name = spec.target or ""
+        source = exported.state_dict if name in exported.state_dict else exported.constants
+        value = source[name]
+        state.append(value.detach() if isinstance(value, torch.Tensor) else value)
+    return state
+
+
+def _runner(gm: fx.GraphModule, exported: ExportedProgram, options: Options) -> Callable[..., Any]:
+    if options.rest == "eager":
+        runner: Callable[..., Any] = gm.forward
+        return runner
+    from torch._inductor.compile_fx import compile_fx
+
+    examples = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
+    return cast(Callable[..., Any], compile_fx(gm, examples))
+
+
+def _input_checks(exported: ExportedProgram) -> list[Callable[[Any, dict[str, int]], None]]:
+    """One check for each user input, from the exported metadata."""
+    users = set(exported.graph_signature.user_inputs)
+    ranges = exported.range_constraints
+    return [
+        _check(node.name, node.meta.get("val"), ranges)
+        for node in exported.graph.nodes
+        if node.op == "placeholder" and node.name in users
+    ]
+
+
+def _check(name: str, example: Any, ranges: Any) -> Callable[[Any, dict[str, int]], None]:
+    """The check of one input: dtype, device, rank, static sizes, ranges and equal symbols."""
+    if not isinstance(example, torch.Tensor):
+        return lambda value, sizes: None
+    dtype, rank = example.dtype, example.dim()
+    dims = [_dim(size, ranges) for size in example.shape]
+
+    def check(value: Any, sizes: dict[str, int]) -> None:
+        if not isinstance(value, torch.Tensor):
+            raise InputError(f"input {name!r} is a {type(value).__name__}: pass a tensor")
+        if value.dtype != dtype or value.dim() != rank or value.device.type != "cpu":
+            raise InputError(
+                f"input {name!r} is {value.dtype} of rank {value.dim()} on {value.device}; "
+                f"the program takes {dtype} of rank {rank} on cpu"
+            )
+        for number, (size, (symbol, low, high)) in enumerate(zip(value.shape, dims, strict=True)):
+            wanted = sizes.setdefault(symbol, size) if symbol else size
+            if size != wanted or not low <= size <= high:
+                accepted = f"{wanted}" if size != wanted else f"{low} to {high}"
+                raise InputError(
+                    f"dim {number} of input {name!r} has size {size}; accepted: {accepted}"
+                )
+
+    return check
+
+
+def _dim(size: Any, ranges: Any) -> tuple[str, int, float]:
+    """Symbol (empty if none), smallest and largest size of a dim."""
+    if isinstance(size, int):
+        return "", size, size
+    expression = size.node.expr
+    bounds = ranges.get(expression)
+    if bounds is None or not expression.is_Symbol:
+        return "", 0, float("inf")
+    return str(expression), int(bounds.lower), float(bounds.upper)

@@ -1,0 +1,147 @@
+"""Draws inputs for an exported program: sizes in the export's ranges, indices in their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from snipjit.errors import InputError, OptionError
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+Symbol = Any  # sympy's, which has no types
+
+_SAME_VALUES = (
+    torch.ops.aten.clone.default,
+    torch.ops.aten.expand.default,
+    torch.ops.aten.reshape.default,
+    torch.ops.aten.slice.Tensor,
+    torch.ops.aten.to.dtype,
+    torch.ops.aten.unsqueeze.default,
+    torch.ops.aten.view.default,
+)
+"""Operations through which an index is followed to its table."""
+
+
+def random_inputs(
+    program: torch.export.ExportedProgram,
+    sizes: Mapping[str, int] | None = None,
+    seed: int = 0,
+) -> Inputs:
+    """Positional and keyword inputs of random values for a program, the same for the same seed.
+
+    A dynamic dimension has the size it was exported with unless ``sizes`` names another: under
+    its symbol (``s27``) or as ``input.dim`` (``input_ids.1``). Floats are normal; integers lie
+    below the height of the smallest table that they index, and are 0 or 1 where they index none;
+    numbers, strings and None are those of the export. Raises OptionError for a name that does not
+    exist or a size outside its range, InputError for complex inputs.
+    """
+    nodes = _user_nodes(program)
+    chosen = _choose_sizes(program, nodes, dict(sizes or {}))
+    generator = torch.Generator().manual_seed(seed)
+    leaves = [_draw(node, chosen, generator) for node in nodes]
+    args, kwargs = pytree.tree_unflatten(leaves, program.call_spec.in_spec)
+    return tuple(args), dict(kwargs)
+
+
+def dynamic_sizes(program: torch.export.ExportedProgram) -> dict[str, str]:
+    """The range of each dynamic dimension of the inputs, by symbol: ``{"s27": "2..512"}``."""
+    symbols = _symbols(_user_nodes(program))
+    return {str(symbol): _range_text(program, symbol) for symbol in symbols}
+
+
+def _user_nodes(program: torch.export.ExportedProgram) -> list[torch.fx.Node]:
+    """The placeholders of the user's inputs, in call order (not of parameters and buffers)."""
+    signature = program.graph_signature
+    lifted = len(signature.input_specs) - len(signature.user_inputs)
+    return [node for node in program.graph.nodes if node.op == "placeholder"][lifted:]
+
+
+def _symbols(nodes: list[torch.fx.Node]) -> dict[Symbol, int]:
+    """Every symbol in the inputs' sizes with the size it was exported with."""
+    symbols: dict[Symbol, int] = {}
+    for size in (s for node in nodes for s in _shape(node) if isinstance(s, torch.SymInt)):
+        if size.node.expr.is_Symbol:
+            symbols[size.node.expr] = int(size.node.hint)
+    return symbols
+
+
+def _shape(node: torch.fx.Node) -> tuple[int | torch.SymInt, ...]:
+    """The traced shape of an input; () where it is not a tensor."""
+    value = node.meta["val"]
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+
+
+def _choose_sizes(
+    program: torch.export.ExportedProgram, nodes: list[torch.fx.Node], wanted: dict[str, int]
+) -> dict[Symbol, int]:
+    """The size of each symbol: the wanted one where one is given, else the exported one."""
+    chosen = _symbols(nodes)
+    names = {str(symbol): symbol for symbol in chosen}
+    for node in nodes:
+        for dim, size in enumerate(_shape(node)):
+            if isinstance(size, torch.SymInt) and size.node.expr in chosen:
+                names[f"{node.name}.{dim}"] = size.node.expr
+    for name, size in wanted.items():
+        if name not in names:
+            known = ", ".join(names) or "none: every size is fixed"
+            raise OptionError(f"no dynamic size is called {name!r}; there are: {known}")
+        _check_range(program, names[name], name, size)
+        chosen[names[name]] = size
+    return chosen
+
+
+def _check_range(
+    program: torch.export.ExportedProgram, symbol: Symbol, name: str, size: int
+) -> None:
+    """Raise OptionError for a size that the export does not allow."""
+    allowed = program.range_constraints.get(symbol)
+    if size < 0 or (allowed is not None and not allowed.lower <= size <= allowed.upper):
+        raise OptionError(f"size {name}={size} is outside {_range_text(program, symbol)}")
+
+
+def _range_text(program: torch.export.ExportedProgram, symbol: Symbol) -> str:
+    """A symbol's range as ``2..512``, or ``2..`` where nothing bounds it from above."""
+    allowed = program.range_constraints.get(symbol)
+    if allowed is None:
+        return "0.."
+    return f"{allowed.lower}..{allowed.upper if allowed.upper.is_Integer else ''}"
+
+
+def _draw(node: torch.fx.Node, sizes: Mapping[Symbol, int], generator: torch.Generator) -> Any:
+    """A random value for one input."""
+    value = node.meta["val"]
+    if not isinstance(value, torch.Tensor):
+        return value
+    shape = [_evaluate(node, size, sizes) for size in value.shape]
+    if value.dtype.is_floating_point:
+        return torch.randn(shape, generator=generator).to(value.dtype)
+    if value.dtype.is_complex:
+        raise InputError(f"input {node.name} is complex: give the inputs in a file")
+    limit = 2 if value.dtype == torch.bool else _index_limit(node)
+    return torch.randint(limit, shape, generator=generator).to(value.dtype)
+
+
+def _evaluate(node: torch.fx.Node, size: int | torch.SymInt, sizes: Mapping[Symbol, int]) -> int:
+    """A traced size with the symbols replaced by the chosen sizes."""
+    if not isinstance(size, torch.SymInt):
+        return size
+    value = size.node.expr.subs(dict(sizes))
+    if not value.is_Integer or value < 0:
+        raise OptionError(f"no size {size} of input {node.name} belongs to the sizes given")
+    return int(value)
+
+
+def _index_limit(node: torch.fx.Node) -> int:
+    """One more than the largest integer this input may hold: the height of the table it indexes."""
+    heights: list[int] = []
+    reached = [node]
+    for current in reached:
+        for user in current.users:
+            if user.target is torch.ops.aten.embedding.default and user.args[1] is current:
+                heights.append(int(user.all_input_nodes[0].meta["val"].shape[0]))
+            elif user.target in _SAME_VALUES and user not in reached:
+                reached.append(user)
+    return min(heights, default=2)

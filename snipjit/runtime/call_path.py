@@ -1,0 +1,127 @@
+"""The call path: Python source of a launcher's call, unrolled over the arguments of its kernel.
+
+A loop over three tensors costs as much as looking at them, so the loops are written out, once a
+launcher, as ``dataclasses`` does it. ``Launcher.source`` holds the text; for an attention with a
+scale it begins ::
+
+    def call(t0, t1, t2, s0):
+        try:
+            if not (t0.dtype is d0 and t0.is_cpu and t1.dtype is d1 and ...):
+                refuse(t0, t1, t2)
+        except AttributeError:
+            refuse(t0, t1, t2)
+        key = (t0.shape, t0.stride(), t1.shape, t1.stride(), t2.shape, t2.stride(),)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from snipjit.call_args import FIXED
+from snipjit.runtime.runtime_configurator import Recipe
+from snipjit.runtime.threads import THREADS_SLOT
+
+_TEMPLATE = """
+def call({arguments}):
+    try:
+        if not ({checks}):
+            refuse({tensors})
+    except AttributeError:
+        refuse({tensors})
+    key = ({key})
+    plan = plans.get(key) or make_plan(key)
+    frames, tasks, copies, values, {layouts} = plan
+    if copies:
+        {tensors} = dense_inputs(copies, ({tensors}))
+    try:
+        frame = frames.pop()
+    except IndexError:
+        frame = make_frame(values)
+    slots, floats, address = frame
+    {inputs}
+    try:
+        {scalars}
+    except (TypeError, ValueError) as error:
+        refuse_scalars(error, {scalar_names})
+    {outputs}
+    next(calls)
+    slots[{counter}] = slots[{worker}] = 0
+    threads = thread_count() if tasks > 1 else 1
+    {take_scratch}
+    if threads > 1:
+        slots[{threads}] = threads
+        run_many(address)
+    elif tasks:
+        run_one(address)
+    {give_scratch}
+    frames.append(frame)
+    return {result}
+"""
+
+_TAKE_SCRATCH = """block = take_scratch(pitch * threads)
+    slots[{scratch}] = block.address
+    slots[{pitch}] = pitch"""
+
+
+def source(recipe: Recipe) -> str:
+    """The text of ``call`` for a recipe's inputs, scalars and outputs.
+
+    Its names: ``t`` inputs, ``d`` their dtypes, ``s`` scalars, ``r`` outputs, ``e`` their dtypes.
+    """
+    inputs = range(len(recipe.inputs))
+    outputs = range(len(recipe.outputs))
+    scalars = range(len(recipe.scalars))
+    scratch = recipe.scratch_bytes > 0
+    fixed = {name: FIXED.index(name) for name in ("counter", "worker", "scratch", "pitch")}
+    results = _comma(f"r{i}" for i in outputs)
+    return _TEMPLATE.format(
+        arguments=_comma([*(f"t{i}" for i in inputs), *(f"s{i}" for i in scalars)]),
+        checks=" and ".join(f"t{i}.dtype is d{i} and t{i}.is_cpu" for i in inputs) or "True",
+        tensors=_comma(f"t{i}" for i in inputs),
+        key=_comma(f"t{i}.shape, t{i}.stride()" for i in inputs),
+        layouts=_comma(f"shape{i}, strides{i}" for i in outputs),
+        inputs=_lines(1, (f"slots[{_data(recipe, i)}] = t{i}.data_ptr()" for i in inputs)),
+        scalars=_lines(2, (f"floats[{_scalar(recipe, i)}] = s{i}" for i in scalars)),
+        scalar_names=_comma(f"s{i}" for i in scalars),
+        outputs=_lines(1, (_output(recipe, i) for i in outputs)),
+        take_scratch=_TAKE_SCRATCH.format(**fixed) if scratch else "pass",
+        give_scratch="give_scratch(block)" if scratch else "pass",
+        result="r0" if len(outputs) == 1 else f"({results})",
+        threads=THREADS_SLOT,
+        **fixed,
+    )
+
+
+def compile_call(text: str, names: dict[str, Any]) -> Callable[..., Any]:
+    """The function of a source, reading ``names`` as its globals."""
+    # FX names the target of a node by its module.
+    names["__name__"] = __name__
+    exec(compile(text, "<snipjit call path>", "exec"), names)
+    call: Callable[..., Any] = names["call"]
+    return call
+
+
+def _comma(items: Iterable[str]) -> str:
+    """The items with commas: arguments, targets or the inside of a tuple."""
+    text = ", ".join(items)
+    return text + "," if text else ""
+
+
+def _lines(depth: int, lines: Iterable[str]) -> str:
+    return ("\n" + "    " * depth).join(lines) or "pass"
+
+
+def _data(recipe: Recipe, index: int) -> int:
+    return recipe.fields.index(f"data.{recipe.inputs[index].name}")
+
+
+def _scalar(recipe: Recipe, index: int) -> int:
+    """The slot of a scalar, counted in floats."""
+    return 2 * recipe.fields.index(f"scalar.{recipe.scalars[index]}")
+
+
+def _output(recipe: Recipe, index: int) -> str:
+    slot = recipe.fields.index(f"data.{recipe.outputs[index].name}")
+    allocation = f"r{index} = empty(shape{index}, strides{index}, e{index})"
+    return f"{allocation}; slots[{slot}] = r{index}.data_ptr()"

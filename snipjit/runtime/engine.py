@@ -1,0 +1,135 @@
+"""Engine: LLVM IR text in, object code and loaded functions out (llvmlite.binding).
+
+``compile_object`` needs no host of the target's kind and ``load`` needs no IR: object code is what
+a disk cache stores. There is one LLJIT in a process; every entry to LLVM holds one lock, which a
+fork waits for, so that the child finds it free.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+
+import llvmlite.binding as llvm
+
+from snipjit.errors import SnipjitError, VerificationError
+from snipjit.target_machine import TargetMachine
+
+CODE_GENERATION_LEVEL = 3
+"""LLVM's effort in instruction selection, scheduling and register allocation (0 to 3)."""
+
+_CPUS = (("x86-64-v4", "avx512vl"), ("x86-64-v3", "avx2"), ("x86-64", ""))
+"""LLVM's models of scheduling costs, each with the feature that a row must have to use it."""
+
+_LOCK = threading.Lock()
+os.register_at_fork(
+    before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
+)
+_LIBRARY_NUMBERS = itertools.count()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A function in executable memory, which stays there as long as this object lives."""
+
+    address: int
+    _tracker: object = field(repr=False)
+
+
+def host_features() -> frozenset[str]:
+    """The LLVM features this CPU and its operating system have, such as ``avx512f``."""
+    features = llvm.get_host_cpu_features()
+    return frozenset(name for name, present in features.items() if present)
+
+
+def compile_object(llvm_ir: str, target: TargetMachine, opt: int = 0) -> bytes:
+    """Object code of a module for one target row.
+
+    ``opt`` > 0 also runs LLVM's mid-level passes of that level, without unrolling and vectorizing
+    loops. Raises VerificationError if LLVM does not accept the text.
+    """
+    with _LOCK, _module(llvm_ir, target, opt) as (module, machine):
+        return bytes(machine.emit_object(module))
+
+
+def assembly(llvm_ir: str, target: TargetMachine, opt: int = 0) -> str:
+    """The module as assembly text for one target row, for reading."""
+    with _LOCK, _module(llvm_ir, target, opt) as (module, machine):
+        return str(machine.emit_assembly(module))
+
+
+def load(object_code: bytes, symbol: str, imports: Mapping[str, int] | None = None) -> Loaded:
+    """Put object code into executable memory and find ``symbol`` in it.
+
+    Functions that the code calls but does not define are ``imports`` (addresses by name), or come
+    from the process (libc, libm). Raises SnipjitError if the object cannot be linked.
+    """
+    builder = llvm.JITLibraryBuilder().add_object_img(object_code).add_current_process()
+    for name, address in (imports or {}).items():
+        builder.import_symbol(name, address)
+    with _LOCK:
+        try:
+            tracker = builder.export_symbol(symbol).link(
+                _lljit(), f"snipjit{next(_LIBRARY_NUMBERS)}"
+            )
+        except RuntimeError as error:
+            raise SnipjitError(f"object code does not link: {error}") from error
+    return Loaded(tracker[symbol], tracker)
+
+
+@contextmanager
+def _module(
+    llvm_ir: str, target: TargetMachine, opt: int
+) -> Iterator[tuple[llvm.ModuleRef, llvm.TargetMachine]]:
+    """A verified module in a context of its own, after the passes, and the machine to emit it."""
+    machine = _target_machine(target.name, target.features, target.llvm_features)
+    module = _parse(llvm_ir)
+    with module:
+        if opt:
+            _optimize(module, machine, opt)
+        yield module, machine
+
+
+def _parse(llvm_ir: str) -> llvm.ModuleRef:
+    try:
+        module = llvm.parse_assembly(llvm_ir, llvm.create_context())
+        module.verify()
+    except RuntimeError as error:
+        raise VerificationError(f"LLVM does not accept the module: {error}\n{llvm_ir}") from error
+    return module
+
+
+def _optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: int) -> None:
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
+    options.loop_interleaving = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+
+
+@cache
+def _target_machine(name: str, features: tuple[str, ...], text: str) -> llvm.TargetMachine:
+    _initialize()
+    cpu = next(cpu for cpu, needed in _CPUS if not needed or needed in features)
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=cpu, features=text, opt=CODE_GENERATION_LEVEL, reloc="pic", codemodel="small", jit=True
+    )
+
+
+@cache
+def _initialize() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@cache
+def _lljit() -> llvm.LLJIT:
+    _initialize()
+    ctypes.CDLL("libm.so.6", mode=ctypes.RTLD_GLOBAL)
+    return llvm.create_lljit_compiler(use_jit_link=True)

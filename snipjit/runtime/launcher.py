@@ -1,0 +1,192 @@
+"""Launcher: what stands in the FX graph. Tensors and scalars in, a kernel call, tensors out.
+
+A call of shapes and strides that were seen before costs some 2 µs: a look-up, the outputs'
+allocation, and the few slots of CallArgs that only the call knows. Everything else is configured
+once for the shapes and kept in frames, one for each call under way.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from snipjit.errors import InputError
+from snipjit.runtime.call_path import compile_call, source
+from snipjit.runtime.kernel import Kernel
+from snipjit.runtime.runtime_configurator import InputCopy, Ints
+from snipjit.runtime.scratchpad import ALIGNMENT, SCRATCHPADS, Scratchpads, pitch
+from snipjit.runtime.threads import WORKER_SLOT, is_forked, parallel, thread_count
+
+DTYPES = {"f32": torch.float32, "i1": torch.bool, "i32": torch.int32}
+"""torch's name of each element type."""
+
+SHAPES_KEPT = 1024
+"""How many sets of shapes and strides a launcher remembers at least; at most twice as many."""
+
+Result = torch.Tensor | tuple[torch.Tensor, ...]
+Key = tuple[Ints, ...]
+"""Shape and strides (elements) of each input in turn."""
+
+Frame = tuple[memoryview, memoryview, int]
+"""The CallArgs of one call under way: its slots as integers, as pairs of floats, its address."""
+
+Plan = tuple[Any, ...]
+"""How to call with one key: frames not in use, tasks, copies, values of the slots, then shape and
+strides of each output."""
+
+
+def _empty_strided(shape: Ints, strides: Ints, dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty_strided(shape, strides, dtype=dtype)
+
+
+empty_strided: Any = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", _empty_strided)
+"""The allocation that Inductor's wrappers use: half the time of ``torch.empty_strided``."""
+
+
+class Launcher:
+    """Calls one kernel. Safe to call from many threads at once; one serves all equal layers.
+
+    ``call`` is ``__call__`` without the check of the number of arguments. ``scratchpads`` and
+    ``empty`` allocate its scratch memory and its outputs.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        scratchpads: Scratchpads = SCRATCHPADS,
+        empty: Callable[[Ints, Ints, torch.dtype], torch.Tensor] = empty_strided,
+    ) -> None:
+        self.kernel = kernel
+        self.source = source(kernel.recipe)
+        self._plans: dict[Key, Plan] = {}
+        self._older_plans: dict[Key, Plan] = {}
+        self._calls = itertools.count()
+        self._configurations = itertools.count()
+        self.call = compile_call(self.source, self._names(scratchpads, empty))
+
+    @property
+    def calls(self) -> int:
+        """How many calls had valid arguments."""
+        return _value(self._calls)
+
+    @property
+    def configurations(self) -> int:
+        """How many calls had to be configured."""
+        return _value(self._configurations)
+
+    @property
+    def plans_kept(self) -> int:
+        """How many sets of shapes and strides are remembered."""
+        return len(self._plans) + len(self._older_plans)
+
+    def __call__(self, *args: Any) -> Result:
+        """Run the kernel on ``args``: the tensors of the recipe, then its scalars.
+
+        Scalars are floats, symbolic floats or tensors of one element. Returns a tensor, or a tuple
+        if the kernel has several outputs; none requires grad. Raises InputError, before any memory
+        is touched, if an argument does not fit.
+        """
+        recipe = self.kernel.recipe
+        if len(args) != len(recipe.inputs) + len(recipe.scalars):
+            raise InputError(
+                f"{len(args)} arguments: pass {len(recipe.inputs)} tensors and "
+                f"{len(recipe.scalars)} scalars"
+            )
+        result: Result = self.call(*args)
+        return result
+
+    def _names(self, scratchpads: Scratchpads, empty: Any) -> dict[str, Any]:
+        """What the call path reads."""
+        recipe = self.kernel.recipe
+        run_many = parallel()
+        return {
+            **{f"d{i}": DTYPES[spec.dtype] for i, spec in enumerate(recipe.inputs)},
+            **{f"e{i}": DTYPES[spec.dtype] for i, spec in enumerate(recipe.outputs)},
+            "calls": self._calls,
+            "dense_inputs": dense_inputs,
+            "empty": empty,
+            "give_scratch": scratchpads.give,
+            "make_frame": make_frame,
+            "make_plan": self._make_plan,
+            "pitch": pitch(recipe.scratch_bytes),
+            "plans": self._plans,
+            "refuse": self._refuse,
+            "refuse_scalars": self._refuse_scalars,
+            "run_many": run_many,
+            "run_one": self.kernel.worker,
+            "take_scratch": scratchpads.take,
+            "thread_count": thread_count if run_many else lambda: 1,
+        }
+
+    def _make_plan(self, key: Key) -> Plan:
+        """The plan of a key that was not used lately. Half the plans go when there are too many."""
+        plan = self._older_plans.get(key) or self._configure(key)
+        if len(self._plans) >= SHAPES_KEPT:
+            self._older_plans = dict(self._plans)
+            self._plans.clear()
+        self._plans[key] = plan
+        return plan
+
+    def _configure(self, key: Key) -> Plan:
+        config = self.kernel.configurator.configure(key[::2], key[1::2])
+        next(self._configurations)
+        values = list(config.slots)
+        values[WORKER_SLOT] = self.kernel.address
+        layouts = zip(config.output_shapes, config.output_strides, strict=True)
+        return ([], config.tasks, config.copies, values, *itertools.chain(*layouts))
+
+    def _refuse(self, *tensors: Any) -> NoReturn:
+        """Raise the InputError for the first argument that is not as the recipe wants it."""
+        for spec, value in zip(self.kernel.recipe.inputs, tensors, strict=True):
+            wanted = DTYPES[spec.dtype]
+            if not isinstance(value, torch.Tensor):
+                raise InputError(f"input {spec.name!r} is a {type(value).__name__}: pass a tensor")
+            if value.dtype is not wanted:
+                raise InputError(
+                    f"tensor {spec.name!r} has dtype {value.dtype}: convert it to {wanted}"
+                )
+            if not value.is_cpu:
+                raise InputError(f"tensor {spec.name!r} is on {value.device}: move it to the CPU")
+        raise AssertionError("every tensor fits")
+
+    def _refuse_scalars(self, error: Exception, *scalars: Any) -> NoReturn:
+        """Raise the InputError for scalars that are no numbers."""
+        pairs = zip(self.kernel.recipe.scalars, scalars, strict=True)
+        given = ", ".join(f"{name}={value!r}" for name, value in pairs)
+        raise InputError(f"scalars {given}: pass floats or tensors of one element") from error
+
+
+def make_frame(values: Ints) -> Frame:
+    """New CallArgs with these slots; it begins a cache line."""
+    memory = np.zeros(len(values) + ALIGNMENT // 8, dtype=np.int64)
+    start = (-memory.ctypes.data % ALIGNMENT) // 8
+    slots = memory[start : start + len(values)]
+    slots[:] = values
+    return slots.data, slots.view(np.float32).data, slots.ctypes.data
+
+
+def dense_inputs(copies: dict[int, InputCopy], tensors: Sequence[Any]) -> list[torch.Tensor]:
+    """The inputs, with those copied that the kernel cannot read in place."""
+    return [
+        _dense(tensor.detach(), copies[i]) if i in copies else tensor
+        for i, tensor in enumerate(tensors)
+    ]
+
+
+def _dense(tensor: torch.Tensor, copy: InputCopy) -> torch.Tensor:
+    """A dense copy of a view of the tensor's storage. torch's own copy would use its threads."""
+    source = tensor.as_strided(copy.shape, copy.strides)
+    dense = torch.empty(copy.shape, dtype=tensor.dtype)
+    if not is_forked():
+        return dense.copy_(source)
+    np.copyto(dense.numpy(), source.numpy())
+    return dense
+
+
+def _value(count: itertools.count[int]) -> int:
+    """The next value of a count, which stays as it is."""
+    return int(repr(count)[len("count(") : -1])

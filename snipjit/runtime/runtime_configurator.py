@@ -1,0 +1,205 @@
+"""RuntimeConfigurator: sizes and strides of a call in, everything the kernel must be told out.
+
+A kernel knows no size. What it reads from CallArgs (work amounts, pointer increments, finalization
+offsets, parallel steps) is computed here, once for each set of shapes and strides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from snipjit.axis_sizes import TensorSpec, solve_axes
+from snipjit.call_args import finalization_offset
+from snipjit.subgraph import Dim
+
+__all__ = ["InputCopy", "Recipe", "RuntimeConfig", "RuntimeConfigurator", "TensorSpec"]
+
+ENOUGH_TASKS = 8
+"""With fewer tasks the blocks are made smaller, so that all threads are busy to the end."""
+
+ITEM_SIZES = {"f32": 4, "i1": 1, "i32": 4}
+"""Bytes of an element of each dtype."""
+
+Ints = tuple[int, ...]
+Parallel = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the run time must know about a kernel; plain data, kept beside its object code.
+
+    axes           every axis with its size, None if the call decides it
+    parallel       (axis, largest step, granule) of each parallel loop, outermost first
+    scratch_bytes  scratchpad of one worker
+    fields         the slots of CallArgs
+    """
+
+    axes: tuple[tuple[str, int | None], ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    scalars: tuple[str, ...]
+    parallel: tuple[Parallel, ...]
+    scratch_bytes: int
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class InputCopy:
+    """An input that needs a dense copy: the view of its storage (elements) whose copy serves."""
+
+    shape: Ints
+    strides: Ints
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """One set of shapes and strides, solved. Strides of outputs and copies are in elements.
+
+    slots   a value for each slot of CallArgs; 0 where only the call knows it
+    tasks   how many tasks the parallel loops make
+    copies  by the index of the input
+    """
+
+    slots: Ints
+    tasks: int
+    output_shapes: tuple[Ints, ...]
+    output_strides: tuple[Ints, ...]
+    copies: dict[int, InputCopy]
+
+
+@dataclass(frozen=True)
+class RuntimeConfigurator:
+    """Solves calls of one kernel. Pure: the same shapes and strides give the same config."""
+
+    recipe: Recipe
+
+    def configure(self, shapes: Sequence[Ints], strides: Sequence[Ints]) -> RuntimeConfig:
+        """The config of a call with these input shapes and strides (elements).
+
+        Raises InputError if the shapes do not fit the kernel.
+        """
+        recipe = self.recipe
+        sizes = solve_axes(recipe.axes, recipe.inputs, shapes)
+        outputs = [output_layout(spec, sizes) for spec in recipe.outputs]
+        copies = _copies(recipe.inputs, sizes, shapes, strides)
+        layouts = list(zip(shapes, strides, strict=True))
+        for index, copy in copies.items():
+            layouts[index] = copy.shape, dense(copy.shape)
+        slots = [0] * len(recipe.fields)
+        tasks = self._fill_loops(slots, sizes)
+        self._fill_tensors(slots, sizes, [*layouts, *outputs])
+        output_shapes, output_strides = tuple(zip(*outputs, strict=True)) or ((), ())
+        return RuntimeConfig(tuple(slots), tasks, output_shapes, output_strides, copies)
+
+    def output_layouts(self, shapes: Sequence[Sequence[int]]) -> list[tuple[Ints, Ints]]:
+        """Shape and strides (elements) of each output; sizes may be symbolic."""
+        sizes = solve_axes(self.recipe.axes, self.recipe.inputs, shapes)
+        return [output_layout(spec, sizes) for spec in self.recipe.outputs]
+
+    @cached_property
+    def _slots(self) -> dict[str, int]:
+        return {field: slot for slot, field in enumerate(self.recipe.fields)}
+
+    @cached_property
+    def _moves(self) -> list[tuple[int, list[list[tuple[str, int, int]]]]]:
+        """Per tensor, bytes of an element and, per dim, its axes (inner to outer) with slots."""
+        return [
+            (ITEM_SIZES[spec.dtype], [self._axis_slots(spec, dim) for dim in spec.dims])
+            for spec in (*self.recipe.inputs, *self.recipe.outputs)
+        ]
+
+    def _axis_slots(self, spec: TensorSpec, dim: Dim) -> list[tuple[str, int, int]]:
+        """The slots of stride and rewind of each axis of a dim, the innermost axis first."""
+        names = [(axis, f"{spec.name}.{axis}") for axis in reversed(dim)]
+        return [
+            (axis, self._slots[f"stride.{name}"], self._slots[f"rewind.{name}"])
+            for axis, name in names
+        ]
+
+    def _fill_loops(self, slots: list[int], sizes: dict[str, int]) -> int:
+        """Work amounts, and blocks and steps of the parallel loops; returns the number of tasks."""
+        at = self._slots
+        for axis, size in sizes.items():
+            slots[at[f"size.{axis}"]] = size
+        tasks = 1
+        for axis, max_step, granule in self.recipe.parallel:
+            wanted = -(-ENOUGH_TASKS // max(tasks, 1))
+            blocks, step = split_parallel(sizes[axis], max_step, granule, wanted)
+            slots[at[f"blocks.{axis}"]], slots[at[f"step.{axis}"]] = blocks, step
+            tasks *= blocks
+        slots[at["tasks"]] = tasks
+        return tasks
+
+    def _fill_tensors(
+        self, slots: list[int], sizes: dict[str, int], layouts: Sequence[tuple[Ints, Ints]]
+    ) -> None:
+        """Byte strides and rewinds of every tensor's axes; a dim that broadcasts does not move."""
+        for (item_size, dims), (shape, strides) in zip(self._moves, layouts, strict=True):
+            for axes, size, stride in zip(dims, shape, strides, strict=True):
+                step = stride * item_size if size != 1 else 0
+                for axis, stride_slot, rewind_slot in axes:
+                    slots[stride_slot] = step
+                    slots[rewind_slot] = finalization_offset(step, sizes[axis])
+                    step *= sizes[axis]
+
+
+def output_layout(spec: TensorSpec, sizes: dict[str, int]) -> tuple[Ints, Ints]:
+    """Shape and strides (elements) of an output that is dense in its memory order."""
+    shape = tuple([prod([sizes[axis] for axis in dim]) for dim in spec.dims])
+    return shape, dense(shape, spec.order)
+
+
+def dense(shape: Sequence[int], order: Sequence[int] | None = None) -> Ints:
+    """Strides (elements) of a dense tensor with the given memory order, as torch counts them."""
+    strides = [1] * len(shape)
+    step = 1
+    for index in reversed(order if order is not None else range(len(shape))):
+        strides[index] = step
+        step = step * (1 if shape[index] == 0 else shape[index])
+    return tuple(strides)
+
+
+def split_parallel(size: int, max_step: int, granule: int, wanted: int = 1) -> tuple[int, int]:
+    """Blocks and step of a parallel loop: as few blocks as can be, of nearly equal size.
+
+    Up to ``wanted`` blocks are made for the sake of idle threads, none under a quarter of the
+    largest step. Sizes alone decide, never the number of threads: results have the same bits.
+    """
+    if size == 0:
+        return 0, max_step
+    least = max(max_step // 4, 1)
+    blocks = max(-(-size // max_step), min(wanted, size // least))
+    even = -(-size // blocks)
+    step = min(-(-even // granule) * granule, max_step)
+    return -(-size // step), step
+
+
+def _copies(
+    inputs: Sequence[TensorSpec],
+    sizes: dict[str, int],
+    shapes: Sequence[Ints],
+    strides: Sequence[Ints],
+) -> dict[int, InputCopy]:
+    """The inputs whose innermost dim holds an axis and is not laid out with stride 1."""
+    copies = {}
+    for i, (spec, shape, stride) in enumerate(zip(inputs, shapes, strides, strict=True)):
+        inner = spec.order[-1] if spec.order else -1
+        if inner < 0 or not spec.dims[inner]:
+            continue
+        extent = prod([sizes[axis] for axis in spec.dims[inner]])
+        if extent > 1 and (shape[inner] == 1 or stride[inner] != 1):
+            copies[i] = _dense_copy(inner, extent, shape, stride)
+    return copies
+
+
+def _dense_copy(inner: int, extent: int, shape: Ints, strides: Ints) -> InputCopy:
+    """Copy the innermost dim in full, the others without the repetitions of a stride 0."""
+    kept = [
+        min(size, 1) if stride == 0 else size for size, stride in zip(shape, strides, strict=True)
+    ]
+    moves = [stride if size != 1 else 0 for size, stride in zip(shape, strides, strict=True)]
+    kept[inner] = extent
+    return InputCopy(tuple(kept), tuple(moves))

@@ -1,0 +1,77 @@
+"""Counters of what the process has tokenized, compiled and called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from snipjit.runtime.kernel_cache import KERNELS, launcher_of
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A candidate that kept its original nodes: the node it starts from, and why."""
+
+    node: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What happened since the process began or ``reset_stats`` was called.
+
+    subgraphs         candidates replaced by a kernel
+    kernels_compiled  structures compiled
+    kernel_calls      calls of kernels
+    configurations    calls whose shapes and strides were new to their kernel
+    refusals          candidates that stayed as they were
+    """
+
+    subgraphs: int
+    kernels_compiled: int
+    kernel_calls: int
+    configurations: int
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass
+class _Log:
+    """What the backend reports, and the totals at the last reset."""
+
+    subgraphs: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+    base: tuple[int, int, int] = (0, 0, 0)
+
+
+_log = _Log()
+
+
+def record_subgraph() -> None:
+    """A candidate was replaced by a kernel."""
+    _log.subgraphs += 1
+
+
+def record_refusal(node: str, reason: str) -> None:
+    """A candidate stayed as it was."""
+    _log.refusals.append(Refusal(node, reason))
+
+
+def _totals() -> tuple[int, int, int]:
+    launchers = [launcher_of(kernel) for kernel in KERNELS.kernels()]
+    calls = sum(launcher.calls for launcher in launchers)
+    return len(launchers), calls, sum(launcher.configurations for launcher in launchers)
+
+
+def stats() -> Stats:
+    """The counters now."""
+    kernels, calls, configurations = (
+        now - then for now, then in zip(_totals(), _log.base, strict=True)
+    )
+    return Stats(_log.subgraphs, kernels, calls, configurations, tuple(_log.refusals))
+
+
+def reset_stats() -> None:
+    """Count from zero; compiled kernels stay."""
+    _log.subgraphs, _log.refusals, _log.base = 0, [], _totals()

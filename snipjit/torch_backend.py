@@ -1,0 +1,119 @@
+"""The backend for ``torch.compile``: attention becomes kernels, the rest runs as it was."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import fx
+
+from snipjit.compiler import compile_subgraph
+from snipjit.errors import OptionError, UnsupportedError
+from snipjit.passes.fx import Candidate, Tokenization, needs_grad, substitute, tokenize
+from snipjit.runtime.kernel_cache import launcher_of
+from snipjit.runtime.launcher import Launcher
+from snipjit.runtime.library import define_op
+from snipjit.statistics import record_refusal, record_subgraph
+
+log = logging.getLogger(__name__)
+
+Rest = Literal["eager", "inductor"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``torch.compile(..., options={...})`` and ``snipjit.compile`` accept.
+
+    rest   who runs the nodes that are not attention: ``"eager"`` PyTorch or ``"inductor"``
+    """
+
+    rest: Rest = "eager"
+
+    @staticmethod
+    def of(options: Mapping[str, Any] | None) -> Options:
+        """Check options by name and value; OptionError names what is accepted."""
+        options = dict(options or {})
+        known = [field.name for field in fields(Options)]
+        for name in options:
+            if name not in known:
+                raise OptionError(f"unknown option {name!r}; accepted: {', '.join(known)}")
+        result = Options(**options)
+        if result.rest not in get_args(Rest):
+            accepted = ", ".join(map(repr, get_args(Rest)))
+            raise OptionError(f"option rest={result.rest!r} is not one of {accepted}")
+        return result
+
+
+def backend(
+    gm: fx.GraphModule,
+    example_inputs: Sequence[Any],
+    *,
+    options: Mapping[str, Any] | None = None,
+    mode: str | None = None,
+) -> Callable[..., Any]:
+    """Compile a Dynamo graph: ``torch.compile(model, backend="snipjit", options={...})``.
+
+    Candidates that cannot be compiled keep their nodes; ``snipjit.stats().refusals`` says why.
+    Raises OptionError for options that do not exist.
+    """
+    chosen = Options.of(options)
+    if mode not in (None, "default"):
+        raise OptionError(f"mode={mode!r} is Inductor's; snipjit takes options={{'rest': ...}}")
+    fuse(gm, chosen)
+    if chosen.rest == "eager":
+        return gm.forward
+    from torch._inductor.compile_fx import compile_fx
+
+    return cast(Callable[..., Any], compile_fx(gm, list(example_inputs)))
+
+
+def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenization:
+    """Replace every attention of a graph that can be compiled; record those that cannot.
+
+    ``grad=False`` says that the program never runs with gradients.
+    """
+    tokenization = tokenize(gm)
+    for refusal in tokenization.refusals:
+        record_refusal(refusal.node, refusal.reason)
+    for candidate in tokenization.candidates:
+        launcher = _launcher(gm, candidate, grad)
+        if launcher is not None:
+            substitute(gm, candidate, _target(launcher, candidate, options))
+            record_subgraph()
+    gm.graph.lint()
+    gm.recompile()
+    return tokenization
+
+
+def _launcher(gm: fx.GraphModule, candidate: Candidate, grad: bool) -> Launcher | None:
+    """The launcher of a candidate, or None with the reason recorded."""
+    node = candidate.outputs[0].name
+    if grad and needs_grad(gm, candidate):
+        reason = "an input requires grad, which a kernel does not compute; use torch.no_grad()"
+        warnings.warn(f"snipjit left attention to PyTorch: {reason}", stacklevel=2)
+        record_refusal(node, reason)
+        return None
+    try:
+        return launcher_of(compile_subgraph(candidate.subgraph))
+    except UnsupportedError as error:
+        record_refusal(node, str(error))
+        return None
+
+
+def _target(launcher: Launcher, candidate: Candidate, options: Options) -> Callable[..., Any]:
+    """What the graph calls: the launcher itself, or the op that Inductor can trace."""
+    if options.rest == "eager":
+        return launcher.call
+    types = ["Tensor" if _is_tensor(scalar) else "float" for scalar in candidate.scalars]
+    return cast(Callable[..., Any], define_op(launcher, types))
+
+
+def _is_tensor(scalar: fx.Node | float) -> bool:
+    if not isinstance(scalar, fx.Node):
+        return False
+    value = scalar.meta.get("example_value", scalar.meta.get("val"))
+    return isinstance(value, torch.Tensor)

@@ -1,0 +1,176 @@
+"""What emission needs of buffers: room for every access, and memory that nothing else uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
+from snipjit.verify_linear_loops import fault
+
+BYTES = {"f32": 4, "i32": 4, "i1": 1}
+Path = tuple[Loop, ...]
+
+
+def check_buffers(lir: LinearIR) -> None:
+    """Raise VerificationError if a buffer is too small, has no offset, or overlaps another."""
+    for statement, loops in lir.walk():
+        if isinstance(statement, Buffer):
+            _check_shape(lir, statement, loops)
+    _check_stored(lir)
+    _check_scopes(lir, lir.body, ())
+    _check_offsets(lir, lir.body, [])
+
+
+def _check_shape(lir: LinearIR, buffer: Buffer, loops: Path) -> None:
+    if buffer.offset is None:
+        raise fault(lir, buffer, f"%{buffer.name} has no offset in the scratchpad")
+    for axis, extent in buffer.extents.items():
+        needed = _length(lir, axis, loops)
+        if needed is None or extent < needed:
+            needs = "a bounded number of" if needed is None else str(needed)
+            message = f"%{buffer.name} holds {extent} elements of axis {axis}, but needs {needs}"
+            raise fault(lir, buffer, message)
+    lanes = lir.lanes
+    if lanes in buffer.axes and (buffer.axes[-1] != lanes or buffer.extents[lanes] % lir.width):
+        message = f"%{buffer.name} must have whole vectors of lanes [{lanes}:…] innermost"
+        raise fault(lir, buffer, message)
+
+
+def _length(lir: LinearIR, axis: str, loops: Path) -> int | None:
+    """The most elements of an axis that the loops around leave; None if that is unbounded."""
+    steps = [loop.step for loop in loops if loop.axis == axis]
+    return steps[-1] if steps else lir.axes[axis]
+
+
+def _check_stored(lir: LinearIR) -> None:
+    """What is loaded was stored: at least, a store of the buffer stands before."""
+    stored = {tensor.name for tensor in lir.inputs}
+    for s, _ in lir.walk():
+        if isinstance(s, Expression) and s.op == "store":
+            stored.add(s.inputs[0])
+        elif isinstance(s, Expression) and s.op == "load" and s.inputs[0] not in stored:
+            raise fault(lir, s, f"%{s.inputs[0]} is loaded before anything is stored there")
+
+
+# Scopes: an access stands where the buffer is declared, or inside.
+
+
+def _check_scopes(lir: LinearIR, body: list[Statement], loops: Path) -> None:
+    homes: dict[str, Path] = {}
+    _follow(lir, body, loops, homes)
+
+
+def _follow(lir: LinearIR, body: list[Statement], loops: Path, homes: dict[str, Path]) -> None:
+    """``homes``: the loops around the declaration of each buffer that is alive."""
+    for statement in body:
+        if isinstance(statement, Loop):
+            for piece in statement.pieces:
+                _follow(lir, piece.body, (*loops, statement), dict(homes))
+        elif isinstance(statement, Buffer):
+            homes[statement.name] = loops
+        elif statement.op in ("load", "store") and statement.inputs[0] in lir.buffers():
+            _check_access(lir, statement, homes)
+
+
+def _check_access(lir: LinearIR, e: Expression, homes: dict[str, Path]) -> None:
+    name = e.inputs[0]
+    if name not in homes:
+        raise fault(lir, e, f"%{name} is not declared around this {e.op}")
+    buffer = lir.buffers()[name]
+    for axis in e.type.axes:
+        if axis not in buffer.axes and _length(lir, axis, homes[name]) != 1:
+            raise fault(lir, e, f"%{name} holds no axis {axis}, of which there are several here")
+
+
+# Offsets: buffers that are alive together have memory of their own.
+
+
+@dataclass(frozen=True)
+class _Life:
+    """The positions in one body between which a buffer holds something."""
+
+    buffer: Buffer
+    first: int
+    last: int
+
+    def overlaps(self, other: Buffer) -> bool:
+        """Whether the two share memory."""
+        one, two = _bytes(self.buffer), _bytes(other)
+        return one.start < two.stop and two.start < one.stop
+
+    def hands_over(self, other: _Life, lir: LinearIR, body: list[Statement]) -> bool:
+        """Whether the other buffer takes the place of this one, element by element."""
+        one, two = self.buffer, other.buffer
+        same = (one.offset, one.dtype, list(one.extents.items())) == (
+            two.offset,
+            two.dtype,
+            list(two.extents.items()),
+        )
+        return same and self.last == other.first and _reads_first(lir, body[self.last], one, two)
+
+
+def _bytes(buffer: Buffer) -> range:
+    start = buffer.offset or 0
+    return range(start, start + buffer.elements * BYTES[buffer.dtype])
+
+
+def _check_offsets(lir: LinearIR, body: list[Statement], outer: list[Buffer]) -> None:
+    """``outer``: buffers of bodies around that are alive in this one."""
+    lives = [_life(body, buffer) for buffer in body if isinstance(buffer, Buffer)]
+    for number, life in enumerate(lives):
+        for buffer in outer:
+            if life.overlaps(buffer):
+                raise _collision(lir, life.buffer, buffer)
+        for other in lives[:number]:
+            together = life.first <= other.last and other.first <= life.last
+            handed = life.hands_over(other, lir, body) or other.hands_over(life, lir, body)
+            if together and life.overlaps(other.buffer) and not handed:
+                raise _collision(lir, life.buffer, other.buffer)
+    for position, loop in enumerate(body):
+        if isinstance(loop, Loop):
+            alive = [life.buffer for life in lives if life.first <= position <= life.last]
+            for piece in loop.pieces:
+                _check_offsets(lir, piece.body, [*outer, *alive])
+
+
+def _collision(lir: LinearIR, one: Buffer, two: Buffer) -> Exception:
+    message = f"%{one.name} and %{two.name} hold values at the same time in the same memory"
+    return fault(lir, one, message)
+
+
+def _life(body: list[Statement], buffer: Buffer) -> _Life:
+    used = [i for i, statement in enumerate(body) if buffer.name in _touched([statement])]
+    return _Life(buffer, min(used, default=0), max(used, default=-1))
+
+
+def _touched(body: list[Statement]) -> list[str]:
+    """The tensors that moves in a body touch, in order."""
+    return [
+        s.inputs[0]
+        for s, _ in walk(body)
+        if isinstance(s, Expression) and s.op in ("load", "store")
+    ]
+
+
+def _reads_first(lir: LinearIR, statement: Statement, read: Buffer, written: Buffer) -> bool:
+    """Whether all accesses share one body a piece, which loads ``read`` before ``written``.
+
+    Each element must be visited once: a loop has an axis of the buffers, or runs once.
+    """
+    if not isinstance(statement, Loop):
+        return True
+    if statement.axis not in read.axes and lir.axes[statement.axis] != 1:
+        return False
+    for piece in statement.pieces:
+        direct = [s for s in piece.body if isinstance(s, Expression)]
+        here = [e for e in direct if e.op in ("load", "store")]
+        names = [e.inputs[0] for e in here if e.inputs[0] in (read.name, written.name)]
+        inner = [s for s in piece.body if isinstance(s, Loop)]
+        below = [s for s in inner if {read.name, written.name} & set(_touched([s]))]
+        if names and below:
+            return False
+        if not all(_reads_first(lir, loop, read, written) for loop in below):
+            return False
+        if len(below) > 1 or names != sorted(names, key=lambda name: name == written.name):
+            return False
+    return True

@@ -1,0 +1,200 @@
+"""What emission needs of loops and registers: sized tiles, no remainder, moving pointers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from snipjit.errors import VerificationError
+from snipjit.linear_ir import (
+    STRIDE,
+    Buffer,
+    Expression,
+    LinearIR,
+    Loop,
+    Statement,
+    Tensor,
+    walk,
+)
+from snipjit.text_linear import around
+
+Tile = dict[str, Loop]
+"""For each axis, the innermost loop, which fixes how many elements a register holds."""
+Amounts = dict[str, set[int]]
+"""For each axis with a loop around, the work amounts that an inner loop may meet."""
+
+
+def check_loops(lir: LinearIR) -> None:
+    """Raise VerificationError if registers do not fit their loops, or loops their tensors."""
+    _Registers(lir).block(lir.body, {}, set(lir.scalars))
+    _check_remainders(lir, lir.body, {})
+    _check_ports(lir, lir.body, set())
+
+
+def fault(lir: LinearIR, statement: Statement, message: str) -> VerificationError:
+    """An error that shows the statement in its IR."""
+    return VerificationError(f"{lir.name}: {message}\n{around(lir, statement)}")
+
+
+def is_block(loop: Loop) -> bool:
+    """Whether any body of a loop leaves the tiles to a loop inside."""
+    inside = [s for piece in loop.pieces for s, _ in walk(piece.body)]
+    return any(isinstance(s, Loop) and s.axis == loop.axis for s in inside)
+
+
+# Registers: a use sees a definition in its own body or in one around it, of the same tile.
+
+
+@dataclass
+class _Registers:
+    lir: LinearIR
+
+    def block(self, body: list[Statement], tile: Tile, registers: set[str]) -> None:
+        """Follow the statements; ``registers`` are those that hold a value."""
+        for statement in body:
+            if isinstance(statement, Loop):
+                for piece in statement.pieces:
+                    self.block(piece.body, {**tile, statement.axis: statement}, set(registers))
+            elif isinstance(statement, Expression):
+                self.expression(statement, tile, registers)
+
+    def expression(self, e: Expression, tile: Tile, registers: set[str]) -> None:
+        """The axes have tiles, the operands values; then the output has one."""
+        for axis in (*e.type.axes, *e.over):
+            self.tiled(e, axis, tile)
+        for name in e.inputs[e.op in ("load", "store") :]:
+            if name not in registers:
+                message = f"%{name} is defined in a loop that has ended: it needs a buffer"
+                raise fault(self.lir, e, message)
+        if e.output is not None:
+            registers.add(e.output)
+
+    def tiled(self, e: Expression, axis: str, tile: Tile) -> None:
+        """The innermost loop over an axis says how many elements of it a tile has."""
+        if axis not in tile:
+            raise fault(self.lir, e, f"no loop over axis {axis} is around {e.op}")
+        loop = tile[axis]
+        if is_block(loop) or (loop.parallel and loop.step != 1):
+            raise fault(self.lir, e, f"{e.op} stands in no tile loop over axis {axis}")
+
+
+# Remainders: whatever the work amount, the pieces of a tile loop cover it.
+
+
+def _check_remainders(lir: LinearIR, body: list[Statement], amounts: Amounts) -> None:
+    for loop in body:
+        if not isinstance(loop, Loop):
+            continue
+        block = loop.parallel or is_block(loop)
+        if block and len(loop.pieces) > 1:
+            raise fault(lir, loop, f"a block loop over axis {loop.axis} has no tails")
+        possible = _amounts(lir, loop, amounts)
+        if not block:
+            _check_steps(lir, loop)
+            _check_stores(lir, loop)
+            left = [amount for amount in sorted(possible) if _uncovered(loop, amount)]
+            if left:
+                message = f"no piece covers the rest of {left[0]} elements of axis {loop.axis}"
+                raise fault(lir, loop, f"{message}: add a tail")
+        for piece in loop.pieces:
+            inner = _block_amounts(lir, loop, possible) if block else {piece.step}
+            _check_remainders(lir, piece.body, {**amounts, loop.axis: inner})
+
+
+def _check_steps(lir: LinearIR, loop: Loop) -> None:
+    """Whole vectors of lanes; masked pieces last, with falling steps."""
+    steps = [piece.step for piece in loop.pieces]
+    if loop.axis == lir.lanes and any(step % lir.width for step in steps):
+        raise fault(lir, loop, f"steps of the lanes axis must be multiples of {lir.width}")
+    masked = [piece.masked for piece in loop.pieces]
+    falling = [piece.step for piece in loop.pieces if piece.masked]
+    if masked != sorted(masked) or falling != sorted(set(falling), reverse=True):
+        raise fault(lir, loop, "masked pieces must come last, with falling steps")
+
+
+def _check_stores(lir: LinearIR, loop: Loop) -> None:
+    """Every piece stores what the others store, or parts of a tensor would be left as they were."""
+    stored = [_used(piece.body, "store") for piece in loop.pieces]
+    for piece, found in zip(loop.pieces, stored, strict=True):
+        if missing := sorted(set[str]().union(*stored) - found):
+            names = ", ".join(f"%{name}" for name in missing)
+            raise fault(lir, loop, f"step {piece.step} does not store {names}, other pieces do")
+
+
+def _amounts(lir: LinearIR, loop: Loop, amounts: Amounts) -> set[int]:
+    """The work amounts of a loop: of a dynamic axis, enough for every remainder to occur."""
+    if loop.axis in amounts:
+        return amounts[loop.axis]
+    size = lir.axes[loop.axis]
+    largest = max(piece.step for piece in loop.pieces)
+    return set(range(2 * largest)) if size is None else {size}
+
+
+def _block_amounts(lir: LinearIR, loop: Loop, possible: set[int]) -> set[int]:
+    """What the iterations of a block loop cover; the runtime may shorten parallel steps."""
+    if loop.parallel or lir.axes[loop.axis] is None:
+        return set(range(1, loop.step + 1))
+    whole = {loop.step for amount in possible if amount >= loop.step}
+    return whole | {amount % loop.step for amount in possible if amount % loop.step}
+
+
+def _uncovered(loop: Loop, work: int) -> int:
+    """What the pieces leave of a work amount."""
+    for number, piece in enumerate(loop.pieces):
+        smaller = max((p.step for p in loop.pieces[number + 1 :] if p.masked), default=0)
+        if not piece.masked:
+            work %= piece.step
+        while piece.masked and work > smaller:
+            work -= min(piece.step, work)
+    return work
+
+
+# Ports: each loop moves the tensors that are used inside, and leaves no trace where it matters.
+
+
+def _check_ports(lir: LinearIR, body: list[Statement], later: set[str]) -> None:
+    for position, loop in enumerate(body):
+        if not isinstance(loop, Loop):
+            continue
+        after = later | _used(body[position + 1 :])
+        wanted = _increments(lir, loop)
+        for piece in loop.pieces:
+            found = {port.tensor: port.ptr_increment for port in piece.ports}
+            if found != wanted or len(found) != len(piece.ports):
+                shown = " ".join(f"%{name} by {step}" for name, step in wanted.items())
+                raise fault(lir, loop, f"step {piece.step} must move: {shown or 'nothing'}")
+            rewinds = {port.tensor for port in piece.ports if port.rewind}
+            last = piece is loop.pieces[-1]
+            if missing := (after & set(wanted)) - rewinds if last else rewinds:
+                names = ", ".join(f"%{name}" for name in sorted(missing))
+                must = "must" if last else "must not"
+                raise fault(lir, loop, f"step {piece.step} {must} rewind {names}")
+            again = set() if loop.parallel else _used([loop])
+            _check_ports(lir, piece.body, after | again)
+
+
+def _increments(lir: LinearIR, loop: Loop) -> dict[str, int | str]:
+    """The pointer increment of every tensor from outside that has the loop's axis."""
+    inside = [s for piece in loop.pieces for s, _ in walk(piece.body)]
+    local = {s.name for s in inside if isinstance(s, Buffer)}
+    tensors: dict[str, Tensor | Buffer] = {**lir.tensors, **lir.buffers()}
+    return {
+        name: _increment(tensors[name], loop.axis)
+        for name in sorted(_used(inside))
+        if name not in local and loop.axis in tensors[name].axes
+    }
+
+
+def _increment(tensor: Tensor | Buffer, axis: str) -> int | str:
+    if isinstance(tensor, Buffer):
+        return tensor.stride(axis)
+    return 1 if tensor.unit_axis == axis else STRIDE
+
+
+def _used(statements: Iterable[Statement], *ops: str) -> set[str]:
+    """The tensors that are loaded or stored (or only one of these) anywhere in the statements."""
+    return {
+        s.inputs[0]
+        for s, _ in walk(list(statements))
+        if isinstance(s, Expression) and s.op in (ops or ("load", "store"))
+    }

@@ -1,0 +1,86 @@
+"""Helpers that compile a Subgraph for a target row, make inputs and know the right answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from snipjit.compiler import assemble, lower, optimize
+from snipjit.interpret_subgraph import interpret
+from snipjit.linear_ir import LinearIR
+from snipjit.runtime.launcher import Launcher
+from snipjit.subgraph import Subgraph
+from snipjit.target_machine import ROWS, TargetMachine
+
+TARGETS = {row.name: row for row in ROWS}
+Arrays = list[npt.NDArray[np.float64]]
+
+
+def launcher(subgraph: Subgraph, target: TargetMachine) -> Launcher:
+    """A freshly compiled kernel of a positional Subgraph; no cache."""
+    return launcher_of(lower(optimize(subgraph), target), target)
+
+
+def launcher_of(lir: LinearIR, target: TargetMachine) -> Launcher:
+    """A freshly compiled kernel of a final LinearIR."""
+    return Launcher(assemble("test", lir, target))
+
+
+def shapes(subgraph: Subgraph, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
+    """Shapes of the parameters for sizes by canonical axis (``m``, ``n`` …; 2 if not given)."""
+    canonical = optimize(subgraph)
+    result = []
+    for parameter, traced in zip(canonical.parameters, subgraph.parameters, strict=True):
+        ones = traced.attrs.get("ones", ())
+        dims = []
+        for number, dim in enumerate(parameter.type.dims):
+            size = 1
+            for axis in dim:
+                size *= canonical.axes[axis] or sizes.get(axis, 2)
+            dims.append(1 if number in ones else size)
+        result.append(tuple(dims))
+    return result
+
+
+def inputs(
+    subgraph: Subgraph, sizes: Mapping[str, int], seed: int = 0
+) -> tuple[list[torch.Tensor], list[float]]:
+    """Random tensors and scalars for a positional Subgraph."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = []
+    for shape, node in zip(shapes(subgraph, sizes), subgraph.parameters, strict=True):
+        tensor = torch.randn(shape, generator=generator)
+        tensors.append(tensor > 0 if node.type.dtype == "i1" else tensor)
+    return tensors, [0.3 + 0.1 * i for i in range(len(subgraph.scalars))]
+
+
+def expected(subgraph: Subgraph, tensors: list[torch.Tensor], scalars: list[float]) -> Arrays:
+    """The results in float64."""
+    with np.errstate(all="ignore"):
+        return interpret(subgraph, [tensor.numpy() for tensor in tensors], scalars)
+
+
+def results(run: Launcher, tensors: list[torch.Tensor], scalars: list[float]) -> Arrays:
+    """What the kernel returns."""
+    output = run(*tensors, *scalars)
+    outputs = output if isinstance(output, tuple) else (output,)
+    return [tensor.numpy().astype(np.float64) for tensor in outputs]
+
+
+def assert_right(
+    run: Launcher,
+    subgraph: Subgraph,
+    tensors: list[torch.Tensor],
+    scalars: list[float],
+    tolerance: float = 2e-5,
+) -> None:
+    """The kernel's results equal the float64 ones; NaN and infinities stand where they stand."""
+    for got, want in zip(
+        results(run, tensors, scalars), expected(subgraph, tensors, scalars), strict=True
+    ):
+        assert got.shape == want.shape
+        size = np.abs(want[np.isfinite(want)]).max(initial=1.0)
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * size)

@@ -1,0 +1,130 @@
+"""The examples of ``subgraphs.py`` at any stage of control flow, small enough to interpret."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from snipjit.interpret_linear import Array, interpret
+from snipjit.interpret_subgraph import interpret as interpret_subgraph
+from snipjit.linear_ir import LinearIR
+from snipjit.passes import graph
+from snipjit.passes.base import Pass, run_pipeline
+from snipjit.passes.linear import pipeline
+from snipjit.subgraph import Subgraph
+from snipjit.target_machine import TargetMachine
+from snipjit.text_linear import parse_linear, print_linear
+from snipjit.verify_linear import verify
+from tests.subgraphs import ALL
+
+TINY = TargetMachine(
+    "tiny", lanes=4, registers=16, tile=(4, 2), task_vectors=4, block=8, unroll=2
+)  # fmt: skip
+"""Small enough that a few rows and columns take every loop and every tail."""
+
+UNSUPPORTED = ("attention_scaled_k",)
+"""A factor of a product whose contracted axis has no static size."""
+EXAMPLES = [name for name in ALL if name not in UNSUPPORTED]
+SIZES = ((1, 1), (13, 31), (33, 9))
+"""Rows and columns: of one tile, of several blocks with a tail, of several tasks."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of an example, and what it must give."""
+
+    tensors: tuple[Array, ...]
+    scalars: tuple[float, ...]
+    results: tuple[Array, ...]
+
+
+@cache
+def canonical(name: str) -> Subgraph:
+    """An example after data flow."""
+    result: Subgraph = run_pipeline(graph.PIPELINE, ALL[name]())
+    return result
+
+
+def axis_sizes(subgraph: Subgraph, rows: int, columns: int, other: int = 2) -> dict[str, int]:
+    """Sizes of the axes: m is rows, n is columns, the rest is small."""
+    given = {"m": rows, "n": columns}
+    return {axis: size or given.get(axis, other) for axis, size in subgraph.axes.items()}
+
+
+def random_tensors(subgraph: Subgraph, sizes: dict[str, int], seed: int) -> list[Array]:
+    """Inputs of an example; booleans are true for two thirds, and nowhere in the last place."""
+    random = np.random.default_rng(seed)
+    tensors: list[Array] = []
+    for node in subgraph.parameters:
+        shape = [int(np.prod([sizes[axis] for axis in dim])) for dim in node.type.dims]
+        if node.type.dtype == "i1":
+            tensors.append(random.random(shape) < 0.67)
+            tensors[-1][..., -1] = False
+        else:
+            tensors.append(random.standard_normal(shape))
+    return tensors
+
+
+@cache
+def cases(name: str, sizes: tuple[tuple[int, int], ...] = SIZES) -> list[Case]:
+    """Calls of an example with the results of the Subgraph's interpreter."""
+    subgraph, made = canonical(name), []
+    scalars = [0.3 + 0.1 * i for i in range(len(subgraph.scalars))]
+    for seed, (rows, columns) in enumerate(sizes):
+        tensors = random_tensors(subgraph, axis_sizes(subgraph, rows, columns), seed)
+        results = interpret_subgraph(subgraph, tensors, scalars)
+        made.append(Case(tuple(tensors), tuple(scalars), tuple(results)))
+    return made
+
+
+@cache
+def _stages(name: str, target: TargetMachine) -> dict[str, LinearIR]:
+    stages: dict[str, LinearIR] = {}
+
+    def keep(step: Pass, ir: LinearIR) -> None:
+        stages[step.name] = copy.deepcopy(ir)
+
+    run_pipeline(pipeline(target), canonical(name), dump=keep)
+    return stages
+
+
+def after(name: str, step: type[Pass], target: TargetMachine = TINY) -> LinearIR:
+    """An example after a pass of the control flow pipeline."""
+    return copy.deepcopy(_stages(name, target)[step.__name__])
+
+
+def final(name: str, target: TargetMachine = TINY) -> LinearIR:
+    """An example after the whole pipeline."""
+    return copy.deepcopy(list(_stages(name, target).values())[-1])
+
+
+def check_meaning(name: str, step: type[Pass]) -> None:
+    """After a pass an example is legal and computes what its Subgraph does."""
+    lir = after(name, step)
+    verify(lir)
+    for case in cases(name):
+        check_results(lir, case)
+
+
+def check_results(lir: LinearIR, case: Case) -> None:
+    """The interpreter agrees with a case."""
+    results = interpret(lir, case.tensors, case.scalars)
+    for result, expected in zip(results, case.results, strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-11)
+
+
+def run_on_text(step: Pass, text: str) -> str:
+    """What a pass makes of a printed LinearIR; before and after must be legal."""
+    lir = parse_linear(text)
+    verify(lir)
+    lir = step.run(lir)
+    verify(lir)
+    return print_linear(lir)
+
+
+def before_and_after(step: Pass, text: str) -> str:
+    """A golden of a pass: the IR before and after."""
+    return f"{print_linear(parse_linear(text))}\n# after {step.name}\n\n{run_on_text(step, text)}"

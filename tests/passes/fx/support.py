@@ -1,0 +1,146 @@
+"""Captures FX graphs as a backend or an exporter sees them, and runs candidates on real values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from snipjit.interpret_subgraph import interpret
+from snipjit.passes.base import run_pipeline
+from snipjit.passes.fx import Candidate, Tokenization, tokenize
+from snipjit.passes.graph import PIPELINE
+from snipjit.subgraph import Subgraph
+from snipjit.verify_subgraph import verify_positional
+
+
+@dataclass
+class Capture:
+    """One graph with the arguments of its first call."""
+
+    gm: fx.GraphModule
+    arguments: tuple[Any, ...] = ()
+    tokens: Tokenization = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens = tokenize(self.gm)
+
+    @property
+    def candidate(self) -> Candidate:
+        """The only candidate."""
+        reasons = [refusal.reason for refusal in self.tokens.refusals]
+        assert len(self.tokens.candidates) == 1, reasons
+        return self.tokens.candidates[0]
+
+    @property
+    def reason(self) -> str:
+        """Why the only anchor was refused."""
+        assert not self.tokens.candidates
+        (refusal,) = self.tokens.refusals
+        return refusal.reason
+
+    @property
+    def ops(self) -> list[str]:
+        """The operations of the only candidate, without parameters, scalars and result."""
+        outer = ("parameter", "scalar", "result")
+        return [node.op for node in self.candidate.subgraph.nodes if node.op not in outer]
+
+
+def dynamo(
+    model: Callable[..., Any], *args: Any, dynamic: bool | None = True, **kwargs: Any
+) -> list[Capture]:
+    """The graphs that ``torch.compile`` hands to a backend, without gradients."""
+    captures: list[Capture] = []
+
+    def backend(gm: fx.GraphModule, _: Sequence[Any]) -> Callable[..., Any]:
+        capture = Capture(gm)
+        captures.append(capture)
+
+        def run(*arguments: Any) -> Any:
+            capture.arguments = arguments
+            return gm(*(a.clone() if isinstance(a, torch.Tensor) else a for a in arguments))
+
+        return run
+
+    torch._dynamo.reset()
+    with torch.no_grad():
+        torch.compile(model, backend=backend, dynamic=dynamic)(*args, **kwargs)
+    return captures
+
+
+def graph_of(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Capture:
+    """The only graph of a model."""
+    (capture,) = dynamo(model, *args, **kwargs)
+    return capture
+
+
+def exported(
+    model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+) -> Capture:
+    """The ATen graph of an exported program, all dims dynamic where they can be."""
+
+    def auto(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return None
+        return dict.fromkeys(range(value.dim()), torch.export.Dim.AUTO)
+
+    named = {name: auto(value) for name, value in (kwargs or {}).items()}
+    shapes = {"args": tuple(map(auto, args)), **named} if args else named
+    with torch.no_grad():
+        program = torch.export.export(model, args, dict(kwargs or {}), dynamic_shapes=shapes)
+        program = program.run_decompositions({})
+    state = [_input(program, spec) for spec in program.graph_signature.input_specs]
+    real = iter([*args, *(kwargs or {}).values()])
+    arguments = tuple(next(real) if value is None else value for value in state)
+    return Capture(program.graph_module, arguments)
+
+
+def _input(program: torch.export.ExportedProgram, spec: Any) -> Any:
+    if spec.target is None:
+        return None
+    return {**program.state_dict, **program.constants}[spec.target]
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a graph and keeps a copy of every value as it was when it was made."""
+
+    def __init__(self, gm: fx.GraphModule) -> None:
+        super().__init__(gm)
+        self.values: dict[fx.Node, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        self.values[n] = result.clone() if isinstance(result, torch.Tensor) else result
+        return result
+
+
+def assert_equal_to_eager(capture: Capture, atol: float = 1e-5) -> None:
+    """Each candidate's Subgraph is legal and means what its nodes compute, in both forms."""
+    recorder = _Recorder(capture.gm)
+    with torch.no_grad():
+        recorder.run(*capture.arguments)
+    for candidate in capture.tokens.candidates:
+        verify_positional(candidate.subgraph)
+        tensors = [recorder.values[node].numpy() for node in candidate.tensors]
+        scalars = [
+            float(recorder.values[scalar]) if isinstance(scalar, fx.Node) else scalar
+            for scalar in candidate.scalars
+        ]
+        (expected,) = (recorder.values[output] for output in candidate.outputs)
+        for subgraph in _forms(candidate.subgraph):
+            (result,) = interpret(subgraph, tensors, scalars)
+            np.testing.assert_allclose(result, expected.numpy(), atol=atol, rtol=1e-4)
+        (node,) = candidate.subgraph.results
+        ordered = expected.permute(node.attrs["order"])
+        assert ordered.is_contiguous(), (expected.stride(), node.attrs["order"])
+
+
+def _forms(subgraph: Subgraph) -> list[Subgraph]:
+    canonical: Subgraph = run_pipeline(PIPELINE, subgraph)
+    # The interpreter cannot size the axes of an expand that only a positional sdpa meets.
+    sized = not (subgraph.of("sdpa") and subgraph.of("expand"))
+    return [subgraph, canonical] if sized else [canonical]

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import operator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import fx
+
+from snipjit.elementwise import ELEMENTWISE
+from snipjit.passes.fx.expand_elementwise import is_elementwise
+from snipjit.passes.fx.op_table import ROWS, lookup, mutated
+from snipjit.passes.fx.translate import PRODUCTS, REDUCTIONS, is_chain_op
+
+aten = torch.ops.aten
+
+SPELLINGS = {
+    "add": [
+        torch.add,
+        operator.add,
+        operator.iadd,
+        "add",
+        "add_",
+        aten.add.Tensor,
+        aten.add_.Scalar,
+    ],
+    "div": [torch.true_divide, operator.truediv, operator.itruediv, "div", aten.div.Tensor],
+    "exp": [torch.exp, "exp", "exp_", aten.exp.default],
+    "matmul": [torch.matmul, torch.bmm, operator.matmul, "bmm", aten.mm.default],
+    "masked_fill": ["masked_fill", "masked_fill_", aten.masked_fill.Scalar],
+    "softmax": [F.softmax, torch.softmax, "softmax", aten.softmax.int, aten._softmax.default],
+    "sdpa": [F.scaled_dot_product_attention, aten.scaled_dot_product_attention.default],
+    "gelu": [F.gelu, aten.gelu.default],
+    "transpose": [torch.transpose, "transpose", "swapaxes", aten.transpose.int],
+    "view": ["view", "reshape", "flatten", torch.reshape, aten.view.default],
+    "cast": ["to", "contiguous", "float", "type_as", aten._to_copy.default, aten.clone.default],
+    "dropout": [F.dropout, torch.dropout, aten.dropout.default],
+}
+
+
+def _node(target: object, *args: object, **kwargs: object) -> fx.Node:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    create = graph.call_method if isinstance(target, str) else graph.call_function
+    return create(target, (x, *args), kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("op", SPELLINGS)
+def test_spellings(op: str) -> None:
+    for target in SPELLINGS[op]:
+        call = lookup(_node(target, 2))
+        assert call is not None, target
+        assert call.op == op
+
+
+def test_arguments_by_position_and_name() -> None:
+    for node in (_node(torch.softmax, -1), _node(F.softmax, dim=-1), _node("softmax", dim=-1)):
+        call = lookup(node)
+        assert call is not None
+        assert call.get("dim") == -1
+
+
+def test_every_canonical_op_has_a_meaning() -> None:
+    others = {*PRODUCTS, "sdpa", "empty"}
+    for row in ROWS:
+        assert is_chain_op(row.op) or row.op in others, row.op
+
+
+def test_every_function_of_the_ir_can_be_reached() -> None:
+    # ``larger`` and the conversions are made by other ops.
+    made = {"larger", "to_f32", "to_i1"}
+    assert {row.op for row in ROWS if is_elementwise(row.op)} >= set(ELEMENTWISE) - made
+    assert set(REDUCTIONS) == {"sum", "amax", "max"}
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        _node("add_", 1),
+        _node(operator.iadd, 1),
+        _node(aten.add_.Tensor, 1),
+        _node(F.relu, True),
+        _node(F.relu, inplace=True),
+        _node(operator.setitem, 0, 1),
+    ],
+    ids=str,
+)
+def test_in_place(node: fx.Node) -> None:
+    target = mutated(node)
+    assert target is not None
+    assert target.name == "x"
+
+
+@pytest.mark.parametrize("node", [_node("add", 1), _node(torch.add, 1), _node(F.relu)], ids=str)
+def test_not_in_place(node: fx.Node) -> None:
+    assert mutated(node) is None

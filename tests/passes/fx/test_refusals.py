@@ -1,0 +1,165 @@
+"""Near misses: each is left alone, and the reason names the op and what would be accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.passes.fx.attention_forms import qkv
+from tests.passes.fx.support import graph_of
+
+
+def weights_returned(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    weights = (q @ k.mT).softmax(-1)
+    return weights @ v, weights
+
+
+def scores_read_twice(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    scores = q @ k.mT
+    return scores.softmax(-1) @ v, scores.sin()
+
+
+def two_value_products(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    weights = (q @ k.mT).softmax(-1)
+    return weights @ v, weights @ (v + 1)
+
+
+def doubles(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return F.scaled_dot_product_attention(q.double(), k.double(), v.double())
+
+
+def softmax_in_double(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return (q @ k.mT).softmax(-1, dtype=torch.float64).float() @ v
+
+
+def halves(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return (q.bfloat16() @ k.bfloat16().mT).float().softmax(-1) @ v
+
+
+def integer_mask(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return (q @ k.mT + torch.ones(7, 9, dtype=torch.int64)).softmax(-1) @ v
+
+
+def unknown_op(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return torch.sinc(q @ k.mT).softmax(-1) @ v
+
+
+def cumulative(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return (q @ k.mT).softmax(-1).cumsum(-1) @ v
+
+
+def over_rows(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return (q @ k.mT).softmax(2) @ v
+
+
+def dropout_on(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return F.dropout((q @ k.mT).softmax(-1), 0.1, True) @ v
+
+
+def sdpa_dropout(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=0.1)
+
+
+def sinks(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    scores = torch.cat([q @ k.mT, torch.zeros(2, 4, 7, 1)], -1)
+    return scores.softmax(-1)[..., :-1] @ v
+
+
+def router(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return F.linear(q, torch.ones(9, 8)).softmax(-1) @ v
+
+
+def probabilities(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return (q @ k.mT).softmax(-1)
+
+
+def mask_changed_in_place(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    mask = torch.zeros(2, 4, 7, 9)
+    mask += q @ k.mT
+    return mask.softmax(-1) @ v
+
+
+def key_changed_in_between(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    k = k + 1
+    scores = q @ k.mT
+    k.mul_(2)
+    return scores.softmax(-1) @ v, k
+
+
+def alias_read_later(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    scores = q @ k.mT
+    flat = scores.view(8, 7, 9)
+    scores = scores.view(2, 4, 7, 9)
+    scores += 1
+    return scores.softmax(-1) @ v, flat.sum()
+
+
+def head_too_large(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    q, k, v = (torch.cat([t] * 100, -1) for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def rounded_division(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return torch.div(q @ k.mT, 2.0, rounding_mode="floor").softmax(-1) @ v
+
+
+def regrouped(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    scores = (q @ k.mT).reshape(2, 2, 14, 9)
+    return scores.softmax(-1).reshape(2, 4, 7, 9) @ v
+
+
+def sizes_that_no_operand_tells(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    q, k, v = (t.exp().flatten(0, 1).sin() for t in (q, k, v))
+    scores = (q @ k.mT).view(2, 4, 7, 9)
+    return scores.softmax(-1).view(8, 7, 9) @ v
+
+
+NEAR_MISSES = [
+    (sizes_that_no_operand_tells, r"splits a dim into \[q0_0 q0_1\]; accepted|no operand tells"),
+    (weights_returned, r"`weights` \(Tensor.softmax\) is also read by `output`"),
+    (scores_read_twice, r"`scores` \(matmul\) is also read by `sin`"),
+    (two_value_products, "feeds several products .*; accepted: one"),
+    (doubles, "is float64; accepted: float32 and bool"),
+    (softmax_in_double, "is float64; accepted: float32 and bool"),
+    (halves, "is bfloat16; accepted: float32 and bool"),
+    (integer_mask, "is int64; accepted: float32 and bool"),
+    (unknown_op, r"ends at `sinc` \(special_sinc|ends at `sinc` \(sinc"),
+    (cumulative, r"`cumsum` \(Tensor.cumsum\) is not taken; accepted"),
+    (over_rows, "goes over dim 2; accepted: the last"),
+    (dropout_on, "drops elements; accepted: p=0 or training=False"),
+    (sdpa_dropout, "drops elements; accepted: dropout_p=0"),
+    (sinks, r"the walk ends at `scores` \(cat\); accepted: matmul"),
+    (router, r"\(linear\); accepted: matmul"),
+    (probabilities, r"`output` \(output\) is not taken"),
+    (mask_changed_in_place, "works in place and it changes .*, which was made outside"),
+    (key_changed_in_between, "`mul_` changes an operand in place before"),
+    (alias_read_later, "is also read by|reads its alias"),
+    (head_too_large, "head dimension of 800; accepted: 1 to 512"),
+    (rounded_division, "`div` rounds; accepted: rounding_mode=None"),
+    (regrouped, "regroups elements; accepted: splits and merges"),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"), NEAR_MISSES, ids=lambda p: getattr(p, "__name__", "")
+)
+def test_near_miss(function: Callable[..., Any], reason: str) -> None:
+    capture = graph_of(function, *qkv(), dynamic=False)
+    with pytest.raises(AssertionError, match=reason):
+        raise AssertionError(capture.reason)
+
+
+def test_no_shapes() -> None:
+    class Plain(torch.nn.Module):
+        def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(q, k, v)
+
+    from snipjit.passes.fx import tokenize
+
+    (refusal,) = tokenize(torch.fx.symbolic_trace(Plain())).refusals
+    assert "of rank 1; accepted" in refusal.reason or "no traced tensor" in refusal.reason

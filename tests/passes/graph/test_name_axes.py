@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from snipjit.passes.graph.name_axes import NameAxes, surviving_axes
+from snipjit.text_subgraph import print_subgraph
+from tests.passes.graph.support import before_and_after, check_pass, examples, rewritten
+
+
+@examples
+def test_examples_keep_their_meaning(example: str) -> None:
+    check_pass(NameAxes, example)
+
+
+AXES = {
+    "attention": ["b0", "b1", "m", "d", "n", "e"],
+    "attention_grouped": ["b0", "b1", "b2", "m", "d", "n", "e"],
+    "two_values": ["b0", "b1", "m", "d", "n", "e0", "e1"],
+    "softmax_alone": ["b0", "m", "n"],
+    "log_sum_exp_of_product": ["b0", "m", "d", "n"],
+    "mlp": ["b0", "m", "d", "n", "e"],
+    "elementwise_chain": ["b0", "b1", "m"],
+}
+
+
+@pytest.mark.parametrize("example", AXES)
+def test_roles(example: str) -> None:
+    _, after = before_and_after(NameAxes, example)
+    assert list(after.axes) == AXES[example]
+
+
+def test_names_do_not_depend_on_those_before() -> None:
+    before, after = before_and_after(NameAxes, "attention_grouped")
+    text = re.sub(r"\b([qkv]\d|[kv]g|g)\b", r"other_\1", print_subgraph(before))
+    assert rewritten(NameAxes(), text) == print_subgraph(after)
+
+
+def test_the_row_axis_is_the_last_that_survives() -> None:
+    before, _ = before_and_after(NameAxes, "attention_sequence_major")
+    assert surviving_axes(before)[-1] in before.parameters[0].type.dims[1]

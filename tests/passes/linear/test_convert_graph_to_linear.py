@@ -1,0 +1,66 @@
+"""ConvertGraphToLinear: one Expression a node, and the choice of the lanes axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from snipjit.passes.linear.convert_graph_to_linear import SYNTHETIC_LANES, ConvertGraphToLinear
+from snipjit.text_linear import print_linear
+from snipjit.text_subgraph import parse_subgraph, print_subgraph
+from snipjit.verify_linear import verify
+from tests.linear_examples import EXAMPLES, TINY, check_meaning
+
+GRAPH = """
+subgraph @g
+axis b
+axis m
+axis n
+axis d = 8
+%q = parameter : f32[b][m][d]
+%k = parameter : f32[b][n][d]
+%scale = scalar : f32
+%s = brgemm %q %k {over=(d)} : f32[b][m][n]
+%t = mul %s %scale : f32[b][m][n]
+%x = reduce %t {monoid=max, over=(n)} : f32[b][m]
+%c = constant {value=2.5} : f32
+%z = add %x %c : f32[b][m]
+%y = result %z {order=(1, 0)} : f32[b][m]
+"""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_meaning_is_kept(name: str) -> None:
+    check_meaning(name, ConvertGraphToLinear)
+
+
+def test_before_and_after(golden: Callable[[str], None]) -> None:
+    subgraph = parse_subgraph(GRAPH)
+    lir = ConvertGraphToLinear(TINY).run(subgraph)
+    verify(lir)
+    golden(f"{print_subgraph(subgraph)}\n# after ConvertGraphToLinear\n\n{print_linear(lir)}")
+
+
+def test_lanes_are_the_last_axis_that_survives_everywhere() -> None:
+    lir = ConvertGraphToLinear(TINY).run(parse_subgraph(GRAPH))
+    assert lir.lanes == "m"
+    assert lir.width == TINY.lanes
+
+
+def test_a_graph_without_a_surviving_axis_is_scalar() -> None:
+    text = """
+    subgraph @sum
+    axis n
+    %x = parameter : f32[n]
+    %s = reduce %x {monoid=sum, over=(n)} : f32
+    %y = result %s {order=()} : f32
+    """
+    lir = ConvertGraphToLinear(TINY).run(parse_subgraph(text))
+    assert lir.lanes == SYNTHETIC_LANES
+    assert SYNTHETIC_LANES in lir.axes
+
+
+def test_sizes_of_surviving_axes_are_not_compiled_in() -> None:
+    lir = ConvertGraphToLinear(TINY).run(parse_subgraph(GRAPH.replace("axis m", "axis m = 12")))
+    assert lir.axes == {"b": None, "m": None, "n": None, "d": 8}

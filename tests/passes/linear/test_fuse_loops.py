@@ -1,0 +1,113 @@
+"""FuseLoops: tile loops around Expressions, shared where dependencies allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from snipjit.linear_ir import Expression, Loop
+from snipjit.passes.linear.fuse_loops import ELEMENTWISE_ROWS, FuseLoops
+from snipjit.target_machine import TargetMachine
+from snipjit.text_linear import parse_linear
+from tests.linear_examples import EXAMPLES, TINY, before_and_after, check_meaning
+
+SOFTMAX_BLOCK = """
+linear @g lanes m x 4
+axis m
+axis n
+axis d = 8
+input %q : f32[d][m]
+input %k : f32[n][d]
+input %b : f32[n][m]
+input %scale : f32
+output %y : f32[n][m] order 0 1
+output %z : f32[m] order 0
+parallel m step 16 {
+  for n step 8 {
+    for m step 8 {
+      %s = brgemm %q %k {over=(d)} : f32[n m]
+      %t = mul %s %scale : f32[n m]
+      %x = reduce %t {monoid=max, over=(n)} : f32[m]
+      %u = add %t %b : f32[n m]
+      %c = sub %t %x : f32[n m]
+      %v = mul %c %u : f32[n m]
+      store %y %v : f32[n m]
+      store %z %x : f32[m]
+    }
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_meaning_is_kept(name: str) -> None:
+    check_meaning(name, FuseLoops)
+
+
+def test_before_and_after(golden: Callable[[str], None]) -> None:
+    golden(before_and_after(FuseLoops(TINY), SOFTMAX_BLOCK))
+
+
+def rows(text: str, target: TargetMachine = TINY) -> dict[str | None, int]:
+    """The step of the innermost loop over n around each value."""
+    lir = FuseLoops(target).run(parse_linear(text))
+    steps: dict[str | None, int] = {}
+    for s, loops in lir.walk():
+        around = [loop for loop in loops if loop.axis == "n"]
+        if isinstance(s, Expression) and around:
+            steps[s.output] = around[-1].step
+    return steps
+
+
+def test_a_product_has_the_rows_of_a_register_tile_and_others_have_fewer() -> None:
+    steps = rows(SOFTMAX_BLOCK)
+    assert steps["s"] == steps["t"] == steps["u"] == TINY.tile[0]
+    assert steps["c"] == steps["v"] == ELEMENTWISE_ROWS
+
+
+def test_transposed_inputs_have_as_many_rows_as_lanes() -> None:
+    text = SOFTMAX_BLOCK.replace("%b : f32[n][m]", "%b : f32[m][n]").replace("%t %b", "%b %x")
+    wide = replace(TINY, lanes=2 * ELEMENTWISE_ROWS)
+    assert rows(text, wide)["u"] == wide.lanes
+    assert rows(text.replace("%b : f32[m][n]", "%b : f32[n][m]"), wide)["u"] == ELEMENTWISE_ROWS
+
+
+def test_a_value_waits_for_the_reduction_it_reads() -> None:
+    lir = FuseLoops(TINY).run(parse_linear(SOFTMAX_BLOCK))
+    homes = {s.output: loops[-1] for s, loops in lir.walk() if isinstance(s, Expression) and loops}
+    assert homes["s"] is homes["x"] is homes["u"]
+    assert homes["c"] is homes["v"]
+    assert homes["c"] is not homes["x"]
+
+
+def test_axes_of_step_one_and_lanes_get_no_tile_loop() -> None:
+    lir = FuseLoops(TINY).run(parse_linear(SOFTMAX_BLOCK.replace("for n step 8", "for n step 1")))
+    assert [s.axis for s, _ in lir.walk() if isinstance(s, Loop)] == ["m", "n", "m"]
+
+
+def test_reduced_axes_are_innermost() -> None:
+    text = """
+    linear @g lanes m x 4
+    axis m
+    axis n
+    axis e = 5
+    input %x : f32[n][e][m]
+    output %y : f32[e][m] order 0 1
+    parallel m step 16 {
+      %l = fill {value=0.0} : f32[e m]
+      for n step 8 {
+        for m step 8 {
+          %part = reduce %x {monoid=sum, over=(n)} : f32[e m]
+          %l = add %l %part : f32[e m]
+        }
+      }
+      for m step 8 { store %y %l : f32[e m] }
+    }
+    """
+    lir = FuseLoops(TINY).run(parse_linear(text))
+    paths = {
+        s.op: [loop.axis for loop in loops] for s, loops in lir.walk() if isinstance(s, Expression)
+    }
+    assert paths["reduce"] == ["m", "n", "m", "e", "n"]

@@ -1,0 +1,179 @@
+"""FuseOnline: a finished maximum becomes a running one where the algebra allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from snipjit.interpret_linear import Array, interpret
+from snipjit.linear_ir import Loop
+from snipjit.passes.linear.fuse_online import FuseOnline
+from snipjit.text_linear import parse_linear
+from snipjit.verify_linear import verify
+from tests.linear_examples import EXAMPLES, before_and_after, check_meaning
+
+SOFTMAX_PRODUCT = """
+linear @g lanes m x 4
+axis m
+axis n
+axis e = 3
+input %s : f32[n][m]
+input %v : f32[n][e]
+output %y : f32[m] order 0
+output %z : f32[m][e] order 0 1
+parallel m step 16 {
+  %zero = fill {value=0.0} : f32[]
+  %low = fill {value=-inf} : f32[]
+  %x = fill {value=-inf} : f32[m]
+  for n step 8 {
+    %t = tanh %s : f32[n m]
+    %x.part = reduce %t {monoid=larger, over=(n)} : f32[m]
+    %x = larger %x %x.part : f32[m]
+  }
+  %l = fill {value=0.0} : f32[m]
+  %o = fill {value=0.0} : f32[e m]
+  for n step 8 {
+    %t.1 = tanh %s : f32[n m]
+    %hidden = lt %t.1 %zero : i1[n m]
+    %c = sub %t.1 %x : f32[n m]
+    %p = exp %c : f32[n m]
+    %l.part = reduce %p {monoid=sum, over=(n)} : f32[m]
+    %l = add %l %l.part : f32[m]
+    %o = brgemm %p %v %o {over=(n)} : f32[e m]
+  }
+  store %y %l : f32[m]
+  store %z %o : f32[e m]
+}
+"""
+
+
+def streams(text: str) -> int:
+    """How many loops over n are left after the pass."""
+    lir = FuseOnline().run(parse_linear(text))
+    verify(lir)
+    return sum(isinstance(s, Loop) and s.axis == "n" for s, _ in lir.walk())
+
+
+def scores(rows: int = 6, columns: int = 21) -> list[Array]:
+    random = np.random.default_rng(0)
+    return [4 * random.standard_normal((columns, rows)), random.standard_normal((columns, 3))]
+
+
+def check_same(text: str, tensors: list[Array]) -> list[Array]:
+    before = interpret(parse_linear(text), tensors)
+    after = interpret(FuseOnline().run(parse_linear(text)), tensors)
+    for one, two in zip(before, after, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-12)
+    return after
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_meaning_is_kept(name: str) -> None:
+    check_meaning(name, FuseOnline)
+
+
+def test_before_and_after(golden: Callable[[str], None]) -> None:
+    golden(before_and_after(FuseOnline(), SOFTMAX_PRODUCT))
+
+
+def test_two_loops_become_one() -> None:
+    assert streams(SOFTMAX_PRODUCT) == 1
+    check_same(SOFTMAX_PRODUCT, scores())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("%l.part = reduce %p {monoid=sum", "%l.part = reduce %p {monoid=max"),
+        ("%p = exp %c", "%e = exp %c : f32[n m] %p = tanh %e"),
+        ("%p = exp %c", "%p = exp2 %c"),
+        ("%c = sub %t.1 %x", "%c = sub %x %t.1"),
+        ("%c = sub %t.1 %x", "%u = mul %t.1 %x : f32[n m] %c = sub %u %x"),
+        ("%p = exp %c", "%e = exp %c : f32[n m] %p = add %e %t.1"),
+        ("%p = exp %c", "%e = exp %c : f32[n m] %p = mul %e %e"),
+        ("%p = exp %c", "%e = exp %c : f32[n m] %p = div %t.1 %e"),
+        ("%l = add %l %l.part", "%l = mul %l %l.part"),
+        ("%p = exp %c", "%e = exp %c : f32[n m] %p = where %hidden %e %low"),
+        ("%p = exp %c", "%e = exp %c : f32[n m] %p = where %hidden %zero %e"),
+    ],
+)
+def test_what_does_not_commute_with_scaling_a_row_keeps_two_loops(old: str, new: str) -> None:
+    text = SOFTMAX_PRODUCT.replace(old, new)
+    assert text != SOFTMAX_PRODUCT
+    assert streams(text) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("%p = exp %c", "%e = exp %c : f32[n m] %p = neg %e"),
+        ("%p = exp %c", "%e = exp %c : f32[n m] %p = mul %t.1 %e"),
+        ("%p = exp %c", "%e = exp %c : f32[n m] %p = div %e %t.1"),
+        ("%p = exp %c", "%e = exp %c : f32[n m] %p = where %hidden %e %zero"),
+        ("for n step 8 {\n    %t =", "for n step 8 {\n    %u = neg %s : f32[n m] %t ="),
+    ],
+)
+def test_what_commutes_with_scaling_a_row_is_fused(old: str, new: str) -> None:
+    text = SOFTMAX_PRODUCT.replace(old, new)
+    assert text != SOFTMAX_PRODUCT
+    assert streams(text) == 1
+    check_same(text, scores())
+
+
+def test_a_stored_weight_keeps_two_loops() -> None:
+    text = SOFTMAX_PRODUCT.replace(
+        "output %y", "output %w : f32[m][n] order 0 1\noutput %y"
+    ).replace("%p = exp %c : f32[n m]", "%p = exp %c : f32[n m] store %w %p : f32[n m]")
+    assert streams(text) == 2
+
+
+def guarded(test: str, replacement: str) -> str:
+    """The example with what takes the place of a maximum that passes a test."""
+    safe = f"%test = eq %x %{test} : i1[m] %x.ok = where %test %{replacement} %x : f32[m]"
+    text = SOFTMAX_PRODUCT.replace("  %l = fill", f"  {safe}\n  %l = fill")
+    return text.replace("sub %t.1 %x", "sub %t.1 %x.ok").replace("tanh %s", "neg %s")
+
+
+def test_a_program_may_avoid_infinite_maxima_itself() -> None:
+    assert streams(guarded("low", "zero")) == 1
+    tensors = scores()
+    tensors[0][:, 2] = np.inf
+    results = check_same(guarded("low", "zero"), tensors)
+    assert np.isfinite(results[0]).all()
+
+
+@pytest.mark.parametrize(("test", "replacement"), [("zero", "zero"), ("low", "low")])
+def test_other_replacements_of_the_maximum_keep_two_loops(test: str, replacement: str) -> None:
+    assert streams(guarded(test, replacement)) == 2
+
+
+def test_rows_hidden_at_first_recover() -> None:
+    text = SOFTMAX_PRODUCT.replace("tanh %s", "neg %s")
+    tensors = scores()
+    tensors[0][:10] = np.inf
+    results = check_same(text, tensors)
+    assert np.isfinite(results[0]).all()
+
+
+def test_rows_hidden_throughout_give_what_the_program_gives() -> None:
+    text = SOFTMAX_PRODUCT.replace("tanh %s", "neg %s")
+    tensors = scores()
+    tensors[0][:, 2] = np.inf
+    results = check_same(text, tensors)
+    assert np.isnan(results[0][2])
+    assert np.isfinite(np.delete(results[0], 2)).all()
+
+
+def test_infinite_and_undefined_scores_reach_the_result() -> None:
+    text = SOFTMAX_PRODUCT.replace("tanh %s", "neg %s")
+    tensors = scores()
+    tensors[0][3, 1], tensors[0][4, 5] = -np.inf, np.nan
+    results = check_same(text, tensors)
+    assert np.isnan(results[0][[1, 5]]).all()
+
+
+def test_nothing_to_sum_gives_zero() -> None:
+    results = check_same(SOFTMAX_PRODUCT, [np.zeros((0, 6)), np.zeros((0, 3))])
+    assert results[0].tolist() == [0.0] * 6

@@ -1,0 +1,81 @@
+"""InsertBuffers: memory for values that leave the loops they are computed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from snipjit.errors import UnsupportedError
+from snipjit.passes.linear.insert_buffers import InsertBuffers
+from snipjit.text_linear import parse_linear
+from tests.linear_examples import EXAMPLES, before_and_after, check_meaning
+
+TWO_LOOPS = """
+linear @g lanes m x 4
+axis b
+axis m
+axis n
+input %x : f32[b][n][m]
+output %y : f32[b][n][m] order 0 1 2
+output %z : f32[b][m] order 0 1
+parallel b step 1 {
+  parallel m step 16 {
+    for m step 8 {
+      %t = fill {value=0.0} : f32[b m]
+    }
+    for n step 8 {
+      for m step 8 {
+        for n step 4 {
+          %s = mul %x %x : f32[b n m]
+          %u = neg %s : f32[b n m]
+          store %y %u : f32[b n m]
+        }
+        for n step 2 {
+          %p = exp %s : f32[b n m]
+          %l.tile = horizon %p {monoid=sum, over=(n)} : f32[b m]
+          %t = add %t %l.tile : f32[b m]
+        }
+      }
+    }
+    for m step 8 {
+      store %z %t : f32[b m]
+    }
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_meaning_is_kept(name: str) -> None:
+    check_meaning(name, InsertBuffers)
+
+
+def test_before_and_after(golden: Callable[[str], None]) -> None:
+    golden(before_and_after(InsertBuffers(), TWO_LOOPS))
+
+
+def test_a_buffer_holds_one_block_of_axes_with_a_loop_around_it() -> None:
+    buffers = InsertBuffers().run(parse_linear(TWO_LOOPS)).buffers()
+    assert {name: buffer.extents for name, buffer in buffers.items()} == {
+        "s.buffer": {"n": 8, "m": 8},
+        "t.buffer": {"m": 16},
+    }
+
+
+def test_a_value_of_unknown_size_is_refused() -> None:
+    text = """
+    linear @g lanes m x 4
+    axis m
+    axis n
+    input %x : f32[n][m]
+    output %y : f32[n][m] order 0 1
+    parallel m step 16 {
+      for m step 8 {
+        for n step 4 { %s = exp %x : f32[n m] }
+        for n step 4 { %t = exp %s : f32[n m] ; store %y %t : f32[n m] }
+      }
+    }
+    """
+    with pytest.raises(UnsupportedError, match="%s would need a buffer along axis n"):
+        InsertBuffers().run(parse_linear(text))

@@ -1,0 +1,75 @@
+"""InsertSpecificIterations: main bodies and tails of known size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from snipjit.linear_ir import Loop
+from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
+from snipjit.text_linear import parse_linear
+from tests.linear_examples import EXAMPLES, before_and_after, check_meaning
+
+COPY = """
+linear @g lanes m x 4
+axis m
+axis n
+axis e = 7
+input %x : f32[e][n][m]
+output %y : f32[e][n][m] order 0 1 2
+parallel m step 16 {
+  for m step 12 {
+    for n step 4 {
+      for e step 4 {
+        %0 = load %x : f32[n e m]
+        store %y %0 : f32[n e m]
+      }
+    }
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_meaning_is_kept(name: str) -> None:
+    check_meaning(name, InsertSpecificIterations)
+
+
+def test_before_and_after(golden: Callable[[str], None]) -> None:
+    golden(before_and_after(InsertSpecificIterations(), COPY))
+
+
+def pieces(text: str, axis: str) -> list[tuple[int, bool]]:
+    """The bodies of the innermost loop over an axis: steps, and whether they are masked."""
+    lir = InsertSpecificIterations().run(parse_linear(text))
+    loop = next(
+        s for s, _ in lir.walk() if isinstance(s, Loop) and s.axis == axis and not s.parallel
+    )
+    return [(piece.step, piece.masked) for piece in loop.pieces]
+
+
+@pytest.mark.parametrize(
+    ("step", "steps"), [(1, [1]), (2, [2, 1]), (4, [4, 2, 1]), (8, [8, 4, 2, 1]), (6, [6, 4, 2, 1])]
+)
+def test_a_dynamic_axis_gets_halves(step: int, steps: list[int]) -> None:
+    text = COPY.replace("for n step 4", f"for n step {step}")
+    assert pieces(text, "n") == [(step, False) for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("size", "steps"), [(8, [4]), (7, [4, 2, 1]), (6, [4, 2]), (5, [4, 1]), (3, [2, 1]), (1, [1])]
+)
+def test_a_static_axis_gets_the_tails_it_needs(size: int, steps: list[int]) -> None:
+    assert pieces(COPY.replace("axis e = 7", f"axis e = {size}"), "e") == [
+        (step, False) for step in steps
+    ]
+
+
+def test_lanes_are_masked_and_shrink_by_vectors() -> None:
+    assert pieces(COPY, "m") == [(12, True), (8, True), (4, True)]
+
+
+def test_block_loops_stay_as_they_are() -> None:
+    text = COPY.replace("for n step 4 {", "for n step 8 { for n step 4 {") + "}"
+    assert pieces(text, "n") == [(8, False)]

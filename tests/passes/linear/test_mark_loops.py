@@ -1,0 +1,77 @@
+"""MarkLoops: parallel loops, and one loop over the streamed axis for each level of reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from snipjit.errors import UnsupportedError
+from snipjit.linear_ir import Expression, LinearIR, Loop
+from snipjit.passes.linear.mark_loops import MarkLoops
+from snipjit.text_linear import parse_linear
+from tests.linear_examples import EXAMPLES, TINY, after, before_and_after, check_meaning
+
+SOFTMAX = """
+linear @g lanes m x 4
+axis b
+axis m
+axis n
+axis d = 8
+input %q : f32[b][m][d]
+input %k : f32[b][n][d]
+output %y : f32[b][m][n] order 0 1 2
+%s = brgemm %q %k {over=(d)} : f32[b n m]
+%x = reduce %s {monoid=max, over=(n)} : f32[b m]
+%c = sub %s %x : f32[b n m]
+%p = exp %c : f32[b n m]
+%l = reduce %p {monoid=sum, over=(n)} : f32[b m]
+%o = div %p %l : f32[b n m]
+store %y %o : f32[b n m]
+"""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_meaning_is_kept(name: str) -> None:
+    check_meaning(name, MarkLoops)
+
+
+def test_before_and_after(golden: Callable[[str], None]) -> None:
+    golden(before_and_after(MarkLoops(TINY), SOFTMAX))
+
+
+def loops_of(lir: LinearIR) -> list[tuple[str, int, bool]]:
+    return [(s.axis, s.step, s.parallel) for s, _ in lir.walk() if isinstance(s, Loop)]
+
+
+def test_a_level_for_every_reduction_that_waits_for_another() -> None:
+    lir = MarkLoops(TINY).run(parse_linear(SOFTMAX))
+    batch, lanes = ("b", 1, True), ("m", TINY.task_vectors * TINY.lanes, True)
+    assert loops_of(lir) == [batch, lanes, *[("n", TINY.block, False)] * 3]
+
+
+def test_later_levels_compute_streamed_values_again() -> None:
+    lir = MarkLoops(TINY).run(parse_linear(SOFTMAX))
+    products = [s.output for s, _ in lir.walk() if isinstance(s, Expression) and s.op == "brgemm"]
+    assert products == ["s", "s.1", "s.2"]
+
+
+def test_two_streamed_axes_of_unknown_size_are_refused() -> None:
+    text = """
+    linear @g lanes m x 4
+    axis m
+    axis n
+    axis h
+    input %x : f32[m][h][n]
+    output %y : f32[m] order 0
+    %s = reduce %x {monoid=sum, over=(n)} : f32[h m]
+    %t = reduce %s {monoid=sum, over=(h)} : f32[m]
+    store %y %t : f32[m]
+    """
+    with pytest.raises(UnsupportedError, match="axes n, h are all of unknown size"):
+        MarkLoops(TINY).run(parse_linear(text))
+
+
+def test_a_dynamic_axis_of_the_result_alone_is_split_among_tasks() -> None:
+    assert ("e", 8 * TINY.tile[0], True) in loops_of(after("attention", MarkLoops))
+    assert ("e", 8 * TINY.tile[0], True) not in loops_of(after("attention_static", MarkLoops))

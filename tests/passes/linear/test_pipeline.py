@@ -1,0 +1,81 @@
+"""The control-flow pipeline on graphs beyond the examples: legal and right after every pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from snipjit.axis_arrays import solve_axis_sizes
+from snipjit.interpret_linear import Array
+from snipjit.interpret_subgraph import interpret as interpret_subgraph
+from snipjit.linear_ir import LinearIR
+from snipjit.passes.base import Pass, run_pipeline
+from snipjit.passes.linear import pipeline
+from snipjit.runtime.engine import host_features
+from snipjit.subgraph import Subgraph
+from snipjit.target_machine import TargetMachine, rows_for
+from snipjit.text_linear import parse_linear, print_linear
+from snipjit.text_subgraph import parse_subgraph
+from snipjit.verify_linear import verify
+from tests.canonical_graphs import GRAPHS
+from tests.kernels import launcher_of
+from tests.linear_examples import TINY, Case, axis_sizes, check_results, random_tensors
+
+OTHER_TILES = TargetMachine(
+    "other", lanes=4, registers=16, tile=(3, 3), task_vectors=7, block=10, unroll=4
+)
+
+SIZES = ((1, 1), (37, 19))
+"""Rows and columns: of one tile, and of several tasks and blocks with tails."""
+
+
+def case_of(subgraph: Subgraph, rows: int, columns: int) -> Case:
+    """A call of a graph and its results."""
+    sizes = axis_sizes(subgraph, rows, columns, other=2)
+    tensors = random_tensors(subgraph, sizes, seed=rows)
+    scalars = [1.5] * len(subgraph.scalars)
+    results = interpret_subgraph(subgraph, tensors, scalars)
+    return Case(tuple(tensors), tuple(scalars), tuple(results))
+
+
+@pytest.mark.parametrize("target", [TINY, OTHER_TILES], ids=lambda row: row.name)
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_pass_keeps_the_meaning(name: str, target: TargetMachine) -> None:
+    subgraph = parse_subgraph(GRAPHS[name])
+    cases = [case_of(subgraph, *size) for size in SIZES]
+
+    def check(step: Pass, lir: LinearIR) -> None:
+        verify(lir)
+        assert parse_linear(print_linear(lir)) == lir, step.name
+        for case in cases:
+            check_results(lir, case)
+
+    verify(run_pipeline(pipeline(target), subgraph, dump=check), final=True)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_kernels_compute_the_same(name: str) -> None:
+    subgraph = parse_subgraph(GRAPHS[name])
+    target = rows_for(host_features())[0]
+    lir = run_pipeline(pipeline(target), subgraph)
+    run = launcher_of(lir, target)
+    for size in SIZES:
+        case = case_of(subgraph, *size)
+        inputs = [torch.from_numpy(single(tensor)) for tensor in case.tensors]
+        output = run(*inputs, *case.scalars)
+        outputs = output if isinstance(output, tuple) else (output,)
+        for result, expected in zip(outputs, case.results, strict=True):
+            np.testing.assert_allclose(result.numpy(), expected, rtol=1e-3, atol=1e-4)
+
+
+def single(tensor: Array) -> Array:
+    return tensor if tensor.dtype == bool else tensor.astype(np.float32)
+
+
+def test_sizes_follow_from_shapes() -> None:
+    subgraph = parse_subgraph(GRAPHS["merged dims"])
+    dims = [node.type.dims for node in subgraph.parameters]
+    shapes = [(3, 6, 5, 5), (3, 3, 7, 5), (3, 3, 7, 5)]
+    sizes = solve_axis_sizes(subgraph.axes, dims, shapes)
+    assert sizes == {"b": 3, "h": 3, "m": 5, "n": 7, "d": 5, "e": 5, "g": 2}

@@ -1,0 +1,67 @@
+"""SplitLoops: panels of register tiles inside the block of lanes of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from snipjit.interpret_linear import interpret
+from snipjit.passes.linear.split_loops import SplitLoops
+from snipjit.text_linear import parse_linear
+from tests.linear_examples import EXAMPLES, TINY, before_and_after, check_meaning
+
+ROWS = """
+linear @g lanes m x 4
+axis m
+axis n
+input %x : f32[m][n]
+input %keep : i1[n]
+output %y : f32[m] order 0
+parallel m step 16 {
+  %l = fill {value=0.0} : f32[m]
+  for n step 8 {
+    %hide = not %keep : i1[n]
+    %e = exp %x : f32[n m]
+    %zero = fill {value=0.0} : f32[]
+    %p = where %hide %zero %e : f32[n m]
+    %l.part = reduce %p {monoid=sum, over=(n)} : f32[m]
+    %l = add %l %l.part : f32[m]
+  }
+  store %y %l : f32[m]
+}
+"""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_meaning_is_kept(name: str) -> None:
+    check_meaning(name, SplitLoops)
+
+
+def test_before_and_after(golden: Callable[[str], None]) -> None:
+    golden(before_and_after(SplitLoops(TINY), ROWS))
+
+
+def test_what_has_no_lanes_stays_behind_the_loops_it_waits_for() -> None:
+    text = """
+    linear @norm lanes m x 4
+    axis m
+    axis n
+    input %x : f32[m]
+    input %z : f32[n]
+    output %y : f32[m] order 0
+    parallel m step 16 {
+      %l = fill {value=0.0} : f32[]
+      for n step 8 {
+        %l.part = reduce %z {monoid=sum, over=(n)} : f32[]
+        %l = add %l %l.part : f32[]
+      }
+      %r = sqrt %l : f32[]
+      %o = div %x %r : f32[m]
+      store %y %o : f32[m]
+    }
+    """
+    x, z = np.arange(21.0), np.arange(13.0)
+    (result,) = interpret(SplitLoops(TINY).run(parse_linear(text)), [x, z])
+    np.testing.assert_allclose(result, x / np.sqrt(z.sum()))

@@ -1,0 +1,152 @@
+"""The benchmarks: shapes, fair rounds, checks before timing; small runs of every command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from benchmarks import __main__ as command
+from benchmarks import attention, contestants, demo, dynamic, machine
+from benchmarks.latency_plot import medians_by_length
+from benchmarks.lengths import text_lengths
+from benchmarks.machine import Watch
+from benchmarks.rounds import Plan, Timing, measure
+from benchmarks.rows import ROWS, Row, select
+
+QUICK = Plan(rounds=2, patience=1, slice=0.0)
+
+
+class Scripted(Watch):
+    """A watch that calls rounds spoiled as it is told."""
+
+    def __init__(self, verdicts: list[bool]) -> None:
+        super().__init__(1.0)
+        self.verdicts = verdicts
+
+    def spoiled(self, state: tuple[float, int]) -> bool:
+        return self.verdicts.pop(0) if self.verdicts else False
+
+
+def test_rows_have_the_shapes_they_name() -> None:
+    row = Row("small", 2, 3, 5, 8)
+    assert [t.shape for t in row.inputs()] == [(2, 3, 5, 8)] * 3
+    assert row.flops == 2 * (2 * 2 * 3 * 5 * 5 * 8)
+    assert Row("m", 2, 3, 5, 8, "padding").inputs()[3].shape == (2, 1, 1, 5)
+    assert Row("m", 2, 3, 5, 8, "bias").inputs()[3].shape == (1, 3, 5, 5)
+    assert torch.equal(row.inputs()[0], row.inputs()[0])
+    assert select([]) == list(ROWS)
+    assert select(["long"])[0].shape == "1,12,512,64"
+
+
+def test_lengths_are_many_short_ones_with_a_tail() -> None:
+    lengths = text_lengths(200)
+    assert lengths == text_lengths(200)
+    assert abs(sum(lengths) / 200 - 31) < 1
+    assert 50 <= len(set(lengths)) <= 70
+    assert max(lengths) > 90
+
+
+def test_spoiled_rounds_are_repeated() -> None:
+    calls: list[str] = []
+    contestants = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    timing = measure(contestants, Plan(3, 2, 0.0), Scripted([True, False, True, False]))
+    assert len(timing.seconds["a"]) == len(timing.seconds["b"]) == 3
+    assert (timing.spoiled, timing.disturbed) == (2, False)
+
+
+def test_patience_ends() -> None:
+    timing = measure({"a": lambda: None}, Plan(3, 2, 0.0), Scripted([True] * 99))
+    assert (timing.spoiled, timing.disturbed) == (6, True)
+    assert len(timing.seconds["a"]) == 6
+
+
+def test_ratio_is_taken_within_rounds() -> None:
+    timing = Timing({"ours": [1.0, 2.0, 3.0], "theirs": [2.0, 4.0, 9.0]})
+    assert timing.median("ours") == 2.0
+    assert timing.ratio("ours", "theirs") == 2.0
+
+
+def test_watch_sees_a_slow_machine_and_lost_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    switches = iter([0, 0, 0, 0, 0, 10**9])
+    monkeypatch.setattr(machine, "_involuntary_switches", lambda: next(switches))
+    watch = Watch(best=1.0)
+    monkeypatch.setattr(machine, "calibrate", lambda: 1.1)
+    assert not watch.spoiled(watch.begin())
+    monkeypatch.setattr(machine, "calibrate", lambda: 2.0)
+    assert watch.spoiled(watch.begin())
+    monkeypatch.setattr(machine, "calibrate", lambda: 1.0)
+    assert watch.spoiled(watch.begin())
+
+
+@pytest.mark.parametrize("mask", ["", "padding", "bias"])
+def test_contestants_agree_with_float64(mask: str) -> None:
+    inputs = Row("small", 2, 3, 37, 16, mask).inputs()
+    with torch.inference_mode():
+        calls = contestants.attention(inputs)
+        exact = contestants.exact(*inputs)
+        for name in contestants.NAMES:
+            torch.testing.assert_close(calls[name]().double(), exact, rtol=0, atol=1e-5)
+        if mask:
+            plain = contestants.exact(*inputs[:3])
+            torch.testing.assert_close(calls["plain"]().double(), plain, rtol=0, atol=1e-5)
+
+
+def test_wrong_results_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {name: lambda: torch.zeros(1, 2, 5, 8) for name in contestants.NAMES}
+    monkeypatch.setattr(contestants, "attention", lambda inputs: wrong)
+    monkeypatch.setattr(attention, "matmul_peak", lambda: 1e11)
+    with pytest.raises(SystemExit, match="row small: results differ from float64: eager by"):
+        attention.run([Row("small", 1, 2, 5, 8)], QUICK, Console(quiet=True))
+
+
+def test_matmul_peak_is_a_rate() -> None:
+    assert 1e6 < machine.matmul_peak((32, 64), rounds=2) < 1e14
+
+
+def test_attention_command_writes_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "matmul_peak", lambda: 1e11)
+    path = tmp_path / "new" / "report.json"
+    arguments = ["attention", "--rows", "short", "--rounds", "1", "--json", str(path)]
+    threads = torch.get_num_threads()
+    try:
+        assert command.main(arguments) == 0
+    finally:
+        torch.set_num_threads(threads)
+    report = json.loads(path.read_text())
+    (row,) = report["rows"]
+    assert report["matmul_gflops"] == 100
+    assert row["row"] == "short"
+    assert set(row["ms"]) == {"eager", "sdpa", "snipjit", "compile"}
+    assert row["gflops"] > 0
+
+
+def test_forms_of_the_dynamic_benchmark_agree() -> None:
+    inputs = dynamic._inputs(9)
+    torch.testing.assert_close(dynamic.eager(*inputs), dynamic.sdpa(*inputs))
+
+
+def test_dynamic_compiles_once() -> None:
+    with torch.inference_mode():
+        report = dynamic.run(12, QUICK, Console(quiet=True))
+    assert report["kernels_compiled"] in (0, 1)  # 0 where another test compiled the same
+    assert isinstance(report["error"], float)
+    assert report["error"] < 1e-5
+
+
+def test_demo_ends_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "OUT", tmp_path)
+    monkeypatch.setattr(demo, "_export_and_run", lambda model, console: None)
+    report = demo.run(6, 1, Console(quiet=True))
+    assert isinstance(report["error"], float)
+    assert report["error"] < demo.TOLERANCE
+    assert (tmp_path / "latency.png").stat().st_size > 1000
+
+
+def test_class_medians() -> None:
+    latencies = demo.Latencies([10, 12, 20], {"eager": [1.0, 3.0, 7.0]})
+    assert latencies.class_median("eager", 1, 16) == 2.0
+    assert medians_by_length([5, 3, 5], [1.0, 2.0, 3.0]) == {3: 2.0, 5: 2.0}

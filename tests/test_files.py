@@ -1,0 +1,122 @@
+"""Reading .pt2 files and saved inputs: what is intact loads, what is damaged is refused."""
+
+from __future__ import annotations
+
+import random
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from snipjit.errors import InputError
+from snipjit.files import load_inputs, load_pt2
+from tests.exported_models import tiny_attention
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pt2") / "tiny.pt2"
+    torch.export.save(tiny_attention(), path)
+    return path
+
+
+def test_intact_file_loads(intact: Path) -> None:
+    assert load_pt2(intact).graph_signature.user_inputs == ("ids", "mask", "kinds")
+    assert load_pt2(str(intact)).range_constraints
+
+
+def test_missing_file_and_directory(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        load_pt2(tmp_path / "missing.pt2")
+    with pytest.raises(InputError, match="is not a file"):
+        load_pt2(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive\n" * 99, b"PK\x03\x04"])
+def test_other_content_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other.pt2"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"other\.pt2: not a file that .*, or a damaged one"):
+        load_pt2(path)
+
+
+def test_other_archives_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme", "hello")
+    with pytest.raises(InputError, match="but not one that torch"):
+        load_pt2(path)
+
+
+def test_archive_of_another_version_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "other.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("other/archive_format", "pt2")
+        archive.writestr("other/archive_version", "999")
+    with pytest.raises(InputError, match="cannot load the program in it"):
+        load_pt2(path)
+    assert not caplog.records
+
+
+def test_truncated_file_is_refused(intact: Path, tmp_path: Path) -> None:
+    content = intact.read_bytes()
+    path = tmp_path / "short.pt2"
+    for length in (100, len(content) // 2, len(content) - 10):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError, match="short"):
+            load_pt2(path)
+
+
+def test_flipped_bits_never_change_the_program(intact: Path, tmp_path: Path) -> None:
+    """torch.export.load alone returns other weights for most of these."""
+    content, draw = intact.read_bytes(), random.Random(0)
+    weights = load_pt2(intact).state_dict
+    path = tmp_path / "flipped.pt2"
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(content)
+        damaged[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            loaded = load_pt2(path).state_dict
+        except InputError:
+            refused += 1
+            continue
+        assert all(torch.equal(loaded[name], weights[name]) for name in weights)
+    assert refused > 30
+
+
+def test_inputs_of_every_form(tmp_path: Path) -> None:
+    path, x = tmp_path / "inputs.pt", torch.arange(3)
+    for saved in ((x, 2.0), [x, 2.0]):
+        torch.save(saved, path)
+        args, kwargs = load_inputs(path)
+        assert torch.equal(args[0], x)
+        assert args[1:] == (2.0,)
+        assert kwargs == {}
+    torch.save(x, path)
+    assert torch.equal(load_inputs(path)[0][0], x)
+    torch.save({"x": x}, path)
+    args, kwargs = load_inputs(path)
+    assert args == ()
+    assert torch.equal(kwargs["x"], x)
+
+
+def test_bad_inputs_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "inputs.pt"
+    with pytest.raises(InputError, match="no such file"):
+        load_inputs(path)
+    for content in (b"", b"text", b"PK\x03\x04 something"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"not a file that torch\.save wrote"):
+            load_inputs(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"text")
+    with pytest.raises(InputError, match=r"torch\.load cannot read it"):
+        load_inputs(path)
+    torch.save("a string", path)
+    with pytest.raises(InputError, match="holds a str"):
+        load_inputs(path)

@@ -1,0 +1,160 @@
+"""The rules of the code's structure, executable."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from snipjit.passes import graph, linear
+from snipjit.passes.base import Pass
+from snipjit.target_machine import ROWS
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "snipjit"
+STAGES = ("fx", "graph", "linear", "llvm")
+FILES = sorted(PACKAGE.rglob("*.py"))
+PASSES: tuple[Pass, ...] = (*graph.PIPELINE, *linear.pipeline(ROWS[0]))
+
+FLAT = sorted(path for path in PACKAGE.glob("*.py"))
+APPLICATION = {"__init__", "__main__", "cli", "compare", "compiler", "explanation", "files"}
+APPLICATION |= {"program", "random_inputs", "signature", "statistics", "torch_backend"}
+"""The flat modules that know everything; all others are the IRs and what they need."""
+
+SUBJECT = re.compile(r"attention|quer(y|ies)|\bkeys?\b", re.IGNORECASE)
+"""What the stages after data flow must not know of."""
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module a file imports at run time, with what it takes from it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def uses(path: Path, *prefixes: str) -> list[str]:
+    return [
+        name
+        for name in imports_of(path)
+        if any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+    ]
+
+
+def test_stage_folders_sort_in_pipeline_order() -> None:
+    folders = sorted(p.name for p in (PACKAGE / "passes").iterdir() if (p / "__init__.py").exists())
+    assert tuple(folders) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_are_strangers(stage: str) -> None:
+    others = [f"snipjit.passes.{other}" for other in STAGES if other != stage]
+    for path in (PACKAGE / "passes" / stage).glob("*.py"):
+        assert not uses(path, *others, "snipjit.runtime", "snipjit.compiler"), path
+
+
+def test_runtime_knows_no_pass() -> None:
+    for path in (PACKAGE / "runtime").glob("*.py"):
+        assert not uses(path, "snipjit.passes", "snipjit.compiler", "snipjit.torch_backend"), path
+
+
+def test_flat_modules_know_no_pass_and_no_library_but_numpy_and_networkx() -> None:
+    for path in FLAT:
+        if path.stem not in APPLICATION:
+            banned = ("snipjit.passes", "snipjit.runtime", "snipjit.compiler", "torch", "llvmlite")
+            assert not uses(path, *banned), path
+
+
+@pytest.mark.parametrize(
+    ("library", "homes"),
+    [
+        ("torch", ("snipjit.passes.fx", "snipjit.runtime")),
+        ("llvmlite", ("snipjit.passes.llvm", "snipjit.runtime.engine")),
+        ("networkx", ("snipjit.subgraph", "snipjit.passes.linear.allocate_buffers")),
+    ],
+)
+def test_libraries_stay_at_home(library: str, homes: tuple[str, ...]) -> None:
+    for path in FILES:
+        if path.parent == PACKAGE and path.stem in APPLICATION:
+            continue
+        if not module_of(path).startswith(homes):
+            assert not uses(path, library), path
+
+
+@pytest.mark.parametrize("step", PASSES, ids=lambda step: step.name)
+def test_one_pass_one_file(step: Pass) -> None:
+    """The file is named like the pass, and the docstring shows the IR before and after."""
+    path = ROOT / Path(*type(step).__module__.split(".")).with_suffix(".py")
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", step.name).lower()
+    assert path.stem in (snake, snake.replace("ll_vm", "llvm"))
+    passes = [
+        node.name
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id == "Pass" for base in node.bases)
+    ]
+    assert passes == [step.name]
+    text = type(step).__doc__ or ""
+    assert "Before:" in text
+    assert "After:" in text
+
+
+def test_every_pass_is_in_its_pipeline() -> None:
+    for stage in ("graph", "linear"):
+        for path in (PACKAGE / "passes" / stage).glob("*.py"):
+            classes = re.findall(r"^class (\w+)\(Pass\)", path.read_text(), re.MULTILINE)
+            assert set(classes) <= {step.name for step in PASSES}, path
+
+
+def test_every_pass_has_its_test() -> None:
+    for step in PASSES:
+        stage, stem = type(step).__module__.split(".")[-2:]
+        assert (ROOT / "tests" / "passes" / stage / f"test_{stem}.py").exists(), step.name
+
+
+@pytest.mark.parametrize("stage", ["linear", "llvm"])
+def test_later_stages_know_loops_and_not_what_they_are_for(stage: str) -> None:
+    for path in (PACKAGE / "passes" / stage).glob("*.py"):
+        tree = ast.parse(path.read_text())
+        words = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        words += [node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)]
+        words += [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        words += [
+            n.value
+            for n in ast.walk(tree)
+            if isinstance(n, ast.Constant) and isinstance(n.value, str)
+        ]
+        found = [word for word in words if SUBJECT.search(word)]
+        assert not found, f"{path}: {found}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: module_of(path))
+def test_sizes(path: Path) -> None:
+    """A file has at most 300 lines, a function at most 40."""
+    text = path.read_text()
+    assert text.count("\n") <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            size = (node.end_lineno or 0) - node.lineno + 1
+            assert size <= 40, f"{node.name} has {size} lines"
+
+
+def test_source_files_say_what_they_are() -> None:
+    for path in FILES:
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_the_code_names_no_path_of_a_machine() -> None:
+    for path in FILES:
+        assert "/work/" not in path.read_text(), path

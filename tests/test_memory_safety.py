@@ -1,0 +1,86 @@
+"""Kernels touch nothing but their inputs, outputs and scratchpad: each lies between guard pages.
+
+A stray access kills a forked child, which is a failed assertion here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from functools import cache, partial
+
+import numpy as np
+import pytest
+import torch
+
+from snipjit.runtime.kernel import Kernel
+from snipjit.runtime.launcher import Launcher
+from snipjit.runtime.scratchpad import Scratchpads
+from snipjit.subgraph import Subgraph
+from tests import kernels, subgraphs
+from tests.guard import (
+    SIDES,
+    Side,
+    guarded,
+    guarded_bytes,
+    guarded_empty,
+    guarded_scratch,
+    survives,
+)
+from tests.kernels import TARGETS
+
+EXAMPLES: dict[str, Callable[[], Subgraph]] = {
+    "full": lambda: subgraphs.attention("full", D=32),
+    "boolean full": lambda: subgraphs.attention("full", D=32, boolean=True),
+    "padding": lambda: subgraphs.attention("padding", D=32),
+    "sequence major": lambda: subgraphs.attention_sequence_major(D=32, mask="padding"),
+    "softmax": subgraphs.softmax_alone,
+    "D 7": lambda: subgraphs.attention(D=7),
+    "D 40": lambda: subgraphs.attention(D=40),
+}
+SIZES = [(1, 1), (13, 17), (31, 31), (49, 49), (65, 130)]
+
+
+@cache
+def compiled(example: str, target: str) -> Kernel:
+    return kernels.launcher(EXAMPLES[example](), TARGETS[target]).kernel
+
+
+def run_between_guards(kernel: Kernel, subgraph: Subgraph, m: int, n: int, side: Side) -> None:
+    """One call between guard pages; the result must be right too."""
+    torch.set_num_threads(1)  # a forked child has none of the parent's threads
+    run = Launcher(kernel, Scratchpads(guarded_scratch(side)), guarded_empty(side))
+    tensors, scalars = kernels.inputs(subgraph, {"m": m, "n": n}, seed=m)
+    between = [guarded(tensor, side) for tensor in tensors]
+    kernels.assert_right(run, subgraph, between, scalars)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_no_byte_outside(example: str, target: str, side: Side) -> None:
+    subgraph, kernel = EXAMPLES[example](), compiled(example, target)
+    died = [
+        (m, n)
+        for m, n in SIZES
+        if not survives(partial(run_between_guards, kernel, subgraph, m, n, side))
+    ]
+    assert not died
+
+
+@pytest.mark.parametrize(("side", "shift"), [("end", 4), ("start", -4)])
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_element_outside_kills(target: str, side: Side, shift: int) -> None:
+    """The guards notice a kernel: moved by one element, its input is partly outside."""
+    kernel = compiled("softmax", target)
+    shape = (2, 13, 17)
+
+    def call(shift: int) -> None:
+        torch.set_num_threads(1)
+        memory = guarded_bytes(4 * math.prod(shape), side)
+        moved = (ctypes.c_float * math.prod(shape)).from_address(memory.ctypes.data + shift)
+        Launcher(kernel)(torch.from_numpy(np.ctypeslib.as_array(moved)).view(shape))
+
+    assert survives(partial(call, 0))
+    assert not survives(partial(call, shift))
