@@ -68,10 +68,15 @@ def test_a_buffer_ends_with_the_body_that_declares_it() -> None:
 
 
 def test_memory_of_a_buffer_that_has_ended_is_free() -> None:
-    second = "      buffer %u : f32[m:16] at 0\n      for n step 8 moves %x by stride %w"
-    text = FINAL.replace("    for n step 8 moves %x by stride %w", second)
+    loop = "    for n step 8 moves %x by stride %w"
+    store = "%one = fill {value=1.0} : f32[m] store %u %one : f32[m]"
+    fill = f"for m step 8 masked moves %u by 1 rewind {{ {store} }}"
+    assert loop in FINAL
+    text = FINAL.replace(loop, f"buffer %u : f32[m:16] at 0 {fill} {loop}")
     text = text.replace("store %c %sum", "store %u %sum").replace("load %c", "load %u")
     check_buffers(parse_linear(text.replace("at 64", "at 128")))
+    with pytest.raises(VerificationError, match="%u and %c hold values at the same time"):
+        check_buffers(parse_linear(text.replace("load %u", "load %c").replace("at 64", "at 128")))
 
 
 def test_a_buffer_may_take_the_place_of_one_that_is_read_for_the_last_time() -> None:
