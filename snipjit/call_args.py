@@ -15,14 +15,15 @@ slot  field      meaning
 
 then, in the order of ``CallArgs.fields``, for a LinearIR:
 
+``data.<tensor>``           address of an input or output
+``scalar.<name>``           a float32 in the low four bytes
 ``size.<axis>``             work amount of the outermost loop over an axis (elements)
 ``blocks.<axis>``           how many iterations a parallel loop has
 ``step.<axis>``             the increment of a parallel loop, at most the one in the IR (elements)
-``data.<tensor>``           address of an input or output
 ``stride.<tensor>.<axis>``  ptr_increment of a unit step along an axis (bytes)
 ``rewind.<tensor>.<axis>``  finalization offset of a whole loop over an axis (bytes)
-``scalar.<name>``           a float32 in the low four bytes
 
+What changes with every call stands first, in the same slots for all schedules of one structure.
 The kernel's signature is ``void kernel(CallArgs*)``; it is a *worker*: called by each thread once,
 it takes tasks until none is left.
 """
@@ -46,14 +47,14 @@ class CallArgs:
     def of(lir: LinearIR) -> CallArgs:
         """The structure that the kernel of ``lir`` reads."""
         fields = list(FIXED)
+        fields += [f"data.{name}" for name in lir.tensors]
+        fields += [f"scalar.{name}" for name in lir.scalars]
         fields += [f"size.{axis}" for axis in lir.axes]
         for loop in parallel_loops(lir):
             fields += [f"blocks.{loop.axis}", f"step.{loop.axis}"]
         for tensor in lir.tensors.values():
-            fields.append(f"data.{tensor.name}")
             for axis in tensor.axes:
                 fields += [f"stride.{tensor.name}.{axis}", f"rewind.{tensor.name}.{axis}"]
-        fields += [f"scalar.{name}" for name in lir.scalars]
         return CallArgs(tuple(fields))
 
     def slot(self, field: str) -> int:

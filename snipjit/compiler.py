@@ -17,10 +17,11 @@ from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import LinearIR, Tensor
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import Pass, run_pipeline
+from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
 from snipjit.passes.linear.allocate_buffers import scratch_bytes
 from snipjit.runtime import engine
-from snipjit.runtime.kernel import Kernel
-from snipjit.runtime.kernel_cache import KERNELS
+from snipjit.runtime.kernel import Kernel, Schedules, Structure
+from snipjit.runtime.kernel_cache import KERNELS, SCHEDULES
 from snipjit.runtime.runtime_configurator import Recipe, TensorSpec
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine, select
@@ -29,17 +30,54 @@ from snipjit.text_subgraph import print_subgraph
 from snipjit.verify_linear import verify as verify_linear
 from snipjit.verify_subgraph import verify_between, verify_canonical, verify_positional
 
+SPECIALIZED_SIZES = 4
+"""For how many sizes of its features a structure gets kernels of their own."""
 
-def compile_subgraph(subgraph: Subgraph, target: TargetMachine | None = None) -> Kernel:
+
+def compile_subgraph(subgraph: Subgraph, target: TargetMachine | None = None) -> Structure:
     """The kernel of a positional Subgraph, from the cache if its structure was compiled before.
 
+    If it has features of dynamic size, a kernel for each size is compiled when a call brings it.
     Raises UnsupportedError if this version cannot compile it.
     """
     target = target or select(engine.host_features())
     dumps = _Dumps.of(print_subgraph(subgraph))
     canonical = optimize(subgraph, dumps)
     key = f"{target.name}\n{print_subgraph(canonical)}"
+    if features := feature_axes(canonical):
+        return SCHEDULES.get(key, lambda: _schedules(key, canonical, target, features, dumps))
     return KERNELS.get(key, lambda: _compile(key, canonical, target, dumps))
+
+
+def _schedules(
+    key: str,
+    canonical: Subgraph,
+    target: TargetMachine,
+    features: list[str],
+    dumps: _Dumps | None,
+) -> Schedules:
+    """One kernel for each of the first few sizes of the features, a general one for the others."""
+    seen: set[tuple[int, ...]] = set()
+    general = recipe(lower(canonical, target, dumps), target, contracted_dims(canonical))
+
+    def choose(sizes: Mapping[str, int]) -> Kernel:
+        own = {axis: sizes[axis] for axis in features}
+        sized, wanted = canonical, tuple(own.values())
+        if all(wanted) and (wanted in seen or len(seen) < SPECIALIZED_SIZES):
+            seen.add(wanted)
+            sized = SpecializeSizes(own).run(canonical)
+        try:
+            return _kernel(sized, target)
+        except UnsupportedError:
+            return _kernel(canonical, target)
+
+    return Schedules(key, general, choose)
+
+
+def _kernel(canonical: Subgraph, target: TargetMachine) -> Kernel:
+    text = print_subgraph(canonical)
+    key = f"{target.name}\n{text}"
+    return KERNELS.get(key, lambda: _compile(key, canonical, target, _Dumps.of(text)))
 
 
 def optimize(subgraph: Subgraph, dumps: _Dumps | None = None) -> Subgraph:

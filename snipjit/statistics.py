@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snipjit.runtime.kernel_cache import KERNELS, launcher_of
+from snipjit.runtime.kernel_cache import KERNELS, launchers
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Stats:
     """What happened since the process began or ``reset_stats`` was called.
 
     subgraphs         candidates replaced by a kernel
-    kernels_compiled  structures compiled
+    kernels_compiled  kernels compiled: one for each structure, or for each of its schedules
     kernel_calls      calls of kernels
     configurations    calls whose shapes and strides were new to their kernel
     refusals          candidates that stayed as they were
@@ -59,9 +59,8 @@ def record_refusal(node: str, reason: str) -> None:
 
 
 def _totals() -> tuple[int, int, int]:
-    launchers = [launcher_of(kernel) for kernel in KERNELS.kernels()]
-    calls = sum(launcher.calls for launcher in launchers)
-    return len(launchers), calls, sum(launcher.configurations for launcher in launchers)
+    calls = sum(launcher.calls for launcher in launchers())
+    return len(KERNELS), calls, sum(launcher.configurations for launcher in launchers())
 
 
 def stats() -> Stats:

@@ -58,7 +58,7 @@ def assert_agree(run: Launcher, lir: LinearIR, call: Call) -> None:
 
 def guarded_launcher(lir: LinearIR, target: str) -> Launcher:
     """A kernel whose outputs and scratchpad lie between guard pages."""
-    kernel = kernels.launcher_of(lir, SMALL[target]).kernel
+    kernel = kernels.launcher_of(lir, SMALL[target]).structure
     return Launcher(kernel, Scratchpads(guarded_scratch()), guarded_empty())
 
 

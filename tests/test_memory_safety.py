@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from snipjit.runtime.kernel import Kernel
+from snipjit.runtime.kernel import Structure
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
 from snipjit.subgraph import Subgraph
@@ -43,11 +43,11 @@ SIZES = [(1, 1), (13, 17), (31, 31), (49, 49), (65, 130)]
 
 
 @cache
-def compiled(example: str, target: str) -> Kernel:
-    return kernels.launcher(EXAMPLES[example](), TARGETS[target]).kernel
+def compiled(example: str, target: str) -> Structure:
+    return kernels.launcher(EXAMPLES[example](), TARGETS[target]).structure
 
 
-def run_between_guards(kernel: Kernel, subgraph: Subgraph, m: int, n: int, side: Side) -> None:
+def run_between_guards(kernel: Structure, subgraph: Subgraph, m: int, n: int, side: Side) -> None:
     """One call between guard pages; the result must be right too."""
     torch.set_num_threads(1)  # a forked child has none of the parent's threads
     run = Launcher(kernel, Scratchpads(guarded_scratch(side)), guarded_empty(side))

@@ -66,6 +66,24 @@ class Reversed(torch.nn.Module):
         return torch.cumsum(attention(q, k, v), dim=-1)
 
 
+def test_each_head_size_has_its_kernel_until_they_are_many() -> None:
+    run = compiled(attention)
+    for size in (8, 8, 5, 16, 2, 24, 3, 8):
+        for length in (5, 19):
+            q, k, v = torch.randn(3, 2, 3, length, size)
+            torch.testing.assert_close(run(q, k, v), attention(q, k, v))
+    # Four sizes, 24 and 3 together, and nothing for another length.
+    assert snipjit.stats().kernels_compiled == 5
+    assert snipjit.stats().subgraphs == 1
+
+
+def test_a_static_head_size_shares_the_kernel_of_a_dynamic_one() -> None:
+    q, k, v = heads(7)
+    assert compiled(attention)(q, k, v).shape == q.shape
+    assert compiled(attention, dynamic=False)(q, k, v).shape == q.shape
+    assert snipjit.stats().kernels_compiled == 1
+
+
 def test_500_lengths_compile_once() -> None:
     run = compiled(attention)
     inputs = {length: heads(length) for length in range(20, 520)}

@@ -31,7 +31,7 @@ def call({arguments}):
         refuse({tensors})
     key = ({key})
     plan = plans.get(key) or make_plan(key)
-    frames, tasks, copies, values, {layouts} = plan
+    frames, tasks, copies, pitch, values, {layouts} = plan
     if copies:
         {tensors} = dense_inputs(copies, ({tensors}))
     try:
@@ -60,8 +60,7 @@ def call({arguments}):
 """
 
 _TAKE_SCRATCH = """block = take_scratch(pitch * threads)
-    slots[{scratch}] = block.address
-    slots[{pitch}] = pitch"""
+    slots[{scratch}] = block.address"""
 
 
 def source(recipe: Recipe) -> str:
@@ -73,7 +72,7 @@ def source(recipe: Recipe) -> str:
     outputs = range(len(recipe.outputs))
     scalars = range(len(recipe.scalars))
     scratch = recipe.scratch_bytes > 0
-    fixed = {name: FIXED.index(name) for name in ("counter", "worker", "scratch", "pitch")}
+    fixed = {name: FIXED.index(name) for name in ("counter", "worker", "scratch")}
     results = _comma(f"r{i}" for i in outputs)
     return _TEMPLATE.format(
         arguments=_comma([*(f"t{i}" for i in inputs), *(f"s{i}" for i in scalars)]),

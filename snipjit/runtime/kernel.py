@@ -1,16 +1,40 @@
-"""Kernel: compiled code with its recipe, ready to be called with CallArgs."""
+"""Kernel: compiled code with its recipe, ready to be called with CallArgs; Schedules of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
+from snipjit.axis_sizes import solve_axes
 from snipjit.runtime.engine import Loaded, load
 from snipjit.runtime.runtime_configurator import Recipe, RuntimeConfigurator
-from snipjit.runtime.threads import Call, native
 
 SYMBOL = "kernel"
 """The name of the worker function in every kernel's object code."""
+
+Shapes = Sequence[Sequence[int]]
+"""The shape of each input in turn."""
+
+
+class Structure(Protocol):
+    """What a launcher calls: one kernel, or several of which it takes one for each set of shapes."""
+
+    @property
+    def key(self) -> str:
+        """What it was compiled from."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Inputs, outputs and scalars, which are those of every kernel, as are their slots."""
+
+    @property
+    def configurator(self) -> RuntimeConfigurator:
+        """Solves the output layouts of a call."""
+
+    def schedule(self, shapes: Shapes) -> Kernel:
+        """The kernel for these input shapes; InputError if they do not fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +61,32 @@ class Kernel:
         return self.loaded.address
 
     @cached_property
-    def worker(self) -> Call:
-        """Runs the worker on the calling thread."""
-        return native(self.address)
-
-    @cached_property
     def configurator(self) -> RuntimeConfigurator:
         """Solves the calls of this kernel."""
         return RuntimeConfigurator(self.recipe)
+
+    def schedule(self, shapes: Shapes) -> Kernel:
+        """The only schedule: this kernel."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Schedules:
+    """The kernels of one structure, each compiled when a call first asks for it.
+
+    recipe  of the general kernel, which serves every call that no other serves
+    choose  the kernel for the sizes of all axes
+    """
+
+    key: str
+    recipe: Recipe
+    choose: Callable[[Mapping[str, int]], Kernel]
+
+    @cached_property
+    def configurator(self) -> RuntimeConfigurator:
+        """Solves the output layouts of calls; a call itself is solved by its kernel's."""
+        return RuntimeConfigurator(self.recipe)
+
+    def schedule(self, shapes: Shapes) -> Kernel:
+        """The kernel for these input shapes. Raises InputError if they do not fit."""
+        return self.choose(solve_axes(self.recipe.axes, self.recipe.inputs, shapes))

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from functools import cache
+from typing import Generic, TypeVar
 
-from snipjit.runtime.kernel import Kernel
+from snipjit.runtime.kernel import Kernel, Schedules, Structure
 from snipjit.runtime.launcher import Launcher
 
+T = TypeVar("T")
 
-class KernelCache:
-    """Kernels by key: the printed canonical Subgraph, the target row, the options.
+
+class KernelCache(Generic[T]):
+    """Kernels, or Schedules, by key: the printed canonical Subgraph, the target row, the options.
 
     A fork waits for a compilation under way, so that the child finds the lock free.
     """
 
     def __init__(self) -> None:
-        self._kernels: dict[str, Kernel] = {}
+        self._kernels: dict[str, T] = {}
         self._lock = threading.RLock()
         os.register_at_fork(
             before=self._lock.acquire,
@@ -26,8 +28,8 @@ class KernelCache:
             after_in_child=self._lock.release,
         )
 
-    def get(self, key: str, compile: Callable[[], Kernel]) -> Kernel:
-        """The kernel under ``key``; the first to ask compiles it. A failure is not remembered."""
+    def get(self, key: str, compile: Callable[[], T]) -> T:
+        """What stands under ``key``; the first to ask compiles it. A failure is not remembered."""
         kernel = self._kernels.get(key)
         if kernel is not None:
             return kernel
@@ -37,12 +39,12 @@ class KernelCache:
                 kernel = self._kernels[key] = compile()
             return kernel
 
-    def kernels(self) -> list[Kernel]:
-        """Every kernel, in the order of compilation."""
+    def kernels(self) -> list[T]:
+        """Everything kept, in the order of compilation."""
         return list(self._kernels.values())
 
     def clear(self) -> None:
-        """Forget every kernel; those in use live on."""
+        """Forget everything kept; what is in use lives on."""
         with self._lock:
             self._kernels.clear()
 
@@ -50,11 +52,21 @@ class KernelCache:
         return len(self._kernels)
 
 
-KERNELS = KernelCache()
+KERNELS: KernelCache[Kernel] = KernelCache()
 """The process's kernels."""
 
+SCHEDULES: KernelCache[Schedules] = KernelCache()
+"""The process's structures of several schedules, whose kernels are in ``KERNELS``."""
 
-@cache
-def launcher_of(kernel: Kernel) -> Launcher:
-    """The one launcher of a kernel: equal layers share what is known of their shapes."""
-    return Launcher(kernel)
+_launchers: dict[Structure, Launcher] = {}
+
+
+def launcher_of(structure: Structure) -> Launcher:
+    """The one launcher of a structure: equal layers share what is known of their shapes."""
+    launcher = _launchers.get(structure)
+    return launcher or _launchers.setdefault(structure, Launcher(structure))
+
+
+def launchers() -> list[Launcher]:
+    """Every launcher of the process."""
+    return list(_launchers.values())

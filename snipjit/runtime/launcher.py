@@ -14,15 +14,18 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from snipjit.call_args import FIXED
 from snipjit.errors import InputError
 from snipjit.runtime.call_path import compile_call, source
-from snipjit.runtime.kernel import Kernel
+from snipjit.runtime.kernel import Kernel, Structure
 from snipjit.runtime.runtime_configurator import InputCopy, Ints
 from snipjit.runtime.scratchpad import ALIGNMENT, SCRATCHPADS, Scratchpads, pitch
-from snipjit.runtime.threads import WORKER_SLOT, is_forked, parallel, thread_count
+from snipjit.runtime.threads import WORKER_SLOT, alone, is_forked, parallel, thread_count
 
 DTYPES = {"f32": torch.float32, "i1": torch.bool, "i32": torch.int32}
 """torch's name of each element type."""
+
+PITCH_SLOT = FIXED.index("pitch")
 
 SHAPES_KEPT = 1024
 """How many sets of shapes and strides a launcher remembers at least; at most twice as many."""
@@ -35,8 +38,8 @@ Frame = tuple[memoryview, memoryview, int]
 """The CallArgs of one call under way: its slots as integers, as pairs of floats, its address."""
 
 Plan = tuple[Any, ...]
-"""How to call with one key: frames not in use, tasks, copies, values of the slots, then shape and
-strides of each output."""
+"""How to call with one key: frames not in use, tasks, copies, bytes of a worker's scratchpad, values of
+the slots, then shape and strides of each output."""
 
 
 def _empty_strided(shape: Ints, strides: Ints, dtype: torch.dtype) -> torch.Tensor:
@@ -48,7 +51,7 @@ empty_strided: Any = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", _emp
 
 
 class Launcher:
-    """Calls one kernel. Safe to call from many threads at once; one serves all equal layers.
+    """Calls the kernels of one structure. Safe to call from many threads; serves all equal layers.
 
     ``call`` is ``__call__`` without the check of the number of arguments. ``scratchpads`` and
     ``empty`` allocate its scratch memory and its outputs.
@@ -56,14 +59,15 @@ class Launcher:
 
     def __init__(
         self,
-        kernel: Kernel,
+        structure: Structure,
         scratchpads: Scratchpads = SCRATCHPADS,
         empty: Callable[[Ints, Ints, torch.dtype], torch.Tensor] = empty_strided,
     ) -> None:
-        self.kernel = kernel
-        self.source = source(kernel.recipe)
+        self.structure = structure
+        self.source = source(structure.recipe)
         self._plans: dict[Key, Plan] = {}
         self._older_plans: dict[Key, Plan] = {}
+        self._kernels: set[Kernel] = set()  # plans hold addresses of their code
         self._calls = itertools.count()
         self._configurations = itertools.count()
         self.call = compile_call(self.source, self._names(scratchpads, empty))
@@ -90,7 +94,7 @@ class Launcher:
         if the kernel has several outputs; none requires grad. Raises InputError, before any memory
         is touched, if an argument does not fit.
         """
-        recipe = self.kernel.recipe
+        recipe = self.structure.recipe
         if len(args) != len(recipe.inputs) + len(recipe.scalars):
             raise InputError(
                 f"{len(args)} arguments: pass {len(recipe.inputs)} tensors and "
@@ -101,7 +105,7 @@ class Launcher:
 
     def _names(self, scratchpads: Scratchpads, empty: Any) -> dict[str, Any]:
         """What the call path reads."""
-        recipe = self.kernel.recipe
+        recipe = self.structure.recipe
         run_many = parallel()
         return {
             **{f"d{i}": DTYPES[spec.dtype] for i, spec in enumerate(recipe.inputs)},
@@ -112,12 +116,11 @@ class Launcher:
             "give_scratch": scratchpads.give,
             "make_frame": make_frame,
             "make_plan": self._make_plan,
-            "pitch": pitch(recipe.scratch_bytes),
             "plans": self._plans,
             "refuse": self._refuse,
             "refuse_scalars": self._refuse_scalars,
             "run_many": run_many,
-            "run_one": self.kernel.worker,
+            "run_one": alone(),
             "take_scratch": scratchpads.take,
             "thread_count": thread_count if run_many else lambda: 1,
         }
@@ -132,16 +135,18 @@ class Launcher:
         return plan
 
     def _configure(self, key: Key) -> Plan:
-        config = self.kernel.configurator.configure(key[::2], key[1::2])
+        kernel = self.structure.schedule(key[::2])
+        self._kernels.add(kernel)
+        config = kernel.configurator.configure(key[::2], key[1::2])
         next(self._configurations)
-        values = list(config.slots)
-        values[WORKER_SLOT] = self.kernel.address
+        scratch, values = pitch(kernel.recipe.scratch_bytes), list(config.slots)
+        values[WORKER_SLOT], values[PITCH_SLOT] = kernel.address, scratch
         layouts = zip(config.output_shapes, config.output_strides, strict=True)
-        return ([], config.tasks, config.copies, values, *itertools.chain(*layouts))
+        return ([], config.tasks, config.copies, scratch, values, *itertools.chain(*layouts))
 
     def _refuse(self, *tensors: Any) -> NoReturn:
         """Raise the InputError for the first argument that is not as the recipe wants it."""
-        for spec, value in zip(self.kernel.recipe.inputs, tensors, strict=True):
+        for spec, value in zip(self.structure.recipe.inputs, tensors, strict=True):
             wanted = DTYPES[spec.dtype]
             if not isinstance(value, torch.Tensor):
                 raise InputError(f"input {spec.name!r} is a {type(value).__name__}: pass a tensor")
@@ -155,7 +160,7 @@ class Launcher:
 
     def _refuse_scalars(self, error: Exception, *scalars: Any) -> NoReturn:
         """Raise the InputError for scalars that are no numbers."""
-        pairs = zip(self.kernel.recipe.scalars, scalars, strict=True)
+        pairs = zip(self.structure.recipe.scalars, scalars, strict=True)
         given = ", ".join(f"{name}={value!r}" for name, value in pairs)
         raise InputError(f"scalars {given}: pass floats or tensors of one element") from error
 

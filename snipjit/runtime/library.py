@@ -28,8 +28,8 @@ _lock = threading.RLock()
 
 def op_name(launcher: Launcher, scalar_types: Sequence[str]) -> str:
     """The name of a launcher's op: the same in every process that compiles the same structure."""
-    kernel = launcher.kernel
-    content = repr((__version__, kernel.key, kernel.recipe, tuple(scalar_types)))
+    structure = launcher.structure
+    content = repr((__version__, structure.key, structure.recipe, tuple(scalar_types)))
     return f"kernel_{hashlib.sha256(content.encode()).hexdigest()[:24]}"
 
 
@@ -40,7 +40,7 @@ def define_op(launcher: Launcher, scalar_types: Sequence[str] | None = None) -> 
     ``Tensor`` (of one element). ``Scalar`` takes a SymFloat as it is; ``float`` would guard on its
     value and compile again for each.
     """
-    recipe = launcher.kernel.recipe
+    recipe = launcher.structure.recipe
     types = ["Scalar"] * len(recipe.scalars) if scalar_types is None else list(scalar_types)
     name = op_name(launcher, types)
     with _lock:
@@ -62,12 +62,12 @@ def _schema(recipe: Recipe, scalar_types: Sequence[str]) -> str:
 
 def _meta(launcher: Launcher) -> Any:
     """Outputs without data, of the shapes, strides and dtypes that the launcher returns."""
-    kernel = launcher.kernel
-    dtypes = [DTYPES[spec.dtype] for spec in kernel.recipe.outputs]
-    count = len(kernel.recipe.inputs)
+    structure = launcher.structure
+    dtypes = [DTYPES[spec.dtype] for spec in structure.recipe.outputs]
+    count = len(structure.recipe.inputs)
 
     def meta(*args: Any) -> Any:
-        layouts = kernel.configurator.output_layouts([tensor.shape for tensor in args[:count]])
+        layouts = structure.configurator.output_layouts([tensor.shape for tensor in args[:count]])
         outputs = [
             torch.empty_strided(shape, strides, dtype=dtype, device=args[0].device)
             for (shape, strides), dtype in zip(layouts, dtypes, strict=True)

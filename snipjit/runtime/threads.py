@@ -23,6 +23,15 @@ Call = Callable[[int], None]
 WORKER_SLOT, THREADS_SLOT = 5, 6
 """The CallArgs slots, unused by kernels, where ``parallel`` finds the kernel and the threads."""
 
+_ALONE = f"""
+define void @alone(ptr %call_args) {{
+  %worker_slot = getelementptr i64, ptr %call_args, i64 {WORKER_SLOT}
+  %worker = load ptr, ptr %worker_slot
+  call void %worker(ptr %call_args)
+  ret void
+}}
+"""
+
 _PARALLEL = f"""
 declare void @GOMP_parallel(ptr, ptr, i32, i32)
 
@@ -68,6 +77,12 @@ def native(address: int) -> Call:
 
 
 @cache
+def alone() -> Call:
+    """Runs the kernel of a CallArgs on the calling thread."""
+    return native(_load_alone().address)
+
+
+@cache
 def parallel() -> Call | None:
     """Runs the kernel of a CallArgs on torch's pool; None if torch does not use libgomp."""
     loaded = _load_parallel()
@@ -75,8 +90,14 @@ def parallel() -> Call | None:
 
 
 @cache
+def _load_alone() -> Loaded:
+    """The machine code of ``alone``, kept for the life of the process."""
+    return load(compile_object(_ALONE, ROWS[-1]), "alone")
+
+
+@cache
 def _load_parallel() -> Loaded | None:
-    """The machine code of ``parallel``, kept for the life of the process."""
+    """The machine code of ``parallel``, likewise kept."""
     for path in _mapped_files():
         if path.name.startswith("libgomp"):
             entry = ctypes.cast(ctypes.CDLL(str(path)).GOMP_parallel, ctypes.c_void_p).value

@@ -15,4 +15,4 @@ def test_object_code_and_recipe_are_all_that_a_kernel_needs() -> None:
     assert again.recipe == kernel.recipe
     assert again.address != kernel.address
     assert again.configurator.recipe is again.recipe
-    assert again.worker is again.worker
+    assert again.schedule([(1, 2, 3)] * 2) is again

@@ -13,7 +13,7 @@ from tests.runtime.workers import scale_add
 
 
 def test_a_key_is_compiled_once_by_many_threads() -> None:
-    cache = KernelCache()
+    cache: KernelCache[Kernel] = KernelCache()
     compiled: list[Kernel] = []
 
     def compile() -> Kernel:
@@ -35,7 +35,7 @@ def test_a_key_is_compiled_once_by_many_threads() -> None:
 
 
 def test_a_failure_is_not_remembered() -> None:
-    cache = KernelCache()
+    cache: KernelCache[Kernel] = KernelCache()
 
     def fail() -> Kernel:
         raise ValueError("no")
