@@ -19,7 +19,7 @@ Shapes = Sequence[Sequence[int]]
 
 
 class Structure(Protocol):
-    """What a launcher calls: one kernel, or several of which it takes one for each set of shapes."""
+    """What a launcher calls: one kernel, or several of which each call takes one."""
 
     @property
     def key(self) -> str:

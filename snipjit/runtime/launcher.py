@@ -38,8 +38,8 @@ Frame = tuple[memoryview, memoryview, int]
 """The CallArgs of one call under way: its slots as integers, as pairs of floats, its address."""
 
 Plan = tuple[Any, ...]
-"""How to call with one key: frames not in use, tasks, copies, bytes of a worker's scratchpad, values of
-the slots, then shape and strides of each output."""
+"""How to call with one key: frames not in use, tasks, copies, bytes of a worker's scratchpad,
+values of the slots, then shape and strides of each output."""
 
 
 def _empty_strided(shape: Ints, strides: Ints, dtype: torch.dtype) -> torch.Tensor:
