@@ -56,29 +56,33 @@ def _check_stored(lir: LinearIR) -> None:
 
 
 def _check_scopes(lir: LinearIR, body: list[Statement], loops: Path) -> None:
-    homes: dict[str, Path] = {}
-    _follow(lir, body, loops, homes)
+    _Scopes(lir, lir.buffers()).follow(body, loops, {})
 
 
-def _follow(lir: LinearIR, body: list[Statement], loops: Path, homes: dict[str, Path]) -> None:
-    """``homes``: the loops around the declaration of each buffer that is alive."""
-    for statement in body:
-        if isinstance(statement, Loop):
-            for piece in statement.pieces:
-                _follow(lir, piece.body, (*loops, statement), dict(homes))
-        elif isinstance(statement, Buffer):
-            homes[statement.name] = loops
-        elif statement.op in ("load", "store") and statement.inputs[0] in lir.buffers():
-            _check_access(lir, statement, homes)
+@dataclass(frozen=True)
+class _Scopes:
+    lir: LinearIR
+    buffers: dict[str, Buffer]
 
+    def follow(self, body: list[Statement], loops: Path, homes: dict[str, Path]) -> None:
+        """``homes``: the loops around the declaration of each buffer that is alive."""
+        for statement in body:
+            if isinstance(statement, Loop):
+                for piece in statement.pieces:
+                    self.follow(piece.body, (*loops, statement), dict(homes))
+            elif isinstance(statement, Buffer):
+                homes[statement.name] = loops
+            elif statement.op in ("load", "store") and statement.inputs[0] in self.buffers:
+                self.access(statement, homes)
 
-def _check_access(lir: LinearIR, e: Expression, homes: dict[str, Path]) -> None:
-    name = e.inputs[0]
-    if name not in homes:
-        raise fault(lir, e, f"%{name} is not declared around this {e.op}")
-    buffer = lir.buffers()[name]
-    for axis in e.type.axes:
-        if axis not in buffer.axes and _length(lir, axis, homes[name]) != 1:
+    def access(self, e: Expression, homes: dict[str, Path]) -> None:
+        """A move stands where the buffer is declared, and has no axis of which it holds one."""
+        name, lir = e.inputs[0], self.lir
+        if name not in homes:
+            raise fault(lir, e, f"%{name} is not declared around this {e.op}")
+        for axis in e.type.axes:
+            if axis in self.buffers[name].axes or _length(lir, axis, homes[name]) == 1:
+                continue
             raise fault(lir, e, f"%{name} holds no axis {axis}, of which there are several here")
 
 

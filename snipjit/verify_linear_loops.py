@@ -18,8 +18,9 @@ from snipjit.linear_ir import (
 )
 from snipjit.text_linear import around
 
-Tile = dict[str, Loop]
-"""For each axis, the innermost loop, which fixes how many elements a register holds."""
+Tile = dict[str, bool]
+"""For each axis with a loop around, whether the innermost fixes what a register holds."""
+Tensors = dict[str, Tensor | Buffer]
 Amounts = dict[str, set[int]]
 """For each axis with a loop around, the work amounts that an inner loop may meet."""
 
@@ -28,7 +29,7 @@ def check_loops(lir: LinearIR) -> None:
     """Raise VerificationError if registers do not fit their loops, or loops their tensors."""
     _Registers(lir).block(lir.body, {}, set(lir.scalars))
     _check_remainders(lir, lir.body, {})
-    _check_ports(lir, lir.body, set())
+    _check_ports(lir, {**lir.tensors, **lir.buffers()}, lir.body, set())
 
 
 def fault(lir: LinearIR, statement: Statement, message: str) -> VerificationError:
@@ -38,7 +39,7 @@ def fault(lir: LinearIR, statement: Statement, message: str) -> VerificationErro
 
 def is_block(loop: Loop) -> bool:
     """Whether any body of a loop leaves the tiles to a loop inside."""
-    inside = [s for piece in loop.pieces for s, _ in walk(piece.body)]
+    inside = (s for piece in loop.pieces for s, _ in walk(piece.body))
     return any(isinstance(s, Loop) and s.axis == loop.axis for s in inside)
 
 
@@ -53,8 +54,9 @@ class _Registers:
         """Follow the statements; ``registers`` are those that hold a value."""
         for statement in body:
             if isinstance(statement, Loop):
+                inner = {**tile, statement.axis: _is_tile(statement)}
                 for piece in statement.pieces:
-                    self.block(piece.body, {**tile, statement.axis: statement}, set(registers))
+                    self.block(piece.body, inner, set(registers))
             elif isinstance(statement, Expression):
                 self.expression(statement, tile, registers)
 
@@ -73,9 +75,12 @@ class _Registers:
         """The innermost loop over an axis says how many elements of it a tile has."""
         if axis not in tile:
             raise fault(self.lir, e, f"no loop over axis {axis} is around {e.op}")
-        loop = tile[axis]
-        if is_block(loop) or (loop.parallel and loop.step != 1):
+        if not tile[axis]:
             raise fault(self.lir, e, f"{e.op} stands in no tile loop over axis {axis}")
+
+
+def _is_tile(loop: Loop) -> bool:
+    return not is_block(loop) and (loop.step == 1 or not loop.parallel)
 
 
 # Remainders: whatever the work amount, the pieces of a tile loop cover it.
@@ -152,12 +157,12 @@ def _uncovered(loop: Loop, work: int) -> int:
 # Ports: each loop moves the tensors that are used inside, and leaves no trace where it matters.
 
 
-def _check_ports(lir: LinearIR, body: list[Statement], later: set[str]) -> None:
+def _check_ports(lir: LinearIR, tensors: Tensors, body: list[Statement], later: set[str]) -> None:
     for position, loop in enumerate(body):
         if not isinstance(loop, Loop):
             continue
         after = later | _used(body[position + 1 :])
-        wanted = _increments(lir, loop)
+        wanted = _increments(tensors, loop)
         for piece in loop.pieces:
             found = {port.tensor: port.ptr_increment for port in piece.ports}
             if found != wanted or len(found) != len(piece.ports):
@@ -170,14 +175,13 @@ def _check_ports(lir: LinearIR, body: list[Statement], later: set[str]) -> None:
                 must = "must" if last else "must not"
                 raise fault(lir, loop, f"step {piece.step} {must} rewind {names}")
             again = set() if loop.parallel else _used([loop])
-            _check_ports(lir, piece.body, after | again)
+            _check_ports(lir, tensors, piece.body, after | again)
 
 
-def _increments(lir: LinearIR, loop: Loop) -> dict[str, int | str]:
+def _increments(tensors: Tensors, loop: Loop) -> dict[str, int | str]:
     """The pointer increment of every tensor from outside that has the loop's axis."""
     inside = [s for piece in loop.pieces for s, _ in walk(piece.body)]
     local = {s.name for s in inside if isinstance(s, Buffer)}
-    tensors: dict[str, Tensor | Buffer] = {**lir.tensors, **lir.buffers()}
     return {
         name: _increment(tensors[name], loop.axis)
         for name in sorted(_used(inside))
