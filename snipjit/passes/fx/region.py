@@ -1,4 +1,4 @@
-"""The region of an attention: every node on a way from the score product to the value product."""
+"""The region of an attention: every node on a way from the score product to a value product."""
 
 from __future__ import annotations
 
@@ -15,33 +15,26 @@ from snipjit.passes.fx.value_flow import ValueFlow
 
 @dataclass(frozen=True)
 class Region:
-    """The nodes in graph order; the last one makes the result."""
+    """The nodes in graph order; ``products`` make the results."""
 
     nodes: tuple[fx.Node, ...]
-
-    @property
-    def last(self) -> fx.Node:
-        """The product with the values, or the SDPA call."""
-        return self.nodes[-1]
+    products: tuple[fx.Node, ...]
 
 
-def find_region(flow: ValueFlow, anchor: fx.Node) -> Region:
-    """The region around a softmax or SDPA call; refused with the op that ends the walk."""
+def value_products(flow: ValueFlow, anchor: fx.Node) -> tuple[fx.Node, ...]:
+    """The products below a softmax, or the SDPA call itself; refused with the op that is there."""
     call = lookup(anchor)
     if call is not None and call.op == "sdpa":
-        return Region((anchor,))
+        return (anchor,)
+    return _products_below(flow, anchor)
+
+
+def find_region(flow: ValueFlow, anchor: fx.Node, products: tuple[fx.Node, ...]) -> Region:
+    """The region around ``anchor`` that ends in ``products``; refused if there is no way."""
+    if products == (anchor,):
+        return Region(products, products)
     first = _score_product(flow, anchor)
-    last = _value_product(flow, anchor)
-    nodes = _between(flow, first, last)
-    inside = set(nodes)
-    for node in nodes[:-1]:
-        for reader in flow.consumers(node):
-            if reader not in inside:
-                raise RefusedError(
-                    f"`{node.name}` ({spelled(node)}) is also read by `{reader.name}` "
-                    f"({spelled(reader)}); accepted: values with no reader outside the chain"
-                )
-    return Region(tuple(nodes))
+    return Region(tuple(_between(flow, first, products)), products)
 
 
 def _score_product(flow: ValueFlow, anchor: fx.Node) -> fx.Node:
@@ -69,7 +62,7 @@ def _score_product(flow: ValueFlow, anchor: fx.Node) -> fx.Node:
     )
 
 
-def _value_product(flow: ValueFlow, anchor: fx.Node) -> fx.Node:
+def _products_below(flow: ValueFlow, anchor: fx.Node) -> tuple[fx.Node, ...]:
     seen: set[fx.Node] = set()
     products: list[fx.Node] = []
     stopped: list[fx.Node] = []
@@ -87,18 +80,15 @@ def _value_product(flow: ValueFlow, anchor: fx.Node) -> fx.Node:
                 queue.append(reader)
             else:
                 stopped.append(reader)
-    if len(set(products)) == 1:
-        return products[0]
     if products:
-        names = ", ".join(f"`{product.name}`" for product in dict.fromkeys(products))
-        raise RefusedError(f"`{anchor.name}` feeds several products ({names}); accepted: one")
+        return tuple(sorted(set(products), key=lambda node: flow.index[node]))
     raise RefusedError(unknown(stopped[0]) if stopped else f"`{anchor.name}` feeds no product")
 
 
-def _between(flow: ValueFlow, first: fx.Node, last: fx.Node) -> list[fx.Node]:
-    above: set[fx.Node] = {last}
+def _between(flow: ValueFlow, first: fx.Node, products: tuple[fx.Node, ...]) -> list[fx.Node]:
+    above: set[fx.Node] = set(products)
     order = sorted(flow.index, key=flow.index.__getitem__)
-    order = order[flow.index[first] : flow.index[last] + 1]
+    order = order[flow.index[first] : flow.index[products[-1]] + 1]
     for node in reversed(order):
         if node in above:
             above.update(flow.operands(node))
@@ -106,7 +96,7 @@ def _between(flow: ValueFlow, first: fx.Node, last: fx.Node) -> list[fx.Node]:
     for node in order:
         if any(operand in below for operand in flow.operands(node)):
             below.add(node)
-    nodes = [node for node in order if node in above and node in below]
-    if nodes[-1:] != [last]:
-        raise RefusedError(f"`{last.name}` does not read the scores of `{first.name}`")
-    return nodes
+    for product in products:
+        if product not in below:
+            raise RefusedError(f"`{product.name}` does not read the scores of `{first.name}`")
+    return [node for node in order if node in above and node in below]

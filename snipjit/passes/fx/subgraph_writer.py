@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ class SubgraphWriter:
         self.operations: list[Node] = []
         self.types: dict[str, TensorType] = {}
         self.pairs: list[tuple[Dim, Dim]] = []
+        self.stretched: set[str] = set()
 
     def side_input(self, node: fx.Node) -> str:
         """The parameter for a tensor that meets the chain; one for all its uses."""
@@ -107,8 +109,18 @@ class SubgraphWriter:
             here = [of[position] for of in dims if len(of) >= -position]
             firm = [dim for dim in here if not self.axes.yields(dim)]
             self.pairs += [(firm[0], dim) for dim in firm[1:]]
+            if firm:
+                self.stretched.update(axis for dim in here if dim not in firm for axis in dim)
             found.append((firm or sorted(here, key=len, reverse=True))[0])
         return tuple(found)
+
+    def is_equal(self, one: Dim, other: Dim) -> bool:
+        """Whether operations written so far align two dims, in one step or several."""
+        pairs = [(self.axes.leaves(left), self.axes.leaves(right)) for left, right in self.pairs]
+        wanted, known = self.axes.leaves(other), {self.axes.leaves(one)}
+        while found := {dim for pair in pairs if known.intersection(pair) for dim in pair} - known:
+            known |= found
+        return wanted in known
 
     def ordered(self) -> list[tuple[fx.Node, Node]]:
         """The parameters in call order: q, k, v, then side inputs as the walk met them."""
@@ -116,25 +128,22 @@ class SubgraphWriter:
 
     def save(self) -> tuple[Any, ...]:
         """What ``restore`` needs to undo everything written from here on."""
-        axes = self.axes
-        own = (self.parameters, self.scalars, self.operations, self.types, self.pairs)
+        axes, pairs = self.axes, (self.pairs, self.stretched)
+        own = (self.parameters, self.scalars, self.operations, self.types, *pairs)
         return tuple(kept.copy() for kept in (*own, axes.sizes, axes.expanded, axes.parts))
 
     def restore(self, saved: tuple[Any, ...]) -> None:
         """Undo everything written since ``save``."""
-        self.parameters, self.scalars, self.operations, self.types, self.pairs = saved[:5]
-        self.axes.sizes, self.axes.expanded, self.axes.parts = saved[5:]
+        self.parameters, self.scalars, self.operations, self.types = saved[:4]
+        self.pairs, self.stretched = saved[4:6]
+        self.axes.sizes, self.axes.expanded, self.axes.parts = saved[6:]
 
-    def finish(self, name: str, output: fx.Node, static: list[Dim]) -> Subgraph:
-        """The Subgraph whose one result replaces ``output``."""
-        order = memory_order(output)
-        type = self.types[name]
-        if len(order) != len(type.dims):
-            raise RefusedError(f"`{output.name}` has rank {len(order)}, its Subgraph another")
+    def finish(self, results: Iterable[tuple[str, fx.Node]], static: list[Dim]) -> Subgraph:
+        """The Subgraph whose results, values by name, replace nodes of the graph in turn."""
         scalars = [Node(f"s{i}", "scalar", (), TensorType("f32")) for i in range(len(self.scalars))]
-        result = Node("result", "result", (name,), type, {"order": order})
         parameters = [parameter for _, parameter in self.ordered()]
-        nodes = [*parameters, *scalars, *self.operations, result]
+        ends = [self._result(i, name, output) for i, (name, output) in enumerate(results)]
+        nodes = [*parameters, *scalars, *self.operations, *ends]
         nodes = [Node(n.name, n.op, n.inputs, self.axes.resolve(n.type), n.attrs) for n in nodes]
         fixed = {axis for dim in static for axis in self.axes.leaves(dim)}
         sizes = {axis: self.axes.sizes[axis] for node in nodes for axis in node.type.axes}
@@ -144,6 +153,19 @@ class SubgraphWriter:
         }
         self._check_sizes([axis for axis, size in axes.items() if size is not None])
         return Subgraph("attention", axes, tuple(nodes))
+
+    def _result(self, number: int, name: str, output: fx.Node) -> Node:
+        """A result; refused if it has a dim of size 1 that other values of the chain stretch."""
+        order = memory_order(output)
+        type = self.types[name]
+        if len(order) != len(type.dims):
+            raise RefusedError(f"`{output.name}` has rank {len(order)}, its Subgraph another")
+        if any(self.axes.yields(dim) and self.stretched.intersection(dim) for dim in type.dims):
+            raise RefusedError(
+                f"`{output.name}` has a dim of size 1 that meets a longer one later; accepted: "
+                "results of full size"
+            )
+        return Node(f"result{number or ''}", "result", (name,), type, {"order": order})
 
     def _check_sizes(self, static: list[str]) -> None:
         leaves = self.axes.leaves

@@ -26,8 +26,7 @@ def substitute(gm: fx.GraphModule, candidate: Candidate, target: Callable[..., A
         replaced.get(argument, argument) if isinstance(argument, fx.Node) else argument
         for argument in (*candidate.tensors, *candidate.scalars)
     ]
-    place = candidate.nodes[-1]
-    with gm.graph.inserting_before(place):
+    with gm.graph.inserting_before(_place(gm.graph, candidate)):
         call = gm.graph.call_function(target, tuple(arguments))
         results = [call]
         if len(candidate.outputs) > 1:
@@ -39,6 +38,15 @@ def substitute(gm: fx.GraphModule, candidate: Candidate, target: Callable[..., A
         replaced[output] = result
     _erase(gm.graph, candidate)
     return call
+
+
+def _place(graph: fx.Graph, candidate: Candidate) -> fx.Node:
+    """The last of a candidate's nodes, or a reader of a result that stands before it."""
+    own = set(candidate.nodes)
+    for node in [user for output in candidate.outputs for user in output.users if is_check(user)]:
+        graph.erase_node(node)
+    readers = (user for output in candidate.outputs for user in output.users if user not in own)
+    return min([candidate.nodes[-1], *readers])
 
 
 def _erase(graph: fx.Graph, candidate: Candidate) -> None:

@@ -9,9 +9,10 @@ from torch import fx
 from snipjit.passes.base import Pass
 from snipjit.passes.fx.absorb_results import absorb_result
 from snipjit.passes.fx.candidate import Candidate, Refusal, RefusedError, Tokenization
+from snipjit.passes.fx.extra_results import check_order, extra_results
 from snipjit.passes.fx.head_scale import materialize
 from snipjit.passes.fx.op_table import lookup, mutated
-from snipjit.passes.fx.region import Region, find_region
+from snipjit.passes.fx.region import Region, find_region, value_products
 from snipjit.passes.fx.traced import tensor
 from snipjit.passes.fx.translate import Translator
 from snipjit.passes.fx.value_flow import ValueFlow
@@ -44,7 +45,7 @@ class TokenizeAttention(Pass):
             if not _is_anchor(flow, anchor):
                 continue
             try:
-                candidate = _candidate(flow, anchor, taken)
+                candidate = _widest(flow, anchor, taken)
             except RefusedError as refused:
                 refusals.append(Refusal(anchor.name, str(refused)))
                 continue
@@ -62,27 +63,64 @@ def _is_anchor(flow: ValueFlow, node: fx.Node) -> bool:
     return any(reader is not None and reader.op == "sum" for reader in readers)
 
 
-def _candidate(flow: ValueFlow, anchor: fx.Node, taken: set[fx.Node]) -> Candidate:
-    region = find_region(flow, anchor)
+def _widest(flow: ValueFlow, anchor: fx.Node, taken: set[fx.Node]) -> Candidate:
+    """The candidate with all value products; else with one, and the others read from outside."""
+    products = value_products(flow, anchor)
+    attempts = [products, *((product,) for product in products)] if products[1:] else [products]
+    for attempt in attempts:
+        try:
+            region = find_region(flow, anchor, attempt)
+            return _candidate(flow, region, taken, anchor if products[1:] else None)
+        except RefusedError as refused:
+            reason = refused
+    raise reason
+
+
+def _candidate(
+    flow: ValueFlow, region: Region, taken: set[fx.Node], anchor: fx.Node | None
+) -> Candidate:
+    """The candidate of a region; the products must sum over the last dim of ``anchor`` if given."""
     _check(flow, region, taken)
     translator = Translator(flow, region.nodes, taken)
-    value = translator.value(region.last)
-    writer = translator.writer
-    value, output, absorbed = absorb_result(flow, writer, region.last, value)
-    subgraph = writer.finish(value, output, translator.heads)
-    nodes = sorted(translator.covered | absorbed, key=lambda node: flow.index[node])
+    results, absorbed = _results(flow, region, translator)
+    for product in region.products:
+        if anchor is not None and not translator.sums_last(product, anchor):
+            raise RefusedError(f"`{product.name}` sums over another dim than `{anchor.name}`")
+    extras, kept = extra_results(flow, region, taken)
+    results += [(translator.value(extra), extra) for extra in extras]
+    writer, outputs = translator.writer, tuple(output for _, output in results)
+    subgraph = writer.finish(results, translator.heads)
+    covered = (translator.covered | absorbed) - kept
+    nodes = sorted(covered, key=lambda node: flow.index[node])
     tensors = tuple(node for node, _ in writer.ordered())
-    if (changed := flow.mutation(tensors, nodes)) is not None:
+    scalars = [scalar for scalar in writer.scalars if isinstance(scalar, fx.Node)]
+    place = check_order(flow, nodes, outputs, [*tensors, *scalars])
+    if (changed := flow.mutation(tensors, nodes, place)) is not None:
         raise RefusedError(f"`{changed}` changes an operand in place before the result is read")
-    scalars = materialize(writer.scalars, nodes[-1])
-    return Candidate(subgraph, tensors, scalars, (output,), tuple(nodes))
+    numbers = materialize(writer.scalars, place)
+    return Candidate(subgraph, tensors, numbers, outputs, tuple(nodes))
+
+
+def _results(
+    flow: ValueFlow, region: Region, translator: Translator
+) -> tuple[list[tuple[str, fx.Node]], set[fx.Node]]:
+    """The value of each product with the node that it replaces, and the nodes absorbed below."""
+    values = [(translator.value(product), product) for product in region.products]
+    absorbed: set[fx.Node] = set()
+    results: list[tuple[str, fx.Node]] = []
+    for value, product in values:
+        lowest, output, below = absorb_result(flow, translator.writer, product, value)
+        results.append((lowest, output))
+        absorbed |= below
+    return results, absorbed
 
 
 def _check(flow: ValueFlow, region: Region, taken: set[fx.Node]) -> None:
     if shared := [node.name for node in region.nodes if node in taken]:
         raise RefusedError(f"`{shared[0]}` is part of the attention before it")
-    if any(isinstance(size, int) and size == 0 for size in tensor(region.last).shape):
-        raise RefusedError(f"`{region.last.name}` is empty; accepted: sizes from 1")
+    for product in region.products:
+        if any(isinstance(size, int) and size == 0 for size in tensor(product).shape):
+            raise RefusedError(f"`{product.name}` is empty; accepted: sizes from 1")
     for node in region.nodes:
         if mutated(node) is not None and (why := flow.outlives(node, region.nodes)) is not None:
             raise RefusedError(f"`{node.name}` works in place and {why}; accepted: own results")

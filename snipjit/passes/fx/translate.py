@@ -45,6 +45,7 @@ class Translator:
         self.writer = SubgraphWriter()
         self.covered: set[fx.Node] = set(region)
         self.heads: list[Dim] = []
+        self._summed: dict[fx.Node, Dim] = {}
         self._values: dict[fx.Node, str] = {}
 
     def value(self, node: fx.Node) -> str:
@@ -52,6 +53,11 @@ class Translator:
         if node not in self._values:
             self._values[node] = self._translate(node)
         return self._values[node]
+
+    def sums_last(self, product: fx.Node, value: fx.Node) -> bool:
+        """Whether a translated product sums over the last dim of a value of the region."""
+        last = self.writer.types[self.value(value)].dims[-1]
+        return self.writer.is_equal(self._summed[product], last)
 
     def _translate(self, node: fx.Node) -> str:
         call = lookup(node)
@@ -117,12 +123,12 @@ class Translator:
 
     def _role(self, reader: fx.Node, head: int) -> str:
         used = {parameter.name for _, parameter in self.writer.parameters}
-        inner = any(operand in self.region for operand in self.flow.operands(reader))
-        if inner and "v" not in used:
-            return "v"
+        if any(operand in self.region for operand in self.flow.operands(reader)):
+            values = sum(parameter.name.startswith("v") for _, parameter in self.writer.parameters)
+            return f"v{values + 1}" if values else "v"
         free = [name for name in ("q", "k", "v") if name not in used]
         if not free:
-            raise RefusedError(f"`{reader.name}` is a third product; accepted: two")
+            raise RefusedError(f"`{reader.name}` is another product; accepted: one of the scores")
         return free[0]
 
     def _check_head(self, source: fx.Node, size: Any) -> None:
@@ -135,11 +141,14 @@ class Translator:
             raise RefusedError(f"`{node.name}` has an operand of rank 1; accepted: rank 2 and more")
         # The head dim of an operand: the summed one of the scores, the free one of the values.
         inner = [self.flow.read(node, side) in self.region for side in (lhs, rhs)]
+        if all(inner):
+            raise RefusedError(f"`{node.name}` multiplies two values of the chain; accepted: one")
         left = self._factor(node, lhs, -2 if inner[1] else -1)
         right = self._factor(node, rhs, -1 if inner[0] else -2)
         write = self.writer
         rows, columns = write.types[left].dims[-2], write.types[right].dims[-1]
-        write.pairs.append((write.types[left].dims[-1], write.types[right].dims[-2]))
+        self._summed[node] = write.types[left].dims[-1]
+        write.pairs.append((self._summed[node], write.types[right].dims[-2]))
         dims = (*write.broadcast(left, right, drop=2), rows, columns)
         return write.add("matmul", TensorType("f32", dims), left, right)
 

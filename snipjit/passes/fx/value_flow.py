@@ -76,14 +76,17 @@ class ValueFlow:
                 return f"`{late[0].name}` reads its alias `{alias.name}` later"
         return None
 
-    def mutation(self, tensors: Iterable[fx.Node], nodes: list[fx.Node]) -> str | None:
-        """The op that changes one of ``tensors`` after one of ``nodes`` has read it, or None.
+    def mutation(
+        self, tensors: Iterable[fx.Node], nodes: list[fx.Node], place: fx.Node
+    ) -> str | None:
+        """The op that changes one of ``tensors`` between two reads that become one, or None.
 
-        A kernel reads all its tensors where the last of ``nodes`` stood.
+        A kernel reads all its tensors before ``place``, each of ``nodes`` where it stood.
         """
         last, own = self.index[nodes[-1]], set(nodes)
         for tensor in tensors:
-            first = min(self.index[user] for user in self.consumers(tensor) if user in own)
+            reads = [self.index[user] for user in self.consumers(tensor) if user in own]
+            first = min([*reads, self.index[place]])
             for node, index in self.index.items():
                 target = mutated(node) if first < index < last and node not in own else None
                 if target is not None and storage(target) == storage(tensor):

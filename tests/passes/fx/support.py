@@ -130,13 +130,14 @@ def assert_equal_to_eager(capture: Capture, atol: float = 1e-5) -> None:
             float(recorder.values[scalar]) if isinstance(scalar, fx.Node) else scalar
             for scalar in candidate.scalars
         ]
-        (expected,) = (recorder.values[output] for output in candidate.outputs)
+        expected = [recorder.values[output] for output in candidate.outputs]
         for subgraph in _forms(candidate.subgraph):
-            (result,) = interpret(subgraph, tensors, scalars)
-            np.testing.assert_allclose(result, expected.numpy(), atol=atol, rtol=1e-4)
-        (node,) = candidate.subgraph.results
-        ordered = expected.permute(node.attrs["order"])
-        assert ordered.is_contiguous(), (expected.stride(), node.attrs["order"])
+            results = interpret(subgraph, tensors, scalars)
+            for result, right in zip(results, expected, strict=True):
+                np.testing.assert_allclose(result, right.numpy(), atol=atol, rtol=1e-4)
+        for node, right in zip(candidate.subgraph.results, expected, strict=True):
+            ordered = right.permute(node.attrs["order"])
+            assert ordered.is_contiguous(), (right.stride(), node.attrs["order"])
 
 
 def _forms(subgraph: Subgraph) -> list[Subgraph]:
