@@ -23,7 +23,8 @@ def apply_layout(node: fx.Node, call: Call, writer: SubgraphWriter, source: str)
     return LAYOUTS[call.op](node, call, writer, source)
 
 
-def _transpose_to(writer: SubgraphWriter, source: str, order: Iterable[int]) -> str:
+def transpose_to(writer: SubgraphWriter, source: str, order: Iterable[int]) -> str:
+    """A value with its dims in another order."""
     order = tuple(order)
     type = writer.types[source]
     if order == tuple(range(len(type.dims))):
@@ -38,18 +39,18 @@ def _transpose(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -
     first, second = (normal_dim(dim, rank) for dim in dims)
     order = list(range(rank))
     order[first], order[second] = second, first
-    return _transpose_to(writer, source, order)
+    return transpose_to(writer, source, order)
 
 
 def _transpose_last(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
     rank = len(writer.types[source].dims)
     outer = max(rank - 2, 0)
-    return _transpose_to(writer, source, [*range(outer), *reversed(range(outer, rank))])
+    return transpose_to(writer, source, [*range(outer), *reversed(range(outer, rank))])
 
 
 def _permute(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
     dims = _listed(call.get("dims"), call.rest)
-    return _transpose_to(writer, source, (normal_dim(dim, len(dims)) for dim in dims))
+    return transpose_to(writer, source, (normal_dim(dim, len(dims)) for dim in dims))
 
 
 def _movedim(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
@@ -59,14 +60,15 @@ def _movedim(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> 
     rest = [dim for dim in range(rank) if dim not in sources]
     for target, dim in sorted(zip(targets, sources, strict=True)):
         rest.insert(target, dim)
-    return _transpose_to(writer, source, rest)
+    return transpose_to(writer, source, rest)
 
 
 def _listed(first: Any, rest: tuple[Any, ...]) -> list[int]:
     return ints([*first, *rest] if isinstance(first, list | tuple) else [first, *rest])
 
 
-def _view_to(writer: SubgraphWriter, source: str, dims: Iterable[Dim]) -> str:
+def view_to(writer: SubgraphWriter, source: str, dims: Iterable[Dim]) -> str:
+    """A value with the same axes grouped into other dims."""
     type, dims = writer.axes.resolve(writer.types[source]), tuple(dims)
     if dims == type.dims:
         return source
@@ -75,7 +77,7 @@ def _view_to(writer: SubgraphWriter, source: str, dims: Iterable[Dim]) -> str:
 
 def _view(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
     dims = writer.axes.regroup(writer.types[source].dims, tensor(node).shape)
-    return _view_to(writer, source, dims)
+    return view_to(writer, source, dims)
 
 
 def _insert_dim(writer: SubgraphWriter, source: str, dim: int) -> str:
@@ -125,7 +127,7 @@ def _repeat_interleave(node: fx.Node, call: Call, writer: SubgraphWriter, source
     repeated = _expand_to(writer, opened, [*sizes[: dim + 1], size, *sizes[dim + 1 :]])
     dims = writer.types[repeated].dims
     merged = [*dims[:dim], dims[dim] + dims[dim + 1], *dims[dim + 2 :]]
-    return _view_to(writer, repeated, merged)
+    return view_to(writer, repeated, merged)
 
 
 def _getitem(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:

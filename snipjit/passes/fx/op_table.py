@@ -138,6 +138,7 @@ ROWS = (
     # Products.
     Row("matmul", _TWO, "matmul bmm mm", (op.matmul, "__matmul__")),
     Row("baddbmm", "input batch1 batch2 beta alpha", "baddbmm"),
+    Row("einsum", "equation operands", "einsum"),
     # Producers of tensors that an op may leave unread.
     Row("empty", "size", "empty"),
     # Reductions.

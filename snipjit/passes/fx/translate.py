@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 from torch import fx
@@ -15,11 +16,12 @@ from snipjit.passes.fx.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.op_table import Call, lookup, spelled
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import element_type, is_number, is_tensor, normal_dim, same, tensor
+from snipjit.passes.fx.translate_einsum import head_dims, read_einsum, write_einsum
 from snipjit.passes.fx.translate_sdpa import sdpa
 from snipjit.passes.fx.value_flow import ValueFlow
 from snipjit.subgraph import Dim, TensorType
 
-PRODUCTS = ("matmul", "baddbmm")
+PRODUCTS = ("matmul", "baddbmm", "einsum")
 REDUCTIONS = {"sum": "sum", "amax": "max", "max": "max"}
 MAX_HEAD = 512
 
@@ -82,6 +84,7 @@ class Translator:
         special: dict[str, Callable[[fx.Node, Call], str]] = {
             "matmul": self._matmul,
             "baddbmm": self._baddbmm,
+            "einsum": self._einsum,
             "softmax": self._softmax,
             "sdpa": self._sdpa,
         }
@@ -140,17 +143,32 @@ class Translator:
         if any(not is_tensor(side) or tensor(side).dim() < 2 for side in (lhs, rhs)):
             raise RefusedError(f"`{node.name}` has an operand of rank 1; accepted: rank 2 and more")
         # The head dim of an operand: the summed one of the scores, the free one of the values.
-        inner = [self.flow.read(node, side) in self.region for side in (lhs, rhs)]
-        if all(inner):
-            raise RefusedError(f"`{node.name}` multiplies two values of the chain; accepted: one")
+        inner = self._inner(node, lhs, rhs)
         left = self._factor(node, lhs, -2 if inner[1] else -1)
         right = self._factor(node, rhs, -1 if inner[0] else -2)
+        return self._multiply(node, left, right)
+
+    def _inner(self, node: fx.Node, lhs: fx.Node, rhs: fx.Node) -> tuple[bool, bool]:
+        """Which of the two operands of a product is a value of the chain."""
+        inner = tuple(self.flow.read(node, side) in self.region for side in (lhs, rhs))
+        if all(inner):
+            raise RefusedError(f"`{node.name}` multiplies two values of the chain; accepted: one")
+        return inner[0], inner[1]
+
+    def _multiply(self, node: fx.Node, left: str, right: str) -> str:
         write = self.writer
         rows, columns = write.types[left].dims[-2], write.types[right].dims[-1]
         self._summed[node] = write.types[left].dims[-1]
         write.pairs.append((self._summed[node], write.types[right].dims[-2]))
         dims = (*write.broadcast(left, right, drop=2), rows, columns)
         return write.add("matmul", TensorType("f32", dims), left, right)
+
+    def _einsum(self, node: fx.Node, call: Call) -> str:
+        equation, lhs, rhs = read_einsum(node, call)
+        heads = head_dims(equation, self._inner(node, lhs, rhs))
+        left, right = (self._factor(node, *of) for of in zip((lhs, rhs), heads, strict=True))
+        multiply = partial(self._multiply, node)
+        return write_einsum(self.writer, equation, left, right, multiply)
 
     def _matmul(self, node: fx.Node, call: Call) -> str:
         lhs = call.get("input")
