@@ -17,7 +17,8 @@ class Candidate:
 
     ``tensors`` and ``scalars`` are the call's arguments, in the order of the Subgraph's parameters
     and scalars. ``outputs`` are the nodes whose values the results replace; ``nodes`` all that the
-    Subgraph computes, in graph order.
+    Subgraph computes, in graph order. The call stands before ``place``: the first reader of a
+    result, or the last of ``nodes``.
     """
 
     subgraph: Subgraph
@@ -25,6 +26,7 @@ class Candidate:
     scalars: tuple[Scalar, ...]
     outputs: tuple[fx.Node, ...]
     nodes: tuple[fx.Node, ...]
+    place: fx.Node
 
 
 @dataclass(frozen=True)

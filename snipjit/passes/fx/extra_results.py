@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import fx
 
@@ -14,17 +14,14 @@ from snipjit.passes.fx.traced import is_tensor, storage
 from snipjit.passes.fx.value_flow import ValueFlow
 
 
-def extra_results(
-    flow: ValueFlow, region: Region, taken: Collection[fx.Node]
-) -> tuple[list[fx.Node], set[fx.Node]]:
+def extra_results(flow: ValueFlow, region: Region) -> tuple[list[fx.Node], set[fx.Node]]:
     """The nodes of a region that are written whole for their readers outside, in graph order.
 
     Before:  %p = softmax(%s); %o = matmul(%p, %v); %f = p.view(…); return o, p, f
     After:   %k = kernel(…); %o = k[0]; %p = k[1]; %f = p.view(…); return o, p, f
 
     Of a value and its views, one is written; the other nodes on the way are the second thing
-    returned: they stay in the graph. Refused if something outside changes a result in place, and if
-    a reader is among ``taken``, the nodes of candidates found before.
+    returned: they stay in the graph. Refused if something outside changes a result in place.
     """
     inside = set(region.nodes)
     found: list[fx.Node] = []
@@ -37,7 +34,7 @@ def extra_results(
         if views is not None:
             kept.update(views)
             continue
-        _check(flow, node, readers, inside, taken)
+        _check(flow, node, readers, inside)
         _name_versions(flow, node, readers)
         found.append(node)
     return found, kept
@@ -56,21 +53,11 @@ def _views_of(flow: ValueFlow, node: fx.Node, results: list[fx.Node]) -> list[fx
     return path
 
 
-def _check(
-    flow: ValueFlow,
-    node: fx.Node,
-    readers: list[fx.Node],
-    inside: set[fx.Node],
-    taken: Collection[fx.Node],
-) -> None:
+def _check(flow: ValueFlow, node: fx.Node, readers: list[fx.Node], inside: set[fx.Node]) -> None:
     if not is_tensor(node):
         raise RefusedError(
             f"`{node.name}` ({spelled(node)}) has several values, which `{readers[0].name}` reads; "
             "accepted: tensors with readers outside the chain"
-        )
-    if early := [reader for reader in readers if reader in taken]:
-        raise RefusedError(
-            f"`{node.name}` is read by `{early[0].name}`, part of the attention before it"
         )
     for other in flow.index:
         target = mutated(other) if other not in inside else None
@@ -90,15 +77,21 @@ def _name_versions(flow: ValueFlow, node: fx.Node, readers: list[fx.Node]) -> No
 
 
 def check_order(
-    flow: ValueFlow, nodes: Sequence[fx.Node], outputs: Sequence[fx.Node], operands: list[fx.Node]
+    flow: ValueFlow,
+    nodes: Sequence[fx.Node],
+    outputs: Sequence[fx.Node],
+    operands: Sequence[fx.Node],
+    taken: Mapping[fx.Node, fx.Node],
 ) -> fx.Node:
     """The node before which a kernel must run: the first reader of a result, or the last of nodes.
 
-    Refused if an operand is made only then.
+    A node among ``taken`` is read where the kernel that covers it runs. Refused if an operand is
+    made only after the place.
     """
     own = set(nodes)
-    readers = [reader for output in outputs for reader in flow.consumers(output)]
-    place = min([nodes[-1], *(r for r in readers if r not in own)], key=flow.index.__getitem__)
+    readers = {reader for output in outputs for reader in flow.consumers(output)} - own
+    places = [nodes[-1], *(taken.get(reader, reader) for reader in readers)]
+    place = min(places, key=flow.index.__getitem__)
     if late := [operand for operand in operands if flow.index[operand] >= flow.index[place]]:
         raise RefusedError(
             f"`{place.name}` ({spelled(place)}) reads a result before `{late[0].name}` is made; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import fx
@@ -13,7 +14,7 @@ from snipjit.passes.fx.extra_results import check_order, extra_results
 from snipjit.passes.fx.head_scale import materialize
 from snipjit.passes.fx.op_table import lookup, mutated
 from snipjit.passes.fx.region import Region, find_region, value_products
-from snipjit.passes.fx.traced import tensor
+from snipjit.passes.fx.traced import same, tensor
 from snipjit.passes.fx.translate import Translator
 from snipjit.passes.fx.value_flow import ValueFlow
 
@@ -38,7 +39,7 @@ class TokenizeAttention(Pass):
         The graph keeps its meaning; where a scale follows from a symbolic size, nodes compute it.
         """
         flow = ValueFlow(ir.graph)
-        taken: set[fx.Node] = set()
+        taken: dict[fx.Node, fx.Node] = {}
         candidates: list[Candidate] = []
         refusals: list[Refusal] = []
         for anchor in ir.graph.nodes:
@@ -50,7 +51,7 @@ class TokenizeAttention(Pass):
                 refusals.append(Refusal(anchor.name, str(refused)))
                 continue
             candidates.append(candidate)
-            taken.update(candidate.nodes)
+            taken.update(dict.fromkeys(candidate.nodes, candidate.place))
         return Tokenization(tuple(candidates), tuple(refusals))
 
 
@@ -63,9 +64,13 @@ def _is_anchor(flow: ValueFlow, node: fx.Node) -> bool:
     return any(reader is not None and reader.op == "sum" for reader in readers)
 
 
-def _widest(flow: ValueFlow, anchor: fx.Node, taken: set[fx.Node]) -> Candidate:
-    """The candidate with all value products; else with one, and the others read from outside."""
+def _widest(flow: ValueFlow, anchor: fx.Node, taken: Mapping[fx.Node, fx.Node]) -> Candidate:
+    """The candidate with all value products; else with one, and the others read from outside.
+
+    ``taken`` has the nodes of candidates found before, each with the place of its kernel.
+    """
     products = value_products(flow, anchor)
+    products = tuple(product for product in products if product not in taken) or products[:1]
     attempts = [products, *((product,) for product in products)] if products[1:] else [products]
     for attempt in attempts:
         try:
@@ -77,16 +82,16 @@ def _widest(flow: ValueFlow, anchor: fx.Node, taken: set[fx.Node]) -> Candidate:
 
 
 def _candidate(
-    flow: ValueFlow, region: Region, taken: set[fx.Node], anchor: fx.Node | None
+    flow: ValueFlow, region: Region, taken: Mapping[fx.Node, fx.Node], anchor: fx.Node | None
 ) -> Candidate:
     """The candidate of a region; the products must sum over the last dim of ``anchor`` if given."""
     _check(flow, region, taken)
     translator = Translator(flow, region.nodes, taken)
     results, absorbed = _results(flow, region, translator)
     for product in region.products:
-        if anchor is not None and not translator.sums_last(product, anchor):
-            raise RefusedError(f"`{product.name}` sums over another dim than `{anchor.name}`")
-    extras, kept = extra_results(flow, region, taken)
+        if anchor is not None:
+            _check_further(translator, product, anchor)
+    extras, kept = extra_results(flow, region)
     results += [(translator.value(extra), extra) for extra in extras]
     writer, outputs = translator.writer, tuple(output for _, output in results)
     subgraph = writer.finish(results, translator.heads)
@@ -94,11 +99,20 @@ def _candidate(
     nodes = sorted(covered, key=lambda node: flow.index[node])
     tensors = tuple(node for node, _ in writer.ordered())
     scalars = [scalar for scalar in writer.scalars if isinstance(scalar, fx.Node)]
-    place = check_order(flow, nodes, outputs, [*tensors, *scalars])
+    place = check_order(flow, nodes, outputs, [*tensors, *scalars], taken)
     if (changed := flow.mutation(tensors, nodes, place)) is not None:
         raise RefusedError(f"`{changed}` changes an operand in place before the result is read")
     numbers = materialize(writer.scalars, place)
-    return Candidate(subgraph, tensors, numbers, outputs, tuple(nodes))
+    return Candidate(subgraph, tensors, numbers, outputs, tuple(nodes), place)
+
+
+def _check_further(translator: Translator, product: fx.Node, anchor: fx.Node) -> None:
+    """Of several products below a softmax each must be one with values."""
+    if not translator.sums_last(product, anchor):
+        raise RefusedError(f"`{product.name}` sums over another dim than `{anchor.name}`")
+    width = tensor(product).shape[-1]
+    if not isinstance(width, int) and same(width, tensor(anchor).shape[-1]):
+        raise RefusedError(f"`{product.name}` is as wide as `{anchor.name}`; accepted: head dims")
 
 
 def _results(
@@ -115,7 +129,7 @@ def _results(
     return results, absorbed
 
 
-def _check(flow: ValueFlow, region: Region, taken: set[fx.Node]) -> None:
+def _check(flow: ValueFlow, region: Region, taken: Mapping[fx.Node, fx.Node]) -> None:
     if shared := [node.name for node in region.nodes if node in taken]:
         raise RefusedError(f"`{shared[0]}` is part of the attention before it")
     for product in region.products:
