@@ -79,11 +79,15 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     tokenization = tokenize(gm)
     for refusal in tokenization.refusals:
         record_refusal(refusal.node, refusal.reason)
+    fused: list[fx.Node] = []
     for candidate in tokenization.candidates:
         launcher = _launcher(gm, candidate, grad)
         if launcher is not None:
             substitute(gm, candidate, _target(launcher, candidate, options))
             record_subgraph()
+            fused += candidate.nodes
+    for opening in tokenization.openings:
+        opening.close(fused)
     gm.graph.lint()
     gm.recompile()
     return tokenization

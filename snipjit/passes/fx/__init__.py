@@ -10,20 +10,23 @@ from torch import fx
 
 from snipjit.passes.fx.candidate import Candidate, Refusal, Tokenization
 from snipjit.passes.fx.gradients import needs_grad
+from snipjit.passes.fx.open_attention_modules import OpenAttentionModules
 from snipjit.passes.fx.substitute import substitute
 from snipjit.passes.fx.tokenize_attention import TokenizeAttention
 
 PIPELINE = (
+    OpenAttentionModules(),  # first: what it writes is for the tokenizers to find
     TokenizeAttention(),  # the only tokenizer so far; another pattern is another line
 )
 
 
 def tokenize(gm: fx.GraphModule) -> Tokenization:
-    """The candidates and refusals of every tokenizer; the graph keeps its meaning."""
+    """What every pass finds, modules opened on the way; the graph keeps its meaning."""
     found = [tokenizer.run(gm) for tokenizer in PIPELINE]
     return Tokenization(
         tuple(candidate for tokens in found for candidate in tokens.candidates),
         tuple(refusal for tokens in found for refusal in tokens.refusals),
+        tuple(opening for tokens in found for opening in tokens.openings),
     )
 
 

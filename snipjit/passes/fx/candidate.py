@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import fx
 
+from snipjit.passes.fx.opening import Opening
 from snipjit.subgraph import Subgraph
 
 Scalar = fx.Node | float
@@ -39,10 +40,14 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Tokenization:
-    """Every candidate and every refusal of a graph, in graph order."""
+    """Every candidate, every refusal and every opened module of a graph, in graph order.
+
+    Who substitutes the candidates closes the ``openings`` afterwards.
+    """
 
     candidates: tuple[Candidate, ...]
     refusals: tuple[Refusal, ...]
+    openings: tuple[Opening, ...] = ()
 
 
 class RefusedError(Exception):

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from torch import fx
 
 from snipjit.passes.fx.op_table import is_check, mutated
+from snipjit.passes.fx.opening import is_set_aside
 from snipjit.passes.fx.traced import storage
 
 
@@ -34,7 +35,7 @@ class ValueFlow:
             for source in node.all_input_nodes:
                 version = latest.get(self.root(source), source)
                 self._reads[node, source] = version
-                if not is_check(node):
+                if not is_check(node) and not is_set_aside(node):
                     self._consumers[version].append(node)
             if (shared := storage(node)) is not None:
                 self.aliases.setdefault(shared, []).append(node)
