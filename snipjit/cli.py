@@ -29,6 +29,9 @@ from snipjit.version import __version__
 
 _UNFIT = (RuntimeError, IndexError, TypeError, ValueError)
 
+MAX_THREADS = 1024
+"""The most that ``--threads`` takes."""
+
 KNOBS = ("SNIPJIT_DUMP", "SNIPJIT_TARGET", "SNIPJIT_VERIFY")
 """The environment variables snipjit reads; CONTRIBUTING.md says what they do."""
 
@@ -63,7 +66,7 @@ def _parser() -> Parser:
     explain = commands.add_parser(
         "explain", help="what is compiled and what is not, and why", description=_explain.__doc__
     )
-    explain.add_argument("model", metavar="MODEL.pt2", type=Path)
+    explain.add_argument("model", metavar="MODEL.pt2", type=Path, help="saved by torch.export.save")
     explain.set_defaults(command=_explain)
     info = commands.add_parser(
         "info", help="the host, the target and the versions", description=_info.__doc__
@@ -74,7 +77,7 @@ def _parser() -> Parser:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("model", metavar="MODEL.pt2", type=Path)
+    add("model", metavar="MODEL.pt2", type=Path, help="saved by torch.export.save")
     add(
         "--inputs",
         metavar="FILE.pt",
@@ -89,9 +92,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="largest error, relative to the output's range, that --compare accepts (0.001)",
     )
-    add("--threads", type=positive_int, metavar="N", help="threads, PyTorch's own ones included")
+    add("--threads", type=threads, metavar="N", help="threads, PyTorch's own ones included")
     add("--repeat", type=positive_int, default=20, metavar="N", help="timed calls (20)")
-    add("--seed", type=int, default=0, metavar="N", help="of the random inputs (0)")
+    add("--seed", type=_seed, default=0, metavar="N", help="of the random inputs (0)")
     add(
         "--size",
         type=_size,
@@ -107,6 +110,22 @@ def positive_int(text: str) -> int:
     """An integer above 0."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+    return int(text)
+
+
+def threads(text: str) -> int:
+    """A number of threads that a machine may have; beyond it OpenMP ends the process."""
+    count = positive_int(text)
+    if count > MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MAX_THREADS}")
+    return count
+
+
+def _seed(text: str) -> int:
+    """An integer that torch takes as a seed."""
+    digits = text.removeprefix("-")
+    if not digits.isdecimal() or int(digits) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 64 bits")
     return int(text)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from snipjit import config
 from snipjit.axis_sizes import undetermined
 from snipjit.call_args import CallArgs, parallel_loops
-from snipjit.errors import UnsupportedError
+from snipjit.errors import OptionError, UnsupportedError
 from snipjit.linear_ir import LinearIR, Tensor
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import Pass, run_pipeline
@@ -207,9 +207,12 @@ class _Dumps:
         return dumps
 
     def write(self, name: str, text: str) -> None:
-        """The next file."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / f"{self.count:02}_{name}").write_text(text)
+        """The next file. Raises OptionError where it cannot be written."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / f"{self.count:02}_{name}").write_text(text)
+        except OSError as error:
+            raise OptionError(f"SNIPJIT_DUMP: cannot write below it ({error})") from error
         self.count += 1
 
     def stage(self, stage: str, step: Pass, ir: Any) -> None:

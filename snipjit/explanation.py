@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import fx
 from torch.export import ExportedProgram
 
 from snipjit.compiler import lower, optimize
-from snipjit.errors import UnsupportedError
+from snipjit.errors import InputError, UnsupportedError
 from snipjit.files import load_pt2
 from snipjit.passes.fx import Candidate, needs_grad, tokenize
 from snipjit.program import Target, lifted
@@ -77,6 +78,9 @@ def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
     a missing or damaged file.
     """
     if isinstance(target, ExportedProgram) or not callable(target):
+        if not isinstance(target, ExportedProgram | str | Path):
+            kind = type(target).__name__
+            raise InputError(f"cannot explain a {kind}: pass a model, an ExportedProgram or a .pt2")
         exported = target if isinstance(target, ExportedProgram) else load_pt2(target)
         graphs = [lifted(exported).graph_module]
         return _report(graphs, grad=False)

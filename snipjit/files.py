@@ -41,7 +41,7 @@ _BAD_PROGRAM = (
     EOFError,
     pickle.UnpicklingError,
 )
-_BAD_INPUTS = (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError)
+_BAD_INPUTS = (RuntimeError, ValueError, KeyError, EOFError)
 
 
 def load_pt2(path: str | Path) -> torch.export.ExportedProgram:
@@ -74,6 +74,10 @@ def load_inputs(path: Path) -> tuple[tuple[Any, ...], dict[str, Any]]:
     _check_archive(path, "torch.save")
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds more than tensors, numbers, strings, tuples, lists and dicts of them"
+        ) from error
     except _BAD_INPUTS as error:
         raise InputError(f"{path}: torch.load cannot read it ({_line(error)})") from error
     if isinstance(value, dict):

@@ -54,12 +54,12 @@ class Program:
         if spec != self._in_spec:
             raise InputError(
                 "the arguments are not nested as the program was exported; it takes "
-                + str(self._in_spec).replace("\n", " ")
+                + " ".join(str(self._in_spec).split())
             )
         sizes: dict[str, int] = {}
         for check, value in zip(self._checks, flat, strict=True):
             check(value, sizes)
-        return flat
+        return [value.resolve_neg() if _is_neg(value) else value for value in flat]
 
 
 def compile(
@@ -80,15 +80,18 @@ def compile(
         target = load_pt2(target)
     if isinstance(target, ExportedProgram):
         return Program(target, options)
-    if not callable(target):
+    if not callable(target) or isinstance(target, type):
         kind = type(target).__name__
         raise InputError(f"cannot compile a {kind}: pass an ExportedProgram, a .pt2 or a module")
+    if not isinstance(args, tuple | list) or not isinstance(kwargs, Mapping | None):
+        raise InputError("args must be a tuple of example arguments, and kwargs a dict of them")
     return Program(_export(target, tuple(args), dict(kwargs or {}), dynamic_shapes), options)
 
 
 def _export(
     target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any
 ) -> ExportedProgram:
+    _check_fit(target, args, kwargs)
     args, kwargs = _distinct((args, kwargs))
     if dynamic_shapes is None:
         dynamic_shapes = _all_dynamic(target, args, kwargs)
@@ -119,14 +122,25 @@ class _Function(torch.nn.Module):
         self.forward = function
 
 
+def _signature(target: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(target.forward if isinstance(target, torch.nn.Module) else target)
+
+
+def _check_fit(target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise InputError where a model cannot be called with the example arguments."""
+    try:
+        _signature(target).bind(*args, **kwargs)
+    except TypeError as error:
+        raise InputError(f"the example arguments do not fit the model: {error}") from error
+
+
 def _all_dynamic(target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     def dims(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
             return dict.fromkeys(range(value.dim()), Dim.AUTO)
         return None
 
-    forward = target.forward if isinstance(target, torch.nn.Module) else target
-    bound = inspect.signature(forward).bind(*args, **kwargs).arguments
+    bound = _signature(target).bind(*args, **kwargs).arguments
     return {name: pytree.tree_map(dims, value) for name, value in bound.items()}
 
 
@@ -184,6 +198,9 @@ def _check(name: str, example: Any, ranges: Any) -> Callable[[Any, dict[str, int
     def check(value: Any, sizes: dict[str, int]) -> None:
         if not isinstance(value, torch.Tensor):
             raise InputError(f"input {name!r} is a {type(value).__name__}: pass a tensor")
+        if value.layout is not torch.strided or value.is_nested:
+            layout = "nested" if value.is_nested else value.layout
+            raise InputError(f"input {name!r} is {layout}: pass a strided tensor")
         if value.dtype != dtype or value.dim() != rank or value.device.type != "cpu":
             raise InputError(
                 f"input {name!r} is {value.dtype} of rank {value.dim()} on {value.device}; "
@@ -192,12 +209,17 @@ def _check(name: str, example: Any, ranges: Any) -> Callable[[Any, dict[str, int
         for number, (size, (symbol, low, high)) in enumerate(zip(value.shape, dims, strict=True)):
             wanted = sizes.setdefault(symbol, size) if symbol else size
             if size != wanted or not low <= size <= high:
-                accepted = f"{wanted}" if size != wanted else f"{low} to {high}"
+                accepted = f"{wanted}" if size != wanted else f"{low} to {high:.0f}"
                 raise InputError(
                     f"dim {number} of input {name!r} has size {size}; accepted: {accepted}"
                 )
 
     return check
+
+
+def _is_neg(value: Any) -> bool:
+    """Whether a tensor's memory holds other signs than its elements have."""
+    return isinstance(value, torch.Tensor) and value.is_neg()
 
 
 def _dim(size: Any, ranges: Any) -> tuple[str, int, float]:

@@ -84,11 +84,14 @@ def _choose_sizes(
         for dim, size in enumerate(_shape(node)):
             if isinstance(size, torch.SymInt) and size.node.expr in chosen:
                 names[f"{node.name}.{dim}"] = size.node.expr
+    given: dict[Symbol, int] = {}
     for name, size in wanted.items():
         if name not in names:
             known = ", ".join(names) or "none: every size is fixed"
             raise OptionError(f"no dynamic size is called {name!r}; there are: {known}")
         _check_range(program, names[name], name, size)
+        if given.setdefault(names[name], size) != size:
+            raise OptionError(f"size {name}={size} is also given as {given[names[name]]}")
         chosen[names[name]] = size
     return chosen
 

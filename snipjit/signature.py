@@ -24,7 +24,7 @@ def bind(program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any
     given = dict(zip(inputs, args, strict=False))
     repeated = given.keys() & kwargs.keys()
     if len(args) > len(inputs) or repeated or {*given, *kwargs} != set(inputs):
-        passed = [f"{len(args)} by place"] * bool(args) + sorted(kwargs)
+        passed = [f"{len(args)} by place"] * bool(args) + sorted(map(str, kwargs))
         raise InputError(
             f"the program takes the inputs {', '.join(inputs) or 'none'}; "
             f"it was given {', '.join(passed) or 'none'}"

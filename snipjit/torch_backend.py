@@ -36,6 +36,8 @@ class Options:
     @staticmethod
     def of(options: Mapping[str, Any] | None) -> Options:
         """Check options by name and value; OptionError names what is accepted."""
+        if not isinstance(options, Mapping | None):
+            raise OptionError(f"options={options!r:.60} is no dict; accepted: {{'rest': ...}}")
         options = dict(options or {})
         known = [field.name for field in fields(Options)]
         for name in options:

@@ -42,8 +42,10 @@ def call({arguments}):
     {inputs}
     try:
         {scalars}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         refuse_scalars(error, {scalar_names})
+    if tasks and not ({pointers}):
+        refuse_absent({tensors})
     {outputs}
     next(calls)
     slots[{counter}] = slots[{worker}] = 0
@@ -66,7 +68,8 @@ _TAKE_SCRATCH = """block = take_scratch(pitch * threads)
 def source(recipe: Recipe) -> str:
     """The text of ``call`` for a recipe's inputs, scalars and outputs.
 
-    Its names: ``t`` inputs, ``d`` their dtypes, ``s`` scalars, ``r`` outputs, ``e`` their dtypes.
+    Its names: ``t`` inputs, ``d`` their dtypes, ``p`` their addresses, ``s`` scalars, ``r``
+    outputs, ``e`` their dtypes.
     """
     inputs = range(len(recipe.inputs))
     outputs = range(len(recipe.outputs))
@@ -80,7 +83,8 @@ def source(recipe: Recipe) -> str:
         tensors=_comma(f"t{i}" for i in inputs),
         key=_comma(f"t{i}.shape, t{i}.stride()" for i in inputs),
         layouts=_comma(f"shape{i}, strides{i}" for i in outputs),
-        inputs=_lines(1, (f"slots[{_data(recipe, i)}] = t{i}.data_ptr()" for i in inputs)),
+        inputs=_lines(1, (f"slots[{_data(recipe, i)}] = p{i} = t{i}.data_ptr()" for i in inputs)),
+        pointers=" and ".join(f"p{i}" for i in inputs) or "True",
         scalars=_lines(2, (f"floats[{_scalar(recipe, i)}] = s{i}" for i in scalars)),
         scalar_names=_comma(f"s{i}" for i in scalars),
         outputs=_lines(1, (_output(recipe, i) for i in outputs)),

@@ -53,8 +53,8 @@ empty_strided: Any = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", _emp
 class Launcher:
     """Calls the kernels of one structure. Safe to call from many threads; serves all equal layers.
 
-    ``call`` is ``__call__`` without the check of the number of arguments. ``scratchpads`` and
-    ``empty`` allocate its scratch memory and its outputs.
+    ``call`` is ``__call__`` for a graph, in which tracing has seen the number of arguments and that
+    tensors are plain memory. ``scratchpads`` and ``empty`` allocate scratch memory and outputs.
     """
 
     def __init__(
@@ -100,6 +100,8 @@ class Launcher:
                 f"{len(args)} arguments: pass {len(recipe.inputs)} tensors and "
                 f"{len(recipe.scalars)} scalars"
             )
+        for spec, value in zip(recipe.inputs, args, strict=False):
+            _check_plain(spec.name, value)
         result: Result = self.call(*args)
         return result
 
@@ -118,6 +120,7 @@ class Launcher:
             "make_plan": self._make_plan,
             "plans": self._plans,
             "refuse": self._refuse,
+            "refuse_absent": self._refuse_absent,
             "refuse_scalars": self._refuse_scalars,
             "run_many": run_many,
             "run_one": alone(),
@@ -158,11 +161,29 @@ class Launcher:
                 raise InputError(f"tensor {spec.name!r} is on {value.device}: move it to the CPU")
         raise AssertionError("every tensor fits")
 
+    def _refuse_absent(self, *tensors: torch.Tensor) -> None:
+        """Raise the InputError for a tensor that has elements but no memory (fake or all zero)."""
+        for spec, value in zip(self.structure.recipe.inputs, tensors, strict=True):
+            if value.numel() and not value.data_ptr():
+                kind = type(value).__name__
+                raise InputError(f"tensor {spec.name!r} is a {kind} without memory: clone() it")
+
     def _refuse_scalars(self, error: Exception, *scalars: Any) -> NoReturn:
         """Raise the InputError for scalars that are no numbers."""
         pairs = zip(self.structure.recipe.scalars, scalars, strict=True)
-        given = ", ".join(f"{name}={value!r}" for name, value in pairs)
+        given = ", ".join(f"{name}={value!r:.60}" for name, value in pairs)
         raise InputError(f"scalars {given}: pass floats or tensors of one element") from error
+
+
+def _check_plain(name: str, value: Any) -> None:
+    """Raise InputError for a tensor whose memory does not hold its elements as they are."""
+    if not isinstance(value, torch.Tensor):
+        return
+    if value.layout is not torch.strided or value.is_nested:
+        layout = "nested" if value.is_nested else value.layout
+        raise InputError(f"tensor {name!r} is {layout}: pass a strided tensor")
+    if value.is_neg():
+        raise InputError(f"tensor {name!r} is a view with other signs: pass its resolve_neg()")
 
 
 def make_frame(values: Ints) -> Frame:
