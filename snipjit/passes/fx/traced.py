@@ -56,6 +56,8 @@ def element_type(node: fx.Node) -> str:
     if found.device.type != "cpu" or found.layout != torch.strided:
         where = f"{found.layout} on {found.device}"
         raise RefusedError(f"`{node.name}` is {where}; accepted: strided {ACCEPTED}")
+    if found.is_neg():
+        raise RefusedError(f"`{node.name}` is a view with other signs; accepted: its resolve_neg()")
     if found.dtype not in DTYPES:
         raise RefusedError(f"`{node.name}` is {_dtype(found)}; accepted: {ACCEPTED}")
     return DTYPES[found.dtype]
