@@ -41,6 +41,7 @@ a tensor that advances with it: by a number of elements, or by the run-time stri
 ==============  ===============================================================================
 load %t         the tile of tensor ``%t`` at the current position                  a move
 store %t %a     write the tile ``%a``                                              a move
+prefetch %t     ask for the cache lines of the tile of an input; no value          a move
 fill            ``{value}`` every element is ``value``                             a move
 iota            ``{axis}`` the index along an axis, i32                            a move
 elementwise     any row of ``elementwise.py``; ``%name`` of a scalar is an operand
@@ -65,6 +66,10 @@ from snipjit.subgraph import Dim
 
 STRIDE = "stride"
 """A port increment that is only known at run time: the tensor's stride along the loop's axis."""
+
+
+MOVES = ("load", "store", "prefetch")
+"""The operations that touch memory, which is their first operand."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import VerificationError
-from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Tensor, ValueType
+from snipjit.linear_ir import MOVES, Buffer, Expression, LinearIR, Loop, Tensor, ValueType
 from snipjit.subgraph import DTYPES
 from snipjit.text_linear import around
 from snipjit.verify_linear_buffers import check_buffers
@@ -31,6 +31,7 @@ class Rule:
 RULES: dict[str, Rule] = {
     "load": Rule((1,)),
     "store": Rule((2,)),
+    "prefetch": Rule((1,)),
     "fill": Rule((0,), ("value",)),
     "iota": Rule((0,), ("axis",)),
     "fma": Rule((3,), ("over",)),
@@ -178,7 +179,8 @@ class _Verifier:
             self.store(e, *operands)
             return
         self.operation(e, operands)
-        self.output(e)
+        if e.op != "prefetch":
+            self.output(e)
 
     def attributes(self, e: Expression, rule: Rule, loops: Path) -> None:
         """Exactly those of the rule, with values that mean something."""
@@ -211,7 +213,7 @@ class _Verifier:
         """A name that is known here; only moves touch memory in the end."""
         self.demand(name in self.names, f"%{name} is not defined before it is used")
         known = self.names[name]
-        moved = e.op in ("load", "store") and name == e.inputs[0]
+        moved = e.op in MOVES and name == e.inputs[0]
         if not moved:
             self.demand(known.kind != "output", f"the output %{name} cannot be read")
             direct = known.kind in ("input", "buffer") and (self.final or known.kind == "buffer")
@@ -220,7 +222,7 @@ class _Verifier:
 
     def operation(self, e: Expression, operands: list[_Known]) -> None:
         """Element types and axes of the operands of everything but a store."""
-        if e.op == "load":
+        if e.op in MOVES:
             self.load(e, operands[0])
             return
         over = set(e.over)
@@ -252,9 +254,11 @@ class _Verifier:
         self.demand(e.type.dtype == wanted, f"the result of {e.op} is {wanted}")
 
     def load(self, e: Expression, source: _Known) -> None:
-        """From an input or a buffer, with all of its axes."""
-        name = e.inputs[0]
+        """From an input or a buffer, with all of its axes; a prefetch has inputs only."""
+        name, asked = e.inputs[0], e.op == "prefetch"
         self.demand(source.kind in ("input", "buffer"), f"%{name} is no input or buffer")
+        self.demand(not asked or source.kind == "input", "a prefetch is of an input")
+        self.demand(not asked or e.output is None, "a prefetch has no output")
         self.demand(source.dtype == e.type.dtype, f"%{name} holds {source.dtype}")
         self.match(e, name, source)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from snipjit.errors import VerificationError
 from snipjit.linear_ir import (
+    MOVES,
     STRIDE,
     Buffer,
     Expression,
@@ -64,7 +65,7 @@ class _Registers:
         """The axes have tiles, the operands values; then the output has one."""
         for axis in (*e.type.axes, *e.over):
             self.tiled(e, axis, tile)
-        for name in e.inputs[e.op in ("load", "store") :]:
+        for name in e.inputs[e.op in MOVES :]:
             if name not in registers:
                 message = f"%{name} is defined in a loop that has ended: it needs a buffer"
                 raise fault(self.lir, e, message)
@@ -200,5 +201,5 @@ def _used(statements: Iterable[Statement], *ops: str) -> set[str]:
     return {
         s.inputs[0]
         for s, _ in walk(list(statements))
-        if isinstance(s, Expression) and s.op in (ops or ("load", "store"))
+        if isinstance(s, Expression) and s.op in (ops or MOVES)
     }

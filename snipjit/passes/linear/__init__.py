@@ -16,6 +16,7 @@ from snipjit.passes.linear.insert_load_store import InsertLoadStore
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
 from snipjit.passes.linear.mark_loops import MarkLoops
 from snipjit.passes.linear.pack_operands import PackOperands
+from snipjit.passes.linear.prefetch_strided import PrefetchStrided
 from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
 from snipjit.passes.linear.split_loops import SplitLoops
 from snipjit.target_machine import TargetMachine
@@ -36,6 +37,7 @@ def pipeline(target: TargetMachine) -> tuple[Pass, ...]:
         InsertBuffers(),  # now it is known what crosses loops
         InsertLoadStore(),  # the remaining memory operands
         ExtractLoopInvariants(),  # after loads: they are what is mostly invariant
+        PrefetchStrided(),  # before tails, which want it too
         AllocateBuffers(),  # lives are final; before tails, which share their offsets
         InsertSpecificIterations(),  # copies bodies, so everything above works on one
         InitLoops(),  # last: ports of every piece, tails included

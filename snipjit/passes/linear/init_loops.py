@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snipjit.linear_ir import (
+    MOVES,
     STRIDE,
     Buffer,
     Expression,
@@ -64,7 +65,7 @@ def _tensors_of(loop: Loop) -> list[str]:
             s.inputs[0]
             for piece in loop.pieces
             for s, _ in walk(piece.body)
-            if isinstance(s, Expression) and s.op in ("load", "store")
+            if isinstance(s, Expression) and s.op in MOVES
         )
     )
 

@@ -11,7 +11,7 @@ from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, wal
 from snipjit.passes.base import Pass
 from snipjit.passes.llvm.emission import BYTES, I8, POINTER, Emission, Scope
 from snipjit.passes.llvm.emit_loop import emit_loop
-from snipjit.passes.llvm.emit_memory import emit_load, emit_store
+from snipjit.passes.llvm.emit_memory import emit_load, emit_prefetch, emit_store
 from snipjit.passes.llvm.emit_operations import OPERATIONS, emit_scalar
 from snipjit.passes.llvm.tile import Tile
 from snipjit.passes.llvm.vector_ir import I64
@@ -121,6 +121,9 @@ def _emit_expression(emission: Emission, e: Expression) -> None:
     if e.op == "store":
         _force_loads_of(emission, {e.inputs[0]}, registers[e.inputs[1]])
         emit_store(emission, e, registers[e.inputs[1]])
+        return
+    if e.op == "prefetch":
+        emit_prefetch(emission, e)
         return
     assert e.output is not None
     if e.op == "load":

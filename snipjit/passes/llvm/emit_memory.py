@@ -16,7 +16,13 @@ from snipjit.linear_ir import Buffer, Expression
 from snipjit.passes.llvm.emission import BYTES, I8, IN_MEMORY, Emission, broadcast
 from snipjit.passes.llvm.emit_transpose import columns_to_rows, rows_to_columns
 from snipjit.passes.llvm.tile import Index, Tile, indices
-from snipjit.passes.llvm.vector_ir import I32, I64, call_intrinsic, constant, with_element
+from snipjit.passes.llvm.vector_ir import I16, I32, I64, call_intrinsic, constant, with_element
+
+GROUP = 4
+"""Rows whose addresses are one base and three offsets: few registers hold those of a tile."""
+
+CACHE_LINE = 64
+"""Bytes that a prefetch brings."""
 
 
 def emit_load(emission: Emission, e: Expression) -> Tile:
@@ -44,6 +50,16 @@ def emit_store(emission: Emission, e: Expression, tile: Tile) -> None:
         access.store_blocks(tile, axes)
 
 
+def emit_prefetch(emission: Emission, e: Expression) -> None:
+    """Ask for every cache line of the tile of a tensor at its current position."""
+    access = _Access(emission, e.inputs[0])
+    counts = dict(emission.scope.counts)
+    if access.unit is not None and access.unit != emission.lanes:
+        counts[access.unit] = -(-counts.get(access.unit, 1) * access.bytes // CACHE_LINE)
+    for index in indices(emission.lir.sort_axes(tuple(access.tensor.axes)), counts):
+        access.prefetch(index)
+
+
 class _Access:
     """One Load or Store: addresses are those of the position where it was created."""
 
@@ -59,6 +75,7 @@ class _Access:
         unit = None if isinstance(self.tensor, Buffer) else self.tensor.unit_axis
         run = gcd(self.scope.counts.get(unit, 1), emission.width) if unit else 1
         self.unit, self.run = unit, run
+        self.groups: dict[tuple[ir.Block, ir.Value, str, int], ir.Value] = {}
 
     def stride(self, axis: str) -> int | None:
         """Elements between neighbours if known when compiled, None if it comes with the call."""
@@ -75,13 +92,30 @@ class _Access:
         stride = self.stride(axis)
         if stride is not None:
             return self.offset(pointer, ir.Constant(I64, stride * count * self.bytes))
-        entry = self.emission.entry
+        group, rest = divmod(count, GROUP)
+        pointer = self.group(pointer, axis, group)
+        if rest == 2:  # base + 2 * stride is an address that needs no instruction
+            return self.emission.builder.gep(pointer, [self.strides(axis, 1)], source_etype=I16)
+        return self.offset(pointer, self.strides(axis, rest)) if rest else pointer
+
+    def group(self, pointer: ir.Value, axis: str, number: int) -> ir.Value:
+        """The address some groups of rows further, each from the one before."""
+        if number == 0:
+            return pointer
+        slot = (self.emission.builder.block, pointer, axis, number)
+        if slot not in self.groups:
+            before = self.group(pointer, axis, number - 1)
+            self.groups[slot] = self.offset(before, self.strides(axis, GROUP))
+        return self.groups[slot]
+
+    def strides(self, axis: str, count: int) -> ir.Value:
+        """A multiple of a run-time stride in bytes, computed once a kernel."""
         field = self.emission.field(f"stride.{self.tensor.name}.{axis}")
         slot = f"stride.{self.tensor.name}.{axis} x {count}"
-        if slot not in self.emission.loaded:
-            product = entry.mul(field, ir.Constant(I64, count))
+        if count > 1 and slot not in self.emission.loaded:
+            product = self.emission.entry.mul(field, ir.Constant(I64, count))
             self.emission.loaded[slot] = product
-        return self.offset(pointer, self.emission.loaded[slot])
+        return self.emission.loaded[slot] if count > 1 else field
 
     def offset(self, pointer: ir.Value, distance: ir.Value) -> ir.Value:
         """The address some bytes further."""
@@ -133,6 +167,20 @@ class _Access:
         name = f"llvm.masked.store.v{value.type.count}{_suffix(self.type)}.p0"
         operands = [value, address, ir.Constant(I32, self.bytes), self.mask(vector)]
         call_intrinsic(self.emission.builder, name, ir.VoidType(), operands)
+
+    def prefetch(self, index: Index) -> None:
+        """One line for each lane if lanes are strided; ``index`` counts lines of the unit axis."""
+        builder, vector = self.emission.builder, index.get(self.emission.lanes, 0)
+        lines = index.get(self.unit, 0) if self.unit and not self.contiguous else 0
+        place = {**index, self.unit: 0} if self.unit and not self.contiguous else index
+        base = self.offset(self.address(place), ir.Constant(I64, lines * CACHE_LINE))
+        if self.contiguous:
+            addresses = [self.vector_address(index)]
+        else:
+            addresses = [self.row(base, vector, lane) for lane in range(self.emission.width)]
+        for address in addresses:
+            operands = [address, *(ir.Constant(I32, flag) for flag in (0, 3, 1))]
+            call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), operands)
 
     # Strided lanes.
 
