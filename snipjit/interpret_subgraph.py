@@ -167,9 +167,15 @@ def _reduce_dims(machine: _Machine, node: Node, array: Array) -> Array:
     return _combine(node.attrs["monoid"], full, dims, node.attrs["keepdim"])
 
 
-def _softmax(machine: _Machine, node: Node, array: Array) -> Array:
-    hidden = node.attrs.get("hidden") == "zero"
-    return softmax(array, node.attrs["dim"], hidden_zero=hidden)
+def _softmax(machine: _Machine, node: Node, array: Array, *column: Array) -> Array:
+    dim, hidden = node.attrs["dim"], node.attrs.get("hidden") == "zero"
+    if not column:
+        return softmax(array, dim, hidden_zero=hidden)
+    full = machine.stretched(array, node.type.dims)
+    shape = list(full.shape)
+    shape[dim] = 1
+    joined = np.concatenate([np.broadcast_to(column[0], shape), full], dim)
+    return np.delete(softmax(joined, dim, hidden_zero=hidden), 0, dim)
 
 
 def softmax(x: Array, dim: int, hidden_zero: bool) -> Array:

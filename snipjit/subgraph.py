@@ -32,7 +32,7 @@ brgemm %a %b    ``{over=(axis, …)}`` sum of products over axes                
 reduce %a       ``{monoid, over=(axis, …)}``                                        canonical
 matmul %a %b    ``[… m k] × [… k n]``                                               positional
 reduce_dims %a  ``{monoid, dims=(int, …), keepdim}``                                positional
-softmax %a      ``{dim}`` (negative)                                                positional
+softmax %a      ``[%t] {dim}`` (negative); %t is one more column, not in the result positional
 sdpa %q %k %v   ``[%mask] [%scale] {mask, scale, causal, gqa: bool}``               positional
 transpose %a    ``{order}`` output dim i is input dim order[i]                      positional
 view %a         splits and merges dims; the type says how                           positional

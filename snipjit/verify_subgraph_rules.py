@@ -170,7 +170,18 @@ def _softmax(node: Node, types: Types) -> str | None:
         return "dim must be a dim of the operand, counted from the end (-1 is the last)"
     if node.attrs.get("hidden", "zero") != "zero":
         return "hidden is 'zero' or absent"
-    return _expect(node.type, "f32", types[0].dims)
+    return _expect(node.type, "f32", types[0].dims) or _extra_column(node, types[1:])
+
+
+def _extra_column(node: Node, types: Types) -> str | None:
+    """A column that softmax takes in broadcasts, but for its dim, which is to have size 1."""
+    dims, index = list(node.type.dims), node.attrs["dim"]
+    for type in types:
+        if len(type.dims) >= -index:
+            dims[index] = type.dims[index]
+        if type.dtype != "f32" or (wrong := _broadcast(dims, [dims, type.dims])):
+            return f"the column: {wrong or 'the element type must be f32'}"
+    return None
 
 
 def _sdpa(node: Node, types: Types) -> str | None:
@@ -222,7 +233,7 @@ COMMON: dict[str, Row] = {
 POSITIONAL: dict[str, Row] = {
     "matmul": Row((2,), _matmul),
     "reduce_dims": Row((1,), _reduce_dims, {"monoid": str, "dims": tuple, "keepdim": bool}),
-    "softmax": Row((1,), _softmax, {"dim": int, "?hidden": str}),
+    "softmax": Row((1, 2), _softmax, {"dim": int, "?hidden": str}),
     "sdpa": Row((3, 4, 5), _sdpa, {"mask": bool, "scale": bool, "causal": bool, "gqa": bool}),
     "transpose": Row((1,), _transpose, {"order": tuple}),
     "view": Row((1,), _view),

@@ -17,7 +17,7 @@ class Equation:
     >>> e.summed, e.batch, e.left_only, e.right_only
     (('d',), ('b',), ('i',), ('j',))
     >>> Equation.of("...ij,...jd", 3, 4).result
-    ('.2', '.1', 'i', 'd')
+    ('.2', '.1', 'd', 'i')
     """
 
     left: Labels

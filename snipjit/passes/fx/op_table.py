@@ -141,6 +141,10 @@ ROWS = (
     Row("einsum", "equation operands", "einsum"),
     # Producers of tensors that an op may leave unread.
     Row("empty", "size", "empty"),
+    # One more column, and without it again.
+    Row("cat", "tensors dim", "cat concat concatenate"),
+    Row("pad", "input pad mode value", "pad", (torch._C._nn.pad,)),
+    Row("pad", "input pad value", "constant_pad_nd"),
     # Reductions.
     Row("softmax", "input dim _stacklevel dtype", "", (F.softmax,)),
     Row("softmax", "input dim dtype", "softmax", ()),

@@ -8,8 +8,9 @@ from torch import fx
 
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.op_table import lookup, spelled
-from snipjit.passes.fx.traced import is_number, is_tensor
-from snipjit.passes.fx.translate import PRODUCTS, is_chain_op, same_count, unknown
+from snipjit.passes.fx.traced import is_number, is_tensor, same_count
+from snipjit.passes.fx.translate import PRODUCTS, is_chain_op, unknown
+from snipjit.passes.fx.translate_columns import JOINS
 from snipjit.passes.fx.value_flow import ValueFlow
 
 
@@ -41,20 +42,22 @@ def _score_product(flow: ValueFlow, anchor: fx.Node) -> fx.Node:
     """The first product with as many elements as the anchor, operands searched left to right."""
     seen: set[fx.Node] = set()
     stopped: list[fx.Node] = []
-    stack = [anchor]
+    stack = [(anchor, anchor)]
     while stack:
-        node = stack.pop()
+        node, like = stack.pop()
         if node in seen:
             continue
         seen.add(node)
         call = lookup(node)
         if call is not None and call.op in PRODUCTS:
-            if is_tensor(node) and same_count(node, anchor):
+            if is_tensor(node) and same_count(node, like):
                 return node
         elif call is None or not is_chain_op(call.op):
             stopped.append(node)
         else:
-            stack += [s for s in reversed(flow.operands(node)) if not is_number(s)]
+            sources = [s for s in reversed(flow.operands(node)) if not is_number(s)]
+            # What is joined to the scores is no score: each part has a count of its own.
+            stack += [(s, s if call.op in JOINS else like) for s in sources]
     ends = ", ".join(f"`{node.name}` ({spelled(node)})" for node in stopped[:3]) or "nothing"
     raise RefusedError(
         f"no score product above `{anchor.name}` ({spelled(anchor)}), the walk ends at {ends}; "

@@ -85,6 +85,11 @@ def same(a: Size, b: Size) -> bool:
     return bool(statically_known_true(a == b))
 
 
+def same_count(a: fx.Node, b: fx.Node) -> bool:
+    """Whether two tensors have equally many elements, whatever the symbols are."""
+    return same(tensor(a).numel(), tensor(b).numel())
+
+
 def is_one(size: Size) -> bool:
     """Whether a size is literally 1 in the trace."""
     return isinstance(size, int) and size == 1

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import fx
 
+from snipjit.elementwise import MONOIDS
 from snipjit.passes.fx.absorb_operands import absorb_operand
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
@@ -15,7 +16,8 @@ from snipjit.passes.fx.head_scale import HeadScale
 from snipjit.passes.fx.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.op_table import Call, lookup, spelled
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.traced import element_type, is_number, is_tensor, normal_dim, same, tensor
+from snipjit.passes.fx.traced import element_type, is_number, is_tensor, normal_dim, tensor
+from snipjit.passes.fx.translate_columns import JOINS, ColumnTranslator
 from snipjit.passes.fx.translate_einsum import head_dims, read_einsum, write_einsum
 from snipjit.passes.fx.translate_sdpa import sdpa
 from snipjit.passes.fx.value_flow import ValueFlow
@@ -28,7 +30,8 @@ MAX_HEAD = 512
 
 def is_chain_op(op: str) -> bool:
     """Whether a canonical op may stand between the two products."""
-    return is_elementwise(op) or op in LAYOUTS or op == "softmax" or op in REDUCTIONS
+    other = op == "softmax" or op in REDUCTIONS or op in JOINS
+    return other or is_elementwise(op) or op in LAYOUTS
 
 
 class Translator:
@@ -49,6 +52,7 @@ class Translator:
         self.heads: list[Dim] = []
         self._summed: dict[fx.Node, Dim] = {}
         self._values: dict[fx.Node, str] = {}
+        self.columns = ColumnTranslator(flow, region, self.writer, self._operand)
 
     def value(self, node: fx.Node) -> str:
         """The Subgraph value of a node of the region."""
@@ -58,13 +62,19 @@ class Translator:
 
     def sums_last(self, product: fx.Node, value: fx.Node) -> bool:
         """Whether a translated product sums over the last dim of a value of the region."""
-        last = self.writer.types[self.value(value)].dims[-1]
+        parts = self.columns.of(value)
+        last = self.writer.types[parts.scores if parts else self.value(value)].dims[-1]
         return self.writer.is_equal(self._summed[product], last)
 
     def _translate(self, node: fx.Node) -> str:
         call = lookup(node)
         if call is None:
             raise RefusedError(unknown(node))
+        if self.columns.of(node) is not None:
+            raise RefusedError(
+                f"`{node.name}` ({spelled(node)}) has a column more than the scores and is read "
+                "with it; accepted: a slice without it after softmax"
+            )
         whole = is_tensor(node)
         dtype = element_type(node) if whole else "f32"
         name = self._dispatch(node, call)
@@ -77,6 +87,8 @@ class Translator:
         if is_elementwise(call.op):
             return expand_elementwise(call, self.writer, lambda arg: self._operand(node, arg))
         if call.op in LAYOUTS:
+            if (rest := self.columns.without(node, call)) is not None:
+                return rest
             source = self._operand(node, call.get("input"))
             if call.op == "getitem" and not is_tensor(call.get("input")):
                 return self._first(node, call, source)
@@ -195,12 +207,25 @@ class Translator:
     def _reduce(self, node: fx.Node, call: Call) -> str:
         if isinstance(call.get("dim"), fx.Node):
             raise RefusedError(f"`{node.name}` compares tensors; accepted: torch.maximum")
-        value = self.writer.to(self._operand(node, call.get("input")), "f32")
         self._check_last(node, call.get("dim"))
         keepdim = bool(call.get("keepdim", False))
+        parts = self.columns.read(node, call.get("input"))
+        if parts is None:
+            return self._reduced(call.op, self._operand(node, call.get("input")), keepdim)
+        if parts.column is None:
+            raise RefusedError(
+                f"`{node.name}` reads what `cat` added; accepted: a slice without it"
+            )
+        column = parts.column if keepdim else self._reduced(call.op, parts.column, keepdim)
+        combine = MONOIDS[REDUCTIONS[call.op]].combine
+        return self.writer.op(combine, self._reduced(call.op, parts.scores, keepdim), column)
+
+    def _reduced(self, op: str, value: str, keepdim: bool) -> str:
+        """A reduction over the last dim."""
+        value = self.writer.to(value, "f32")
         type = self.writer.types[value]
         dims = (*type.dims[:-1], ()) if keepdim else type.dims[:-1]
-        attrs = {"monoid": REDUCTIONS[call.op], "dims": (-1,), "keepdim": keepdim}
+        attrs = {"monoid": REDUCTIONS[op], "dims": (-1,), "keepdim": keepdim}
         return self.writer.add("reduce_dims", TensorType("f32", dims), value, **attrs)
 
     def _check_last(self, node: fx.Node, dim: Any) -> None:
@@ -224,8 +249,3 @@ def unknown(node: fx.Node) -> str:
         f"`{node.name}` ({spelled(node)}) is not taken; accepted between the products: elementwise "
         "ops, casts, views, softmax and reductions over the last dim, dropout that is off"
     )
-
-
-def same_count(a: fx.Node, b: fx.Node) -> bool:
-    """Whether two tensors have equally many elements, whatever the symbols are."""
-    return same(tensor(a).numel(), tensor(b).numel())

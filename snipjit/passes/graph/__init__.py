@@ -6,6 +6,7 @@ from snipjit.passes.base import Pass
 from snipjit.passes.graph.canonicalization import Canonicalization
 from snipjit.passes.graph.common_subexpressions import CommonSubexpressions
 from snipjit.passes.graph.defer_normalization import DeferNormalization
+from snipjit.passes.graph.drop_softmax_shift import DropSoftmaxShift
 from snipjit.passes.graph.eliminate_dead_nodes import EliminateDeadNodes
 from snipjit.passes.graph.eliminate_redundant_converts import EliminateRedundantConverts
 from snipjit.passes.graph.fuse_layouts import FuseLayouts
@@ -20,6 +21,7 @@ from snipjit.passes.graph.softmax_decomposition import SoftmaxDecomposition
 PIPELINE: tuple[Pass, ...] = (
     SdpaDecomposition(),  # first: it makes positional operations, whose dims want unifying too
     Canonicalization(),  # the names that all later passes go by
+    DropSoftmaxShift(),  # while softmax is one operation, and its dim has a number
     SoftmaxDecomposition(),  # before layouts go: it keeps the position of the reduced dim
     ReduceDimsToReduce(),  # dim numbers mean something only while dims have positions
     MatmulToBrgemm(),  # likewise: the last two dims are rows and columns

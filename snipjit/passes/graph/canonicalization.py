@@ -82,6 +82,8 @@ class _Solver:
                 self._broadcast(node.type.dims, *dims)
             elif node.op == "view":
                 self.axes.unify(node.type.axes, types[node.inputs[0]].axes)
+            elif node.op == "softmax":
+                self._softmax(node, *dims)
             else:
                 for left, right in zip(*_moved_dims(node, dims), strict=True):
                     self.axes.unify(left, right)
@@ -92,6 +94,15 @@ class _Solver:
         self.axes.unify(out[-2], lhs[-2])
         self.axes.unify(out[-1], rhs[-1])
         self._broadcast(out[:-2], lhs[:-2], rhs[:-2])
+
+    def _softmax(self, node: Node, operand: tuple[Dim, ...], *column: tuple[Dim, ...]) -> None:
+        out, index = node.type.dims, node.attrs["dim"]
+        for left, right in zip(out, operand, strict=True):
+            self.axes.unify(left, right)
+        for dims in column:
+            if len(dims) >= -index:
+                self.axes.unify(dims[index], ())
+            self._broadcast(_without(out, index), _without(dims, index))
 
     def _broadcast(self, *shapes: tuple[Dim, ...]) -> None:
         for group in zip_longest(*(reversed(shape) for shape in shapes), fillvalue=()):
@@ -164,6 +175,11 @@ def _moved_dims(node: Node, dims: list[tuple[Dim, ...]]) -> tuple[list[Dim], lis
         if node.attrs["keepdim"]:
             out = [dim for index, dim in enumerate(out) if index not in reduced]
     return out, source
+
+
+def _without(dims: tuple[Dim, ...], index: int) -> tuple[Dim, ...]:
+    """Dims with size 1 in place of the one at a negative index."""
+    return tuple(() if i - len(dims) == index else dim for i, dim in enumerate(dims))
 
 
 def _vectorised(subgraph: Subgraph) -> list[Dim]:

@@ -18,6 +18,11 @@ class SoftmaxDecomposition(Pass):
     where ``hidden="zero"`` asks for zeros. For the latter the maximum -inf becomes 0; otherwise
     -inf - (-inf) gives the NaN of eager. The maximum may drop a NaN: the exponential keeps it.
 
+    A second operand is one more column, which takes part in the sum and is no part of the result.
+    Its exponential comes after the reductions, less the maximum of the others: should that
+    overflow, the quotient is the 0 to which it would have rounded. Where eager subtracts an
+    infinite maximum the sum gets the NaN that follows from it.
+
     Before:  %p = softmax %s {dim=-1} : f32[m][n]
     After:   %p.max = reduce %s {monoid=larger, over=(n)} : f32[m][]
              %p.shifted = sub %s %p.max : f32[m][n]
@@ -36,20 +41,35 @@ class SoftmaxDecomposition(Pass):
 
 
 def _decompose(out: Rewriter, node: Node) -> str:
-    (x,), name, dims = node.inputs, node.name, node.type.dims
+    x, name, dims = node.inputs[0], node.name, node.type.dims
     index = node.attrs["dim"] % len(dims)
     row = TensorType("f32", (*dims[:index], (), *dims[index + 1 :]))
     top = _reduce(out, f"{name}.max", "larger", row, x, dims[index])
     zero = out.constant(f"{name}.zero", 0.0)
-    if node.attrs.get("hidden") == "zero":
+    largest, column = top, node.inputs[1:]
+    if node.attrs.get("hidden") == "zero" or column:
         lowest = out.constant(f"{name}.lowest", float("-inf"))
         top = _replace_equal(out, f"{name}.hidden", top, lowest, zero)
     shifted = out.add(f"{name}.shifted", "sub", node.type, x, top)
     exp = out.add(f"{name}.exp", "exp", node.type, shifted)
     total = _reduce(out, f"{name}.sum", "sum", row, exp, dims[index])
+    if column:
+        largest = top if node.attrs.get("hidden") == "zero" else largest
+        total = _add_column(out, name, total, (largest, top), column[0])
     one = out.constant(f"{name}.one", 1.0)
     total = _replace_equal(out, f"{name}.empty", total, zero, one)
     return out.add(f"{name}.div", "div", node.type, exp, total)
+
+
+def _add_column(out: Rewriter, name: str, total: str, maximum: tuple[str, str], column: str) -> str:
+    """The sum with one more column, for the maximum of the others and the one subtracted."""
+    row = out.type(total)
+    shifted = out.add(f"{name}.column", "sub", row, column, maximum[1])
+    term = out.add(f"{name}.term", "exp", row, shifted)
+    total = out.add(f"{name}.total", "add", row, total, term)
+    largest = out.add(f"{name}.largest", "maximum", row, maximum[0], column)
+    nan = out.add(f"{name}.nan", "sub", row, largest, largest)
+    return out.add(f"{name}.checked", "add", row, total, nan)
 
 
 def _reduce(out: Rewriter, name: str, monoid: str, type: TensorType, x: str, over: Dim) -> str:

@@ -50,9 +50,33 @@ def sdpa_dropout(q: Tensor, k: Tensor, v: Tensor) -> Any:
     return F.scaled_dot_product_attention(q, k, v, dropout_p=0.1)
 
 
-def sinks(q: Tensor, k: Tensor, v: Tensor) -> Any:
+def two_sinks(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    scores = torch.cat([q @ k.mT, torch.zeros(2, 4, 7, 2)], -1)
+    return scores.softmax(-1)[..., :-2] @ v
+
+
+def wrong_slice(q: Tensor, k: Tensor, v: Tensor) -> Any:
     scores = torch.cat([q @ k.mT, torch.zeros(2, 4, 7, 1)], -1)
+    return scores.softmax(-1)[..., 1:] @ v
+
+
+def sink_with_value(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    scores = torch.cat([q @ k.mT, torch.zeros(2, 4, 7, 1)], -1)
+    return scores.softmax(-1) @ torch.cat([v, v[:, :, :1]], 2)
+
+
+def mask_for_the_sink(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    scores = torch.cat([q @ k.mT, torch.zeros(2, 4, 7, 1)], -1) + torch.zeros(10)
     return scores.softmax(-1)[..., :-1] @ v
+
+
+def einsum_sublists(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    scores = torch.einsum(q, [0, 1, 2, 3], k, [0, 1, 4, 3], [0, 1, 2, 4])
+    return scores.softmax(-1) @ v
+
+
+def einsum_that_stretches(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    return torch.einsum("bhqd,bhkd->bhqk", q, k[..., :1]).softmax(-1) @ v
 
 
 def router(q: Tensor, k: Tensor, v: Tensor) -> Any:
@@ -115,7 +139,12 @@ NEAR_MISSES = [
     (over_rows, "goes over dim 2; accepted: the last"),
     (dropout_on, "drops elements; accepted: p=0 or training=False"),
     (sdpa_dropout, "drops elements; accepted: dropout_p=0"),
-    (sinks, r"the walk ends at `scores` \(cat\); accepted: matmul"),
+    (two_sinks, r"`scores` \(cat\) adds to the scores; accepted: one column in the last dim"),
+    (wrong_slice, "selects columns; accepted: all but the one that `cat` added"),
+    (sink_with_value, "has a column more than .* accepted: a slice without it"),
+    (mask_for_the_sink, "which has a column for the one that `cat` added; accepted: one number"),
+    (einsum_sublists, "has sublists; accepted: an equation"),
+    (einsum_that_stretches, "stretches `d`; accepted: equal sizes"),
     (router, r"\(linear\); accepted: matmul"),
     (probabilities, r"`output` \(output\) is not taken"),
     (mask_changed_in_place, "works in place and it changes .*, which was made outside"),

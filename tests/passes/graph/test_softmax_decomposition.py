@@ -62,3 +62,29 @@ def test_over_a_dim_without_axis_nothing_is_reduced() -> None:
     after = SoftmaxDecomposition().run(parse_subgraph(_softmax("").replace("[n]", "[]")))
     assert not after.of("reduce")
     np.testing.assert_array_equal(interpret(after, [np.ones((2, 1))])[0], np.ones((2, 1)))
+
+
+COLUMN = """
+    subgraph @g
+    axis m
+    axis n
+    %x = parameter : f32[m][n]
+    %t = parameter : f32[m][]
+    %p = softmax %x %t {dim=-1} : f32[m][n]
+    %r = result %p {order=(0, 1)} : f32[m][n]
+"""
+
+
+def test_golden_column(golden: Callable[[str], None]) -> None:
+    golden(rewritten(SoftmaxDecomposition(), COLUMN))
+
+
+@pytest.mark.parametrize("column", [0.0, -np.inf, np.inf, np.nan, 700.0, 800.0, -800.0])
+def test_a_column_more(column: float) -> None:
+    before = parse_subgraph(COLUMN)
+    after = SoftmaxDecomposition().run(before)
+    x = np.random.default_rng(0).standard_normal((6, 3))
+    x[0] = -np.inf
+    x[1, 0], x[2, 0], x[3, 0] = -np.inf, np.nan, np.inf
+    x[4] = np.finfo(np.float32).min
+    assert_same_meaning(before, after, ([x, np.full((6, 1), column)], []))
