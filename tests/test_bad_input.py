@@ -14,19 +14,17 @@ import torch.nn.functional as F
 from torch._dynamo.exc import BackendCompilerFailed
 
 import snipjit
-from snipjit import cli, compiler, target_machine
-from snipjit.runtime.kernel_cache import KERNELS
+from snipjit import cli, compiler
+from snipjit.runtime.kernel_cache import KERNELS, SCHEDULES
 from snipjit.runtime.launcher import Launcher
 from tests.exported_models import tiny_attention
 from tests.runtime.workers import scale_add
-from tests.small_rows import SMALL
 
 Tensors = tuple[torch.Tensor, ...]
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(target_machine, "ROWS", (SMALL["portable"],))
+def _fresh(small_tiles: None) -> Iterator[None]:
     torch._dynamo.reset()
     snipjit.reset_stats()
     torch.manual_seed(0)
@@ -162,6 +160,7 @@ def test_graph_breaks() -> None:
 
 def test_two_threads_compile_at_once() -> None:
     KERNELS.clear()
+    SCHEDULES.clear()
     run, errors = compiled(attention), list[BaseException]()
 
     def work(rows: int) -> None:
