@@ -149,6 +149,18 @@ def two_values(D: int | None = None) -> Subgraph:
     return build.subgraph()
 
 
+def attention_weights(D: int | None = None, mask: str = "full") -> Subgraph:
+    """``attention`` whose scores, before the mask, and probabilities are results too."""
+    plain = attention(mask, D)
+    build = SubgraphBuilder(plain.name)
+    build.axes, build.nodes = dict(plain.axes), list(plain.nodes)
+    (scores,) = (node for node in plain.nodes if node.op == "mul")
+    (weights,) = plain.of("softmax")
+    for name, node in (("scores", scores), ("weights", weights)):
+        build.add("result", node.type, node.name, name=name, order=(0, 1, 2, 3))
+    return build.subgraph()
+
+
 def softmax_alone() -> Subgraph:
     """Softmax of rows, [b][m][n]."""
     build = SubgraphBuilder("softmax")
@@ -233,6 +245,7 @@ ALL = {
     "sdpa_causal": lambda: sdpa(causal=True, D=8, scale=False),
     "sdpa_grouped": lambda: sdpa("full", gqa=True, D=8),
     "two_values": two_values,
+    "attention_weights": lambda: attention_weights(8),
     "softmax_alone": softmax_alone,
     "log_sum_exp_of_product": log_sum_exp_of_product,
     "mlp": mlp,

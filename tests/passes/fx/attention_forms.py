@@ -205,10 +205,10 @@ FORMS = (
 class Model(torch.nn.Module):
     """A form as a module, for torch.export."""
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self.function = function
 
-    def forward(self, *args: Tensor) -> Tensor:
+    def forward(self, *args: Tensor) -> Any:
         """The form."""
         return self.function(*args)

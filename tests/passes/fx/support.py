@@ -12,7 +12,7 @@ from torch import fx
 
 from snipjit.interpret_subgraph import interpret
 from snipjit.passes.base import run_pipeline
-from snipjit.passes.fx import Candidate, Tokenization, tokenize
+from snipjit.passes.fx import Candidate, Tokenization, substitute, tokenize
 from snipjit.passes.graph import PIPELINE
 from snipjit.subgraph import Subgraph
 from snipjit.verify_subgraph import verify_positional
@@ -145,3 +145,33 @@ def _forms(subgraph: Subgraph) -> list[Subgraph]:
     # The interpreter cannot size the axes of an expand that only a positional sdpa meets.
     sized = not (subgraph.of("sdpa") and subgraph.of("expand"))
     return [subgraph, canonical] if sized else [canonical]
+
+
+def substitute_all(capture: Capture) -> list[fx.Node]:
+    """Put stand-ins for kernels in the place of all candidates of a graph; the calls."""
+    gm = capture.gm
+    calls = [substitute(gm, c, _stand_in(c)) for c in capture.tokens.candidates]
+    gm.graph.lint()
+    gm.recompile()
+    return calls
+
+
+def _stand_in(candidate: Candidate) -> Callable[..., Any]:
+    """The interpreter in the form of a kernel, with the memory order of each result."""
+    count = len(candidate.tensors)
+
+    def run(*arguments: Any) -> Any:
+        scalars = [float(argument) for argument in arguments[count:]]
+        tensors = [tensor.numpy() for tensor in arguments[:count]]
+        values = interpret(candidate.subgraph, tensors, scalars)
+        pairs = zip(values, candidate.subgraph.results, strict=True)
+        results = [_laid_out(value, node.attrs["order"]) for value, node in pairs]
+        return results[0] if len(results) == 1 else tuple(results)
+
+    return run
+
+
+def _laid_out(value: Any, order: tuple[int, ...]) -> torch.Tensor:
+    result = torch.from_numpy(value)
+    result = result if result.dtype == torch.bool else result.float()
+    return result.permute(order).contiguous().permute([order.index(i) for i in range(len(order))])

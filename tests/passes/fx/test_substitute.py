@@ -1,40 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
-from snipjit.interpret_subgraph import interpret
-from snipjit.passes.fx import Candidate, substitute
 from tests.passes.fx.attention_forms import FORMS, Form, Model, padding, qkv
-from tests.passes.fx.support import Capture, dynamo, exported, graph_of
-
-
-def _target(candidate: Candidate) -> Callable[..., Tensor]:
-    """A stand-in for a kernel: the interpreter, with the memory order of the result."""
-    (node,) = candidate.subgraph.results
-    order = node.attrs["order"]
-    count = len(candidate.tensors)
-
-    def run(*arguments: Any) -> Tensor:
-        scalars = [float(argument) for argument in arguments[count:]]
-        tensors = [tensor.numpy() for tensor in arguments[:count]]
-        (result,) = interpret(candidate.subgraph, tensors, scalars)
-        dense = torch.from_numpy(result).float().permute(order).contiguous()
-        return dense.permute([order.index(dim) for dim in range(len(order))])
-
-    return run
-
-
-def _substitute_all(capture: Capture) -> list[fx.Node]:
-    gm = capture.gm
-    calls = [substitute(gm, c, _target(c)) for c in capture.tokens.candidates]
-    gm.graph.lint()
-    gm.recompile()
-    return calls
+from tests.passes.fx.support import Capture, dynamo, exported, graph_of, substitute_all
 
 
 def _outputs(capture: Capture) -> list[Tensor]:
@@ -51,7 +22,7 @@ def test_same_results(form: Form, level: str) -> None:
     else:
         capture = exported(Model(form.function), inputs)
     expected = form.function(*inputs)
-    _substitute_all(capture)
+    substitute_all(capture)
     (result,) = _outputs(capture)
     torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-4)
     left = [node.name for node in capture.gm.graph.nodes if "softmax" in node.name]
@@ -66,7 +37,7 @@ def test_chain_of_attentions() -> None:
 
     inputs = (*qkv(), padding())
     (capture,) = dynamo(stacked, *inputs)
-    calls = _substitute_all(capture)
+    calls = substitute_all(capture)
     assert [call.args[0] for call in calls[1:]] == calls[:-1]
     torch.testing.assert_close(_outputs(capture)[0], stacked(*inputs), atol=1e-5, rtol=1e-4)
 
@@ -78,7 +49,7 @@ def test_shared_layouts_stay_while_they_are_read() -> None:
 
     inputs = qkv()
     capture = graph_of(shared, *inputs)
-    (call,) = _substitute_all(capture)
+    (call,) = substitute_all(capture)
     assert any(node.target == "transpose" for node in capture.gm.graph.nodes)
     assert call.meta["example_value"].shape == (2, 4, 7, 8) or call.meta["example_value"].dim() == 4
     torch.testing.assert_close(_outputs(capture)[1], inputs[1].transpose(2, 3))
@@ -87,5 +58,5 @@ def test_shared_layouts_stay_while_they_are_read() -> None:
 def test_unread_producers_go() -> None:
     form = next(form for form in FORMS if form.name == "sd_beta_zero")
     capture = graph_of(form.function, *form.inputs())
-    _substitute_all(capture)
+    substitute_all(capture)
     assert not any(node.target is torch.empty for node in capture.gm.graph.nodes)
