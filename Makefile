@@ -19,7 +19,7 @@ demo: $(VENV)/.demo
 	$(RUN) -m benchmarks demo
 
 test: lint
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n logical --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.test
 	$(RUN) -m ruff check .
