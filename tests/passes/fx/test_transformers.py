@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
 
 from snipjit.text_subgraph import print_subgraph
-from tests.passes.fx.support import assert_equal_to_eager, dynamo, exported
+from tests.passes.fx.support import Capture, assert_equal_to_eager, dynamo, exported
 
 transformers = pytest.importorskip("transformers")
 
@@ -81,9 +82,17 @@ def _model(case: Case, implementation: str) -> torch.nn.Module:
     return model.eval()
 
 
+@cache
+def _traced(name: str, implementation: str) -> Capture:
+    """What Dynamo makes of a model, traced once for all tests."""
+    case = next(case for case in CASES if case.name == name)
+    (capture,) = dynamo(_model(case, implementation), **case.inputs())
+    return capture
+
+
 @cases
 def test_dynamo(case: Case, implementation: str) -> None:
-    (capture,) = dynamo(_model(case, implementation), **case.inputs())
+    capture = _traced(case.name, implementation)
     tokens = capture.tokens
     assert len(tokens.candidates) == case.candidates, tokens.refusals
     assert not tokens.refusals
@@ -103,8 +112,8 @@ def test_exported(name: str, implementation: str) -> None:
         capture = exported(model, (), case.inputs())
     assert len(capture.tokens.candidates) == case.candidates, capture.tokens.refusals
     assert_equal_to_eager(capture)
-    (dynamo_capture,) = dynamo(model, **case.inputs())
     if name == "ViT":
         return  # exported without Dynamo, transformers writes a mask that hides nothing
-    ours, theirs = (c.tokens.candidates[0].subgraph for c in (capture, dynamo_capture))
+    traced = _traced(name, implementation)
+    ours, theirs = (c.tokens.candidates[0].subgraph for c in (capture, traced))
     assert print_subgraph(ours) == print_subgraph(theirs)
