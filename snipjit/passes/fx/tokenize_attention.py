@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import fx
@@ -13,6 +13,7 @@ from snipjit.passes.fx.candidate import Candidate, Refusal, RefusedError, Tokeni
 from snipjit.passes.fx.extra_results import check_order, extra_results
 from snipjit.passes.fx.head_scale import materialize
 from snipjit.passes.fx.op_table import lookup, mutated
+from snipjit.passes.fx.plain_graph import make_plain
 from snipjit.passes.fx.region import Region, find_region, value_products
 from snipjit.passes.fx.traced import same, tensor
 from snipjit.passes.fx.translate import Translator
@@ -38,12 +39,13 @@ class TokenizeAttention(Pass):
 
         The graph keeps its meaning; where a scale follows from a symbolic size, nodes compute it.
         """
+        make_plain(ir.graph)
         flow = ValueFlow(ir.graph)
         taken: dict[fx.Node, fx.Node] = {}
         candidates: list[Candidate] = []
         refusals: list[Refusal] = []
         for anchor in ir.graph.nodes:
-            if not _is_anchor(flow, anchor):
+            if anchor in taken or not _is_anchor(flow, anchor):
                 continue
             try:
                 candidate = _widest(flow, anchor, taken)
@@ -58,10 +60,20 @@ class TokenizeAttention(Pass):
 def _is_anchor(flow: ValueFlow, node: fx.Node) -> bool:
     """Whether a node is a softmax, an SDPA call, or the exp of a written-out softmax."""
     call = lookup(node)
-    if call is None or call.op != "exp":
-        return call is not None and call.op in ("softmax", "sdpa")
-    readers = [lookup(reader) for reader in flow.consumers(node)]
-    return any(reader is not None and reader.op == "sum" for reader in readers)
+    if call is None or call.op in ("softmax", "softmin", "sdpa"):
+        return call is not None
+    if call.op == "log_softmax":
+        return "exp" in _ops(flow.consumers(node))
+    if call.op not in ("exp", "exp2"):
+        return False
+    sources = flow.operands(node)
+    less = [of for source in sources if _ops([source]) == ["sub"] for of in flow.operands(source)]
+    return "sum" in _ops(flow.consumers(node)) or "logsumexp" in _ops(less)
+
+
+def _ops(nodes: Iterable[fx.Node]) -> list[str]:
+    calls = [lookup(node) for node in nodes]
+    return [call.op for call in calls if call is not None]
 
 
 def _widest(flow: ValueFlow, anchor: fx.Node, taken: Mapping[fx.Node, fx.Node]) -> Candidate:

@@ -1,6 +1,6 @@
 """What tracing knows of a node's value: shape, element type, device, storage.
 
-Sizes are ints or SymInts; comparing them here never adds a guard.
+Sizes are ints or SymInts; comparing them here never adds a guard. Only ``constant`` adds one.
 """
 
 from __future__ import annotations
@@ -50,9 +50,24 @@ def is_number(argument: object) -> bool:
     return isinstance(found, int | float | torch.SymInt | torch.SymFloat)
 
 
+def constant(argument: object) -> float | None:
+    """The number that an argument is in this trace, None for anything else.
+
+    A symbolic one becomes a constant: Dynamo guards it and compiles again where it changes.
+    """
+    found = value(argument) if isinstance(argument, fx.Node) else argument
+    if isinstance(found, torch.SymInt | torch.SymFloat):
+        return float(found) if found.node.has_hint() else None
+    return found if isinstance(found, int | float) else None
+
+
 def element_type(node: fx.Node) -> str:
     """``f32`` or ``i1``; refused for other types, devices and layouts."""
     found = tensor(node)
+    if _is_wrapped(found):
+        raise RefusedError(
+            f"`{node.name}` is inside torch.func.vmap, grad or jvp; accepted: tensors outside them"
+        )
     if found.device.type != "cpu" or found.layout != torch.strided:
         where = f"{found.layout} on {found.device}"
         raise RefusedError(f"`{node.name}` is {where}; accepted: strided {ACCEPTED}")
@@ -63,6 +78,11 @@ def element_type(node: fx.Node) -> str:
     return DTYPES[found.dtype]
 
 
+def _is_wrapped(found: torch.Tensor) -> bool:
+    """Whether a tensor belongs to a transform of torch.func, which works on what it wraps."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(found))
+
+
 def _dtype(found: torch.Tensor) -> str:
     return str(found.dtype).removeprefix("torch.")
 
@@ -70,6 +90,8 @@ def _dtype(found: torch.Tensor) -> str:
 def storage(node: fx.Node) -> int | None:
     """What a tensor's views have in common; None for anything that is not a tensor."""
     found = value(node)
+    while isinstance(found, torch.Tensor) and _is_wrapped(found):
+        found = torch._C._functorch.get_unwrapped(found)
     if not isinstance(found, torch.Tensor) or found.layout != torch.strided:
         return None
     return int(found.untyped_storage()._cdata)

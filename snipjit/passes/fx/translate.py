@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.elementwise import MONOIDS
 from snipjit.passes.fx.absorb_operands import absorb_operand
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
@@ -16,22 +15,27 @@ from snipjit.passes.fx.head_scale import HeadScale
 from snipjit.passes.fx.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.op_table import Call, lookup, spelled
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.traced import element_type, is_number, is_tensor, normal_dim, tensor
+from snipjit.passes.fx.traced import element_type, is_number, is_tensor, tensor
 from snipjit.passes.fx.translate_columns import JOINS, ColumnTranslator
 from snipjit.passes.fx.translate_einsum import head_dims, read_einsum, write_einsum
+from snipjit.passes.fx.translate_reductions import (
+    REDUCTIONS,
+    SOFTMAXES,
+    ReductionTranslator,
+    dims_of,
+)
 from snipjit.passes.fx.translate_sdpa import sdpa
 from snipjit.passes.fx.value_flow import ValueFlow
 from snipjit.subgraph import Dim, TensorType
 
 PRODUCTS = ("matmul", "baddbmm", "einsum")
-REDUCTIONS = {"sum": "sum", "amax": "max", "max": "max"}
 MAX_HEAD = 512
 
 
 def is_chain_op(op: str) -> bool:
     """Whether a canonical op may stand between the two products."""
-    other = op == "softmax" or op in REDUCTIONS or op in JOINS
-    return other or is_elementwise(op) or op in LAYOUTS
+    other = (*SOFTMAXES, *REDUCTIONS, *JOINS, *LAYOUTS)
+    return op in other or is_elementwise(op)
 
 
 class Translator:
@@ -53,6 +57,7 @@ class Translator:
         self._summed: dict[fx.Node, Dim] = {}
         self._values: dict[fx.Node, str] = {}
         self.columns = ColumnTranslator(flow, region, self.writer, self._operand)
+        self.reductions = ReductionTranslator(self.writer, self._operand, self.columns)
 
     def value(self, node: fx.Node) -> str:
         """The Subgraph value of a node of the region."""
@@ -61,9 +66,10 @@ class Translator:
         return self._values[node]
 
     def sums_last(self, product: fx.Node, value: fx.Node) -> bool:
-        """Whether a translated product sums over the last dim of a value of the region."""
-        parts = self.columns.of(value)
-        last = self.writer.types[parts.scores if parts else self.value(value)].dims[-1]
+        """Whether a translated product sums over the dim of a softmax, or over the last."""
+        parts, call = self.columns.of(value), lookup(value)
+        dims = self.writer.types[parts.scores if parts else self.value(value)].dims
+        last = dims[dims_of(value, call)[0]] if call and call.op in SOFTMAXES else dims[-1]
         return self.writer.is_equal(self._summed[product], last)
 
     def _translate(self, node: fx.Node) -> str:
@@ -84,6 +90,8 @@ class Translator:
         return name
 
     def _dispatch(self, node: fx.Node, call: Call) -> str:
+        if call.op == "exp" and (weights := self.reductions.exp(node, call)) is not None:
+            return weights
         if is_elementwise(call.op):
             return expand_elementwise(call, self.writer, lambda arg: self._operand(node, arg))
         if call.op in LAYOUTS:
@@ -97,12 +105,13 @@ class Translator:
             "matmul": self._matmul,
             "baddbmm": self._baddbmm,
             "einsum": self._einsum,
-            "softmax": self._softmax,
             "sdpa": self._sdpa,
         }
-        if call.op not in special and call.op not in REDUCTIONS:
-            raise RefusedError(unknown(node))
-        return special.get(call.op, self._reduce)(node, call)
+        if call.op in special:
+            return special[call.op](node, call)
+        if call.op in REDUCTIONS or call.op in SOFTMAXES:
+            return self.reductions.translate(node, call)
+        raise RefusedError(unknown(node))
 
     def _first(self, node: fx.Node, call: Call, source: str) -> str:
         """The values of a reduction that gives values and indices."""
@@ -199,43 +208,6 @@ class Translator:
             added = self.writer.op("mul", added, self._operand(node, beta))
         return self.writer.op("add", value, added)
 
-    def _softmax(self, node: fx.Node, call: Call) -> str:
-        value = self._operand(node, call.get("input"))
-        self._check_last(node, call.get("dim"))
-        return self.writer.add("softmax", self.writer.types[value], value, dim=-1)
-
-    def _reduce(self, node: fx.Node, call: Call) -> str:
-        if isinstance(call.get("dim"), fx.Node):
-            raise RefusedError(f"`{node.name}` compares tensors; accepted: torch.maximum")
-        self._check_last(node, call.get("dim"))
-        keepdim = bool(call.get("keepdim", False))
-        parts = self.columns.read(node, call.get("input"))
-        if parts is None:
-            return self._reduced(call.op, self._operand(node, call.get("input")), keepdim)
-        if parts.column is None:
-            raise RefusedError(
-                f"`{node.name}` reads what `cat` added; accepted: a slice without it"
-            )
-        column = parts.column if keepdim else self._reduced(call.op, parts.column, keepdim)
-        combine = MONOIDS[REDUCTIONS[call.op]].combine
-        return self.writer.op(combine, self._reduced(call.op, parts.scores, keepdim), column)
-
-    def _reduced(self, op: str, value: str, keepdim: bool) -> str:
-        """A reduction over the last dim."""
-        value = self.writer.to(value, "f32")
-        type = self.writer.types[value]
-        dims = (*type.dims[:-1], ()) if keepdim else type.dims[:-1]
-        attrs = {"monoid": REDUCTIONS[op], "dims": (-1,), "keepdim": keepdim}
-        return self.writer.add("reduce_dims", TensorType("f32", dims), value, **attrs)
-
-    def _check_last(self, node: fx.Node, dim: Any) -> None:
-        source = self.flow.operands(node)[0]
-        dims = dim if isinstance(dim, list | tuple) else [dim]
-        rank = tensor(source).dim()
-        if [normal_dim(d, rank) if isinstance(d, int) else d for d in dims] != [rank - 1]:
-            message = f"`{node.name}` ({spelled(node)}) goes over dim {dim}; accepted: the last"
-            raise RefusedError(message)
-
     def _sdpa(self, node: fx.Node, call: Call) -> str:
         def factor(name: str) -> str:
             return self._factor(node, call.get(name), -1)
@@ -247,5 +219,5 @@ def unknown(node: fx.Node) -> str:
     """The reason for an op that no row of the table covers."""
     return (
         f"`{node.name}` ({spelled(node)}) is not taken; accepted between the products: elementwise "
-        "ops, casts, views, softmax and reductions over the last dim, dropout that is off"
+        "ops, casts, views, softmax and reductions, dropout that is off"
     )

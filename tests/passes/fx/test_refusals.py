@@ -38,8 +38,9 @@ def cumulative(q: Tensor, k: Tensor, v: Tensor) -> Any:
     return (q @ k.mT).softmax(-1).cumsum(-1) @ v
 
 
-def over_rows(q: Tensor, k: Tensor, v: Tensor) -> Any:
-    return (q @ k.mT).softmax(2) @ v
+def over_all(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    weights = (q @ k.mT).exp()
+    return (weights / weights.sum()) @ v
 
 
 def dropout_on(q: Tensor, k: Tensor, v: Tensor) -> Any:
@@ -136,7 +137,7 @@ NEAR_MISSES = [
     (integer_mask, "is int64; accepted: float32 and bool"),
     (unknown_op, r"ends at `sinc` \(special_sinc|ends at `sinc` \(sinc"),
     (cumulative, r"`cumsum` \(Tensor.cumsum\) is not taken; accepted"),
-    (over_rows, "goes over dim 2; accepted: the last"),
+    (over_all, "goes over dim None; accepted: literal dims"),
     (dropout_on, "drops elements; accepted: p=0 or training=False"),
     (sdpa_dropout, "drops elements; accepted: dropout_p=0"),
     (two_sinks, r"`scores` \(cat\) adds to the scores; accepted: one column in the last dim"),

@@ -1,0 +1,118 @@
+"""Softmax in its spellings, and reductions: what goes over a dim of the scores."""
+
+from __future__ import annotations
+
+import math
+
+from torch import fx
+
+from snipjit.elementwise import MONOIDS
+from snipjit.passes.fx.candidate import RefusedError
+from snipjit.passes.fx.op_table import Call, lookup, spelled
+from snipjit.passes.fx.subgraph_writer import SubgraphWriter
+from snipjit.passes.fx.traced import is_tensor, normal_dim, tensor
+from snipjit.passes.fx.translate_columns import ColumnTranslator, Operand
+from snipjit.subgraph import TensorType
+
+REDUCTIONS = {"sum": "sum", "amax": "max", "max": "max", "amin": "min", "min": "min"}
+SOFTMAXES = ("softmax", "softmin", "log_softmax", "logsumexp")
+
+
+class ReductionTranslator:
+    """Writes the ops that go over a dim; with a column more where the operand has one."""
+
+    def __init__(self, writer: SubgraphWriter, operand: Operand, columns: ColumnTranslator) -> None:
+        self.writer = writer
+        self.columns = columns
+        self._operand = operand
+
+    def translate(self, node: fx.Node, call: Call) -> str:
+        """The value of a softmax or reduction."""
+        if call.op in REDUCTIONS:
+            return self._reduce(node, call)
+        value = self.writer.to(self._operand(node, call.get("input")), "f32")
+        dims = dims_of(node, call)
+        if call.op == "logsumexp":
+            return self._log_sum_exp(value, dims, bool(call.get("keepdim", False)))
+        if call.op == "softmin":
+            value = self.writer.op("neg", value)
+        if call.op == "log_softmax":
+            return self.writer.op("sub", value, self._log_sum_exp(value, dims, True))
+        return self.softmax(value, dims)
+
+    def softmax(self, value: str, dims: tuple[int, ...]) -> str:
+        """The softmax of a value over one dim."""
+        return self.writer.add("softmax", self.writer.types[value], value, dim=dims[0])
+
+    def exp(self, node: fx.Node, call: Call) -> str | None:
+        """The exponential of a value less its log-sum-exp, which is its softmax; None if other."""
+        source = self.columns.flow.read(node, call.get("input"))
+        inner = lookup(source) if source in self.columns.region else None
+        if inner is not None and inner.op == "log_softmax":
+            return self.softmax(self._operand(source, inner.get("input")), dims_of(source, inner))
+        if inner is None or inner.op != "sub" or inner.get("alpha", 1) != 1:
+            return None
+        value, less = (self.columns.flow.read(source, inner.get(x)) for x in ("input", "other"))
+        total = lookup(less) if isinstance(less, fx.Node) else None
+        if total is None or total.op != "logsumexp" or not total.get("keepdim", False):
+            return None
+        if self.columns.flow.read(less, total.get("input")) is not value:
+            return None
+        dims = dims_of(less, total)
+        return self.softmax(self._operand(source, value), dims) if len(dims) == 1 else None
+
+    def _reduce(self, node: fx.Node, call: Call) -> str:
+        other = call.get("other", call.get("dim"))
+        if call.op in ("max", "min") and is_tensor(other):
+            function = "maximum" if call.op == "max" else "minimum"
+            sides = (call.get("input"), other)
+            return self.writer.op(function, *(self._operand(node, side) for side in sides))
+        dims, keepdim = dims_of(node, call), bool(call.get("keepdim", False))
+        monoid = REDUCTIONS[call.op]
+        parts = self.columns.read(node, call.get("input"))
+        if parts is None:
+            return self._reduced(monoid, self._operand(node, call.get("input")), dims, keepdim)
+        if parts.column is None or dims != (-1,):
+            raise RefusedError(
+                f"`{node.name}` reads what `cat` added; accepted: a slice without it"
+            )
+        scores = self._reduced(monoid, parts.scores, dims, keepdim)
+        column = parts.column
+        if not keepdim and self.writer.types[column].dims:
+            column = self._reduced(monoid, column, dims, keepdim)
+        return self.writer.op(MONOIDS[monoid].combine, scores, column)
+
+    def _reduced(self, monoid: str, value: str, dims: tuple[int, ...], keepdim: bool) -> str:
+        """A reduction over dims counted from the last."""
+        value = self.writer.to(value, "f32")
+        old = self.writer.types[value].dims
+        over = {dim + len(old) for dim in dims}
+        new = [() if i in over else dim for i, dim in enumerate(old) if keepdim or i not in over]
+        type = TensorType("f32", tuple(new))
+        attrs = {"monoid": monoid, "dims": dims, "keepdim": keepdim}
+        return self.writer.add("reduce_dims", type, value, **attrs)
+
+    def _log_sum_exp(self, value: str, dims: tuple[int, ...], keepdim: bool) -> str:
+        """``max + log(sum(exp(x - max)))``; 0 stands for a maximum of -inf, as in eager."""
+        write = self.writer
+        top = self._reduced("larger", value, dims, True)
+        hidden = write.op("eq", top, write.constant(-math.inf))
+        top = write.op("where", hidden, write.constant(0.0), top)
+        terms = write.op("exp", write.op("sub", value, top))
+        total = write.op("log", self._reduced("sum", terms, dims, True))
+        result = write.op("add", total, top)
+        # Over a dim of size 1 a reduction only drops it.
+        return result if keepdim else self._reduced("sum", result, dims, False)
+
+
+def dims_of(node: fx.Node, call: Call) -> tuple[int, ...]:
+    """The dims that an op goes over, counted from the last and in order."""
+    source = call.get("input")
+    given = call.get("dim")
+    listed = list(given) if isinstance(given, list | tuple) else [given]
+    rank = tensor(source).dim()
+    if not listed or not all(isinstance(dim, int) for dim in listed) or not rank:
+        raise RefusedError(
+            f"`{node.name}` ({spelled(node)}) goes over dim {given}; accepted: literal dims"
+        )
+    return tuple(sorted(normal_dim(dim, rank) - rank for dim in listed))
