@@ -10,7 +10,16 @@ from torch import fx
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.op_table import Call
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.traced import Size, element_type, ints, is_one, normal_dim, tensor, value
+from snipjit.passes.fx.traced import (
+    Size,
+    constant,
+    element_type,
+    ints,
+    is_one,
+    normal_dim,
+    tensor,
+    value,
+)
 from snipjit.passes.fx.traced import same as same_size
 from snipjit.subgraph import Dim, TensorType
 
@@ -166,8 +175,7 @@ def _cast(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str
 
 def _dropout(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
     training = call.get("training", call.get("train", True))
-    probability = call.get("p", 0.5)
-    if training is False or (isinstance(probability, int | float) and probability == 0):
+    if training is False or constant(call.get("p", 0.5)) == 0:
         return source
     raise RefusedError(f"`{node.name}` drops elements; accepted: p=0 or training=False")
 

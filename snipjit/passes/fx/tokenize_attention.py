@@ -14,6 +14,7 @@ from snipjit.passes.fx.extra_results import check_order, extra_results
 from snipjit.passes.fx.head_scale import materialize
 from snipjit.passes.fx.op_table import lookup, mutated
 from snipjit.passes.fx.plain_graph import make_plain
+from snipjit.passes.fx.plain_graph import make_plain
 from snipjit.passes.fx.region import Region, find_region, value_products
 from snipjit.passes.fx.traced import same, tensor
 from snipjit.passes.fx.translate import Translator
@@ -39,6 +40,7 @@ class TokenizeAttention(Pass):
 
         The graph keeps its meaning; where a scale follows from a symbolic size, nodes compute it.
         """
+        make_plain(ir.graph)
         make_plain(ir.graph)
         flow = ValueFlow(ir.graph)
         taken: dict[fx.Node, fx.Node] = {}

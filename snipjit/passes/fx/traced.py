@@ -1,6 +1,6 @@
 """What tracing knows of a node's value: shape, element type, device, storage.
 
-Sizes are ints or SymInts; comparing them here never adds a guard. Only ``constant`` adds one.
+Sizes are ints or SymInts; comparing them here never adds a guard. Only ``constant`` adds one. Only ``constant`` adds one.
 """
 
 from __future__ import annotations
@@ -48,6 +48,17 @@ def is_number(argument: object) -> bool:
     if isinstance(found, torch.Tensor):
         return found.dim() == 0
     return isinstance(found, int | float | torch.SymInt | torch.SymFloat)
+
+
+def constant(argument: object) -> float | None:
+    """The number that an argument is in this trace, None for anything else.
+
+    A symbolic one becomes a constant: Dynamo guards it and compiles again where it changes.
+    """
+    found = value(argument) if isinstance(argument, fx.Node) else argument
+    if isinstance(found, torch.SymInt | torch.SymFloat):
+        return float(found) if found.node.has_hint() else None
+    return found if isinstance(found, int | float) else None
 
 
 def constant(argument: object) -> float | None:

@@ -12,7 +12,7 @@ from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.head_scale import HeadScale
 from snipjit.passes.fx.op_table import Call
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.traced import is_number, is_tensor, tensor, value
+from snipjit.passes.fx.traced import constant, is_number, is_tensor, tensor
 from snipjit.subgraph import TensorType
 
 
@@ -40,9 +40,7 @@ def sdpa(
 
 
 def _check(node: fx.Node, call: Call, mask: Any, causal: Any) -> None:
-    dropout = call.get("dropout_p", 0)
-    dropout = value(dropout) if isinstance(dropout, fx.Node) else dropout
-    if not isinstance(dropout, int | float) or dropout != 0:
+    if constant(call.get("dropout_p", 0)) != 0:
         raise RefusedError(f"`{node.name}` drops elements; accepted: dropout_p=0")
     if not isinstance(causal, bool):
         raise RefusedError(f"`{node.name}` has a symbolic is_causal; accepted: True or False")
