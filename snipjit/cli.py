@@ -42,10 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         with torch.inference_mode():
-            return command(options)
+            status = command(options)
+        sys.stdout.flush()
+        return status
     except SnipjitError as error:
         print(f"snipjit: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 class Parser(argparse.ArgumentParser):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -347,3 +349,17 @@ def test_numbers_out_of_range(
     arguments: list[str], message: str, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in error_of(capsys, "run", str(model), *arguments)
+
+
+def test_a_reader_that_stops(model: Path) -> None:
+    reader = subprocess.Popen(
+        [sys.executable, "-m", "snipjit", "explain", str(model)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert reader.stdout is not None
+    reader.stdout.close()
+    assert reader.stderr is not None
+    assert "Traceback" not in reader.stderr.read()
+    assert reader.wait() == 0
