@@ -110,8 +110,12 @@ class _Machine:
             self._write(e, np.array(MONOIDS[e.attrs.get("monoid", "sum")].identity))
         position = start
         for piece, count in _iterations(loop, stop - start):
+            before = dict(self.ranges)
             self.ranges[loop.axis] = position, position + count
+            for limit in loop.limits:
+                self.ranges[limit.axis] = limit.left(self.ranges)
             self.block(piece.body)
+            self.ranges = before
             position += count
         self.ranges[loop.axis] = start, stop
         if position < stop:

@@ -8,7 +8,8 @@ Grammar of the printed form (``text_linear.py`` prints and parses it)::
                | "scalar" "%" name
                | block
     block    ::= (expression | buffer | loop)*
-    loop     ::= ("parallel" | "for") axis "step" int "masked"? ports? "{" block "}" tail*
+    loop     ::= ("parallel" | "for") axis limits? "step" int "masked"? ports? "{" block "}" tail*
+    limits   ::= "where" axis ("upto" | "from") axis ("+" | "-") int ("and" …)*
     tail     ::= "tail" int "masked"? ports? "{" block "}"
     ports    ::= "moves" ("%" tensor "by" (int | "stride") "rewind"?)*
     buffer   ::= "buffer" "%" tensor ":" dtype ("[" axis ":" int "]")* ("at" int)?
@@ -36,7 +37,9 @@ The innermost loop over an axis is a *tile* loop: an iteration covers exactly ``
 a ``masked`` piece runs while more remains than the next masked piece (or 0) can cover, and an
 iteration covers ``min(step, what remains)``. Only the lanes axis is masked. Each port of a loop is
 a tensor that advances with it: by a number of elements, or by the run-time stride of the axis;
-``rewind`` undoes the advance at the end.
+``rewind`` undoes the advance at the end. A limit ``for m where n upto m + 3`` shortens what is left
+of axis n in each iteration to the elements that satisfy it for some m of the iteration; ``from``
+leaves all of them or none. What is cut off must not matter to the result.
 
 ==============  ===============================================================================
 load %t         the tile of tensor ``%t`` at the current position                  a move
@@ -172,6 +175,23 @@ class Piece:
     ports: list[LoopPort] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Limit:
+    """What an iteration needs of another axis: ``upto`` or ``from`` the index ``of + offset``."""
+
+    axis: str
+    sense: str
+    of: str
+    offset: int
+
+    def left(self, ranges: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+        """What remains of the range of ``axis``, given the (first, end) of every axis."""
+        (start, stop), (first, end) = ranges[self.axis], ranges[self.of]
+        if self.sense == "upto":
+            return start, max(start, min(stop, end + self.offset))
+        return start, stop if stop > first + self.offset else start
+
+
 @dataclass
 class Loop:
     """A loop over an axis: its pieces run one after another over the work amount."""
@@ -179,6 +199,7 @@ class Loop:
     axis: str
     pieces: list[Piece]
     parallel: bool = False
+    limits: tuple[Limit, ...] = ()
 
     @property
     def step(self) -> int:

@@ -12,6 +12,7 @@ from snipjit.linear_ir import (
     STRIDE,
     Buffer,
     Expression,
+    Limit,
     LinearIR,
     Loop,
     LoopPort,
@@ -68,13 +69,21 @@ def _statement_lines(statement: Statement, depth: int) -> Iterator[tuple[str, St
         yield indent + _expression(statement), statement
     else:
         kind = "parallel" if statement.parallel else "for"
-        head = f"{kind} {statement.axis} step"
+        head = f"{kind} {statement.axis}{_limits(statement)} step"
         for piece in statement.pieces:
             yield f"{indent}{head} {_piece(piece)} {{", statement
             for inner in piece.body:
                 yield from _statement_lines(inner, depth + 1)
             head = "} tail"
         yield indent + "}", None
+
+
+def _limits(loop: Loop) -> str:
+    texts = []
+    for limit in loop.limits:
+        sign = "-" if limit.offset < 0 else "+"
+        texts.append(f"{limit.axis} {limit.sense} {limit.of} {sign} {abs(limit.offset)}")
+    return f" where {' and '.join(texts)}" if texts else ""
 
 
 def _tensor(tensor: Tensor) -> str:
@@ -180,11 +189,25 @@ def _parse_buffer(tokens: Tokens) -> Buffer:
 def _parse_loop(tokens: Tokens) -> Loop:
     parallel = tokens.next().text == "parallel"
     axis = tokens.word("an axis")
+    limits = [_parse_limit(tokens)] if tokens.accept("where") else []
+    while limits and tokens.accept("and"):
+        limits.append(_parse_limit(tokens))
     tokens.expect("step")
     pieces = [_parse_piece(tokens)]
     while tokens.accept("tail"):
         pieces.append(_parse_piece(tokens))
-    return Loop(axis, pieces, parallel)
+    return Loop(axis, pieces, parallel, tuple(limits))
+
+
+def _parse_limit(tokens: Tokens) -> Limit:
+    axis, sense = tokens.word("an axis"), tokens.word("'upto' or 'from'")
+    if sense not in ("upto", "from"):
+        raise tokens.refuse("a limit is 'upto' or 'from'")
+    of = tokens.word("an axis")
+    sign = -1 if tokens.accept("-") else 1
+    if sign > 0:
+        tokens.expect("+")
+    return Limit(axis, sense, of, sign * tokens.integer("an offset"))
 
 
 def _parse_piece(tokens: Tokens) -> Piece:

@@ -11,6 +11,7 @@ from snipjit.linear_ir import (
     STRIDE,
     Buffer,
     Expression,
+    Limit,
     LinearIR,
     Loop,
     Statement,
@@ -95,6 +96,7 @@ def _check_remainders(lir: LinearIR, body: list[Statement], amounts: Amounts) ->
         if block and len(loop.pieces) > 1:
             raise fault(lir, loop, f"a block loop over axis {loop.axis} has no tails")
         possible = _amounts(lir, loop, amounts)
+        cut = {limit.axis: _cut(lir, loop, limit, amounts) for limit in loop.limits}
         if not block:
             _check_steps(lir, loop)
             _check_stores(lir, loop)
@@ -104,7 +106,15 @@ def _check_remainders(lir: LinearIR, body: list[Statement], amounts: Amounts) ->
                 raise fault(lir, loop, f"{message}: add a tail")
         for piece in loop.pieces:
             inner = _block_amounts(lir, loop, possible) if block else {piece.step}
-            _check_remainders(lir, piece.body, {**amounts, loop.axis: inner})
+            _check_remainders(lir, piece.body, {**amounts, loop.axis: inner, **cut})
+
+
+def _cut(lir: LinearIR, loop: Loop, limit: Limit, amounts: Amounts) -> set[int]:
+    """The work amounts that a limit may leave: any up to those there were."""
+    if limit.of != loop.axis or limit.axis == loop.axis or limit.axis not in amounts:
+        message = f"a limit of this loop is on a block of another axis, by its own axis {loop.axis}"
+        raise fault(lir, loop, message)
+    return set(range(max(amounts[limit.axis]) + 1))
 
 
 def _check_steps(lir: LinearIR, loop: Loop) -> None:

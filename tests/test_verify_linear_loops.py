@@ -24,7 +24,11 @@ REGISTERS = [
     ("parallel b step 1", "parallel b step 2", "stands in no tile loop over axis b"),
     (CONTRACTION, "for b step 1 {", "no loop over axis d is around load"),
 ]
+LIMIT = "for m step 8 masked moves %x by 1 rewind"
 REMAINDERS = [
+    (LIMIT, LIMIT.replace("m step", "m where d upto m + 0 step"), "a limit of this loop is on"),
+    (LIMIT, LIMIT.replace("m step", "m where n upto b + 0 step"), "a limit of this loop is on"),
+    (LIMIT, LIMIT.replace("m step", "m where m upto m - 1 step"), "a limit of this loop is on"),
     ("} tail 1 moves %w", "} tail 2 moves %w", "no piece covers the rest of 1 elements of axis n"),
     (
         "for d step 2",

@@ -14,6 +14,7 @@ from snipjit.passes.linear.initialize_accumulators import InitializeAccumulators
 from snipjit.passes.linear.insert_buffers import InsertBuffers
 from snipjit.passes.linear.insert_load_store import InsertLoadStore
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
+from snipjit.passes.linear.limit_loops import LimitLoops
 from snipjit.passes.linear.mark_loops import MarkLoops
 from snipjit.passes.linear.pack_operands import PackOperands
 from snipjit.passes.linear.prefetch_strided import PrefetchStrided
@@ -31,6 +32,7 @@ def pipeline(target: TargetMachine) -> tuple[Pass, ...]:
         FuseOnline(),  # ... which is what this rule rewrites
         PackOperands(),  # before panels, so that packing happens once a task
         SplitLoops(target),  # before tiles: a panel holds whole tile loops
+        LimitLoops(),  # while a panel is a flat list, whose products and reductions are whole
         FuseLoops(target),  # the tile loops, shared where dependencies allow
         ReduceDecomposition(),  # needs the tile loops
         BrgemmBlocking(target),  # needs the tile loops

@@ -21,6 +21,7 @@ class FuseOnline(Pass):
 
     The second loop may use the maximum of the first only as ``exp(x - max)``, and only through
     operations that commute with scaling a row, into sums. Anything else keeps its two loops.
+    Other results of the first loop, maxima among them, stay as they are if the second reads none.
     A row that has seen only -inf subtracts 0 instead of its maximum while the loop runs, so that
     it can still recover; afterwards ``max - max`` puts back the NaN that -inf - -inf would give,
     unless there was nothing to take the maximum of.
@@ -61,14 +62,22 @@ def _rewrite(body: list[Statement]) -> list[Statement]:
 
 @dataclass
 class _Chain:
-    """What the second loop does with the maximum: its names, what exp makes of it, the sums."""
+    """What the second loop does with the maximum: its names, what exp makes of it, the sums.
+
+    ``exposed`` are the values that depend on the maximum by a name that may be infinite.
+    """
 
     maximum: str
     aliases: set[str] = field(default_factory=set)
     shifted: set[str] = field(default_factory=set)
     scaled: set[str] = field(default_factory=set)
-    unsafe: bool = False
+    exposed: set[str] = field(default_factory=set)
     zeros: set[str] = field(default_factory=set)
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether anything subtracts the maximum itself, which may be infinite."""
+        return bool(self.exposed)
 
     def admit(self, e: Expression) -> bool:
         """Take in the next expression; False if it breaks the algebra."""
@@ -81,13 +90,14 @@ class _Chain:
         first, rest = e.inputs[0], set(e.inputs[1:])
         if e.op == "sub" and first not in tainted and rest <= self.aliases:
             self.shifted.add(e.output)
-            self.unsafe |= self.maximum in rest
         elif e.op == "exp" and first in self.shifted:
             self.scaled.add(e.output)
         elif not self._is_linear(e):
             return False
         else:
             self.scaled.add(e.output)
+        if (e.op == "sub" and self.maximum in rest) or self.exposed.intersection(e.inputs):
+            self.exposed.add(e.output)
         return True
 
     def _is_linear(self, e: Expression) -> bool:
@@ -124,9 +134,9 @@ def _fuse(
         for e in first.body
         if isinstance(e, Expression) and e.op in ("larger", "maximum") and e.inputs[0] == e.output
     ]
-    if len(maxima) != 1 or maxima[0] is None:
-        return None
-    chain = _analyse(maxima[0], _constants([*outer, *between], second), between, second)
+    constants = _constants([*outer, *between], second)
+    chains = (_analyse(maximum or "", constants, between, second) for maximum in maxima)
+    chain = next((chain for chain in chains if chain is not None and chain.shifted), None)
     if chain is None or _other_results(first, chain, between, second):
         return None
     before = [e for e in between if isinstance(e, Expression) and e.op == "fill"]
@@ -252,7 +262,7 @@ def _poison(second: Loop, chain: _Chain) -> list[Statement]:
     sums = {
         e.output: e
         for e in second.body
-        if isinstance(e, Expression) and e.output in e.inputs and e.output in chain.scaled
+        if isinstance(e, Expression) and e.output in e.inputs and e.output in chain.exposed
     }
     nan = f"{chain.maximum}.nan"
     row = _row_type(second, chain)

@@ -1,0 +1,84 @@
+"""Index conditions: which limits on one axis follow from a condition on indices along two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snipjit.linear_ir import Expression, Limit
+
+Definitions = dict[str, Expression | None]
+"""The Expression that makes a value, None if there are several."""
+
+MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq"}
+NEGATED = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """``Σ factor · index + constant`` over axes, in whole numbers."""
+
+    factors: dict[str, int]
+    constant: int
+
+    def plus(self, other: _Linear, sign: int) -> _Linear:
+        factors = dict(self.factors)
+        for axis, factor in other.factors.items():
+            factors[axis] = factors.get(axis, 0) + sign * factor
+        kept = {axis: factor for axis, factor in factors.items() if factor}
+        return _Linear(kept, self.constant + sign * other.constant)
+
+
+def limits_of(
+    definitions: Definitions, condition: str, holds: bool, axis: str, of: str
+) -> set[Limit]:
+    """The limits of ``axis`` by ``of`` wherever ``condition`` holds (or does not)."""
+    e = definitions.get(condition)
+    if e is None:
+        return set()
+    if e.op == "not":
+        return limits_of(definitions, e.inputs[0], not holds, axis, of)
+    if e.op == ("and" if holds else "or"):
+        both = (limits_of(definitions, name, holds, axis, of) for name in e.inputs)
+        return set[Limit]().union(*both)
+    op = e.op if holds else NEGATED.get(e.op)
+    if op not in MIRRORED:
+        return set()
+    left, right = (_linear(definitions, name) for name in e.inputs)
+    if left is None or right is None:
+        return set()
+    return _solve(left.plus(right, -1), op, axis, of)
+
+
+def _solve(difference: _Linear, op: str, axis: str, of: str) -> set[Limit]:
+    """The limits that follow from ``difference op 0``."""
+    factors = difference.factors
+    if factors == {axis: -1, of: 1}:
+        negative = {name: -factor for name, factor in factors.items()}
+        difference, op = _Linear(negative, -difference.constant), MIRRORED[op]
+    elif factors != {axis: 1, of: -1}:
+        return set()
+    # Now axis - of + constant op 0.
+    offset, found = -difference.constant, set[Limit]()
+    if op in ("le", "lt", "eq"):
+        found.add(Limit(axis, "upto", of, offset - (op == "lt")))
+    if op in ("ge", "gt", "eq"):
+        found.add(Limit(axis, "from", of, offset + (op == "gt")))
+    return found
+
+
+def _linear(definitions: Definitions, name: str) -> _Linear | None:
+    e = definitions.get(name)
+    if e is None:
+        return None
+    if e.op == "iota":
+        return _Linear({e.attrs["axis"]: 1}, 0)
+    if e.op == "fill":
+        value = e.attrs["value"]
+        whole = abs(value) < 2**31 and value == int(value)
+        return _Linear({}, int(value)) if whole else None
+    operands = [_linear(definitions, operand) for operand in e.inputs]
+    if e.op in ("to_f32", "to_i32") and operands[0] is not None:
+        return operands[0]
+    if e.op in ("add", "sub") and operands[0] is not None and operands[1] is not None:
+        return operands[0].plus(operands[1], 1 if e.op == "add" else -1)
+    return None
