@@ -44,12 +44,27 @@ def row_bias() -> Subgraph:
     return build.subgraph()
 
 
+def shifted() -> Subgraph:
+    """Softmax of scores from which their maximum was subtracted already."""
+    build = SubgraphBuilder("shifted", x1=8, w1=8)
+    x = build.add("parameter", TensorType.of("f32", "x0", "x1"), name="x")
+    w = build.add("parameter", TensorType.of("f32", "w1", "w0"), name="w")
+    scores = TensorType.of("f32", "x0", "w0")
+    s = build.add("matmul", scores, x, w)
+    row = TensorType("f32", (("x0",), ()))
+    top = build.add("reduce_dims", row, s, monoid="max", dims=(-1,), keepdim=True)
+    build.result(build.add("softmax", scores, build.add("sub", scores, s, top), dim=-1), name="y")
+    return build.subgraph()
+
+
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "attention": lambda: subgraphs.attention("full", D=8, scale="k"),
     "sequence major": lambda: subgraphs.attention_sequence_major(8, "padding"),
     "sdpa": lambda: subgraphs.sdpa(gqa=True, D=8),
     "mean and variance": subgraphs.mean_variance,
     "row bias": row_bias,
+    "shifted": shifted,
+    "causal": lambda: subgraphs.sdpa(causal=True, D=8, scale=False),
 }
 SIZES = {"m": 21, "n": 37}
 
