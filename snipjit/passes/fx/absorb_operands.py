@@ -71,6 +71,7 @@ def _write(
     flow: ValueFlow, writer: SubgraphWriter, chain: list[fx.Node], length: int, name: str, head: int
 ) -> str:
     value = writer.parameter(chain[length], name)
+    functions = False
     for node in reversed(chain[:length]):
         call = lookup(node)
         assert call is not None
@@ -78,13 +79,22 @@ def _write(
             value = apply_layout(node, call, writer, value)
         else:
             value = _scaled(flow, writer, node, call, value)
+            functions |= not _is_factor(call)
     axes = writer.axes
     known = axes.leaves(writer.types[value].dims[head])
+    if functions and not isinstance(axes.size(known), int):
+        raise RefusedError(f"values of `{chain[0].name}` would be kept, of a size not known")
     for dim in writer.types[name].dims:
         static = [a for a in axes.leaves(dim) if a in known and isinstance(axes.sizes[a], int)]
         if len(axes.leaves(dim)) - len(static) > 1:
             raise RefusedError(f"the sizes in a dim of `{chain[length].name}` are not known")
     return value
+
+
+def _is_factor(call: Call) -> bool:
+    """Whether an op multiplies by a number, which can move behind the product."""
+    sides = ("input", "other") if call.op == "mul" else ("other",) if call.op == "div" else ()
+    return any(is_number(call.get(side)) for side in sides)
 
 
 def _scaled(flow: ValueFlow, writer: SubgraphWriter, node: fx.Node, call: Call, value: str) -> str:

@@ -8,38 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from snipjit.elementwise import ELEMENTWISE
 from snipjit.passes.fx.candidate import RefusedError
+from snipjit.passes.fx.expand_activations import ACTIVATIONS
+from snipjit.passes.fx.expansion import Expansion
 from snipjit.passes.fx.op_table import Call
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 
-
-@dataclass(frozen=True)
-class Expansion:
-    """One call on its way into the Subgraph: where to write, what to read."""
-
-    writer: SubgraphWriter
-    call: Call
-    operand: Callable[[Any], str]
-
-    def __getitem__(self, name: str) -> str:
-        """The value of a required argument."""
-        if name not in self.call.arguments:
-            raise RefusedError(f"`{self.call.op}` has no argument `{name}`")
-        return self.operand(self.call.arguments[name])
-
-    def scalar(self, name: str, default: float) -> str:
-        """The value of an argument that the call may leave out."""
-        return self.operand(self.call.get(name, default))
-
-    def op(self, function: str, *values: str | float) -> str:
-        """An elementwise function of values and constants."""
-        write = self.writer
-        names = [value if isinstance(value, str) else write.constant(value) for value in values]
-        return write.op(function, *names)
+_LARGEST = 3.4028234663852886e38  # of float32
+_EXACT = 2**24  # up to here float32 holds every integer
 
 
 def expand_elementwise(call: Call, writer: SubgraphWriter, operand: Callable[[Any], str]) -> str:
@@ -56,23 +35,16 @@ def is_elementwise(op: str) -> bool:
     return op in _COMPOSED or op in ELEMENTWISE
 
 
-def _scaled(e: Expansion, value: str, by: str) -> str:
-    """``value`` times an argument of the call; unwritten where it is literally 1."""
-    factor = e.call.get(by, 1)
-    literal = isinstance(factor, int | float) and factor == 1
-    return value if literal else e.op("mul", value, e.operand(factor))
-
-
 def _add(e: Expansion) -> str:
-    return e.op("add", e["input"], _scaled(e, e["other"], "alpha"))
+    return e.op("add", e["input"], e.scaled(e["other"], "alpha"))
 
 
 def _sub(e: Expansion) -> str:
-    return e.op("sub", e["input"], _scaled(e, e["other"], "alpha"))
+    return e.op("sub", e["input"], e.scaled(e["other"], "alpha"))
 
 
 def _rsub(e: Expansion) -> str:
-    value = _scaled(e, e["input"], "alpha")
+    value = e.scaled(e["input"], "alpha")
     return e.op("sub", e["other"], value)
 
 
@@ -106,60 +78,11 @@ def _square(e: Expansion) -> str:
     return e.op("mul", value, value)
 
 
-def _gelu(e: Expansion) -> str:
-    x, approximate = e["input"], e.call.get("approximate", "none")
-    if approximate == "none":
-        inner = e.op("erf", e.op("mul", x, math.sqrt(0.5)))
-    else:
-        cube = e.op("mul", e.op("mul", x, x), x)
-        inner = e.op("add", x, e.op("mul", cube, 0.044715))
-        inner = e.op("tanh", e.op("mul", inner, math.sqrt(2 / math.pi)))
-    return e.op("mul", e.op("mul", x, 0.5), e.op("add", inner, 1.0))
-
-
-def _silu(e: Expansion) -> str:
-    x = e["input"]
-    return e.op("mul", x, e.op("sigmoid", x))
-
-
-def _leaky_relu(e: Expansion) -> str:
-    x = e["input"]
-    return e.op("where", e.op("gt", x, 0.0), x, e.op("mul", x, e.scalar("negative_slope", 0.01)))
-
-
-def _elu(e: Expansion) -> str:
-    x = e["input"]
-    below = e.op("sub", e.op("exp", e.op("minimum", x, 0.0)), 1.0)
-    return e.op("where", e.op("gt", x, 0.0), x, e.op("mul", below, e.scalar("alpha", 1.0)))
-
-
-def _between(e: Expansion, value: str, low: float, high: float) -> str:
-    return e.op("minimum", e.op("maximum", value, low), high)
-
-
-def _hardsigmoid(e: Expansion) -> str:
-    return e.op("div", _between(e, e.op("add", e["input"], 3.0), 0.0, 6.0), 6.0)
-
-
-def _hardswish(e: Expansion) -> str:
-    return e.op("mul", e["input"], _hardsigmoid(e))
-
-
 def _clamp(e: Expansion) -> str:
     value = e["input"]
     if e.call.get("min") is not None:
         value = e.op("maximum", value, e["min"])
     return value if e.call.get("max") is None else e.op("minimum", value, e["max"])
-
-
-def _hardtanh(e: Expansion) -> str:
-    low, high = e.scalar("min", -1.0), e.scalar("max", 1.0)
-    return e.op("minimum", e.op("maximum", e["input"], low), high)
-
-
-def _threshold(e: Expansion) -> str:
-    x = e["input"]
-    return e.op("where", e.op("gt", x, e["threshold"]), x, e["value"])
 
 
 def _masked_fill(e: Expansion) -> str:
@@ -169,12 +92,12 @@ def _masked_fill(e: Expansion) -> str:
 
 def _addcmul(e: Expansion) -> str:
     term = e.op("mul", e["tensor1"], e["tensor2"])
-    return e.op("add", e["input"], _scaled(e, term, "value"))
+    return e.op("add", e["input"], e.scaled(term, "value"))
 
 
 def _addcdiv(e: Expansion) -> str:
     term = e.op("div", e["tensor1"], e["tensor2"])
-    return e.op("add", e["input"], _scaled(e, term, "value"))
+    return e.op("add", e["input"], e.scaled(term, "value"))
 
 
 def _lerp(e: Expansion) -> str:
@@ -182,17 +105,43 @@ def _lerp(e: Expansion) -> str:
     return e.op("add", start, e.op("mul", e.op("sub", e["end"], start), e["weight"]))
 
 
-def _softsign(e: Expansion) -> str:
-    x = e["input"]
-    return e.op("div", x, e.op("add", e.op("abs", x), 1.0))
-
-
 def _isnan(e: Expansion) -> str:
     x = e["input"]
     return e.op("ne", x, x)
 
 
+def _nan_to_num(e: Expansion) -> str:
+    x, largest = e["input"], _LARGEST
+    names = ("posinf", "neginf", "nan")
+    given = [e.call.get(name) for name in names]
+    values = [
+        v if v is not None else d for v, d in zip(given, (largest, -largest, 0.0), strict=True)
+    ]
+    high, low, nan = (e.operand(value) for value in values)
+    finite = e.op("where", e.op("eq", x, math.inf), high, x)
+    finite = e.op("where", e.op("eq", x, -math.inf), low, finite)
+    return e.op("where", e.op("ne", x, x), nan, finite)
+
+
+def _trunc(e: Expansion) -> str:
+    x = e["input"]
+    return e.op("where", e.op("lt", x, 0.0), e.op("ceil", x), e.op("floor", x))
+
+
+def _fake_quantize(e: Expansion) -> str:
+    """As torch rounds: times the reciprocal of the scale, half to even; NaN gives the lowest."""
+    limits = [e.call.get(name) for name in ("quant_min", "quant_max")]
+    if not all(isinstance(limit, int) and abs(limit) <= _EXACT for limit in limits):
+        raise RefusedError(f"`fake_quantize` to {limits}; accepted: integers that float32 holds")
+    scale, zero = e["scale"], e["zero_point"]
+    level = e.op("round", e.op("mul", e["input"], e.op("div", 1.0, scale)))
+    level = e.op("larger", e.op("add", level, zero), e["quant_min"])
+    level = e.op("minimum", level, e["quant_max"])
+    return e.op("mul", e.op("sub", level, zero), scale)
+
+
 _COMPOSED: dict[str, Callable[[Expansion], str]] = {
+    **ACTIVATIONS,
     "add": _add,
     "sub": _sub,
     "rsub": _rsub,
@@ -205,18 +154,6 @@ _COMPOSED: dict[str, Callable[[Expansion], str]] = {
     "reciprocal": lambda e: e.op("div", 1.0, e["input"]),
     "log2": lambda e: e.op("mul", e.op("log", e["input"]), 1 / math.log(2)),
     "log10": lambda e: e.op("mul", e.op("log", e["input"]), 1 / math.log(10)),
-    "relu": lambda e: e.op("maximum", e["input"], 0.0),
-    "relu6": lambda e: _between(e, e["input"], 0.0, 6.0),
-    "leaky_relu": _leaky_relu,
-    "elu": _elu,
-    "gelu": _gelu,
-    "silu": _silu,
-    "hardsigmoid": _hardsigmoid,
-    "hardswish": _hardswish,
-    "hardtanh": _hardtanh,
-    "tanhshrink": lambda e: e.op("sub", e["input"], e.op("tanh", e["input"])),
-    "softsign": _softsign,
-    "threshold": _threshold,
     "clamp": _clamp,
     "clamp_min": lambda e: e.op("maximum", e["input"], e["min"]),
     "clamp_max": lambda e: e.op("minimum", e["input"], e["max"]),
@@ -227,5 +164,9 @@ _COMPOSED: dict[str, Callable[[Expansion], str]] = {
     "addcdiv": _addcdiv,
     "lerp": _lerp,
     "isnan": _isnan,
+    "isfinite": lambda e: e.op("lt", e.op("abs", e["input"]), math.inf),
+    "nan_to_num": _nan_to_num,
+    "trunc": _trunc,
+    "fake_quantize": _fake_quantize,
     "isinf": lambda e: e.op("eq", e.op("abs", e["input"]), math.inf),
 }

@@ -53,6 +53,7 @@ def _spelled(name: str) -> list[Spelling]:
 
 
 _ONE, _TWO = "input", "input other"
+_QUANTIZED = "input scale zero_point quant_min quant_max"
 _SDPA = "query key value attn_mask dropout_p is_causal scale enable_gqa"
 
 ROWS = (
@@ -118,6 +119,15 @@ ROWS = (
     Row("lerp", "input end weight", "lerp"),
     Row("isnan", _ONE, "isnan"),
     Row("isinf", _ONE, "isinf"),
+    Row("isfinite", _ONE, "isfinite"),
+    Row("nan_to_num", "input nan posinf neginf", "nan_to_num"),
+    Row("trunc", _ONE, "trunc fix"),
+    Row("softplus", "input beta threshold", "softplus"),
+    Row("logsigmoid", _ONE, "logsigmoid log_sigmoid"),
+    Row("mish", "input inplace", "mish"),
+    Row("celu", "input alpha inplace", "celu"),
+    Row("selu", "input inplace", "selu"),
+    Row("fake_quantize", _QUANTIZED, "fake_quantize_per_tensor_affine"),
     # Casts, copies, dropout: the value stays, the element type may not.
     Row("cast", _ONE, "contiguous clone detach alias type type_as float bool to _to_copy positive"),
     Row("cast", _ONE, "convert_element_type lift_fresh_copy", (op.pos,)),
@@ -147,11 +157,11 @@ ROWS = (
     Row("pad", "input pad value", "constant_pad_nd"),
     # Reductions.
     Row("softmax", "input dim _stacklevel dtype", "", (F.softmax,)),
-    Row("softmax", "input dim dtype", "softmax", ()),
+    Row("softmax", "input dim dtype", "softmax special_softmax", ()),
     Row("softmax", "input dim half_to_float", "_softmax"),
     Row("softmin", "input dim _stacklevel dtype", "", (F.softmin,)),
     Row("log_softmax", "input dim _stacklevel dtype", "", (F.log_softmax,)),
-    Row("log_softmax", "input dim dtype", "log_softmax", ()),
+    Row("log_softmax", "input dim dtype", "log_softmax special_log_softmax", ()),
     Row("log_softmax", "input dim half_to_float", "_log_softmax"),
     Row("logsumexp", "input dim keepdim", "logsumexp"),
     Row("sum", "input dim keepdim dtype", "sum"),

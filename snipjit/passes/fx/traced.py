@@ -1,6 +1,6 @@
 """What tracing knows of a node's value: shape, element type, device, storage.
 
-Sizes are ints or SymInts; comparing them here never adds a guard. Only ``constant`` adds one. Only ``constant`` adds one.
+Sizes are ints or SymInts; comparing them here never adds a guard. Only ``constant`` adds one.
 """
 
 from __future__ import annotations
@@ -61,15 +61,12 @@ def constant(argument: object) -> float | None:
     return found if isinstance(found, int | float) else None
 
 
-def constant(argument: object) -> float | None:
-    """The number that an argument is in this trace, None for anything else.
-
-    A symbolic one becomes a constant: Dynamo guards it and compiles again where it changes.
-    """
-    found = value(argument) if isinstance(argument, fx.Node) else argument
-    if isinstance(found, torch.SymInt | torch.SymFloat):
-        return float(found) if found.node.has_hint() else None
-    return found if isinstance(found, int | float) else None
+def is_one_integer(node: fx.Node) -> bool:
+    """Whether a node is an integer tensor of one element, such as a zero point of shape [1]."""
+    found = value(node)
+    if not isinstance(found, torch.Tensor) or found.dim() > 1 or not all(map(is_one, found.shape)):
+        return False
+    return not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
 
 
 def element_type(node: fx.Node) -> str:

@@ -15,7 +15,7 @@ from snipjit.passes.fx.head_scale import HeadScale
 from snipjit.passes.fx.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.op_table import Call, lookup, spelled
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.traced import element_type, is_number, is_tensor, tensor
+from snipjit.passes.fx.traced import element_type, is_number, is_one_integer, is_tensor, tensor
 from snipjit.passes.fx.translate_columns import JOINS, ColumnTranslator
 from snipjit.passes.fx.translate_einsum import head_dims, read_einsum, write_einsum
 from snipjit.passes.fx.translate_reductions import (
@@ -125,6 +125,8 @@ class Translator:
             if argument in self.region:
                 return self.value(argument)
         if isinstance(argument, HeadScale) or is_number(argument):
+            return self.writer.scalar(argument)
+        if isinstance(argument, fx.Node) and is_one_integer(argument):
             return self.writer.scalar(argument)
         if not isinstance(argument, fx.Node):
             raise RefusedError(f"`{reader.name}` takes {argument!r}; accepted: tensors and numbers")

@@ -19,7 +19,8 @@ class MoveScalarFactors(Pass):
     work, and the other operand can be read from memory as it is. The factor still applies before
     the sum: products and partial sums have the magnitude they had, so a scale that keeps them from
     overflowing still does. Where the rows are computed by this kernel, scaling them would be more
-    work; then the factor scales the result.
+    work; then the factor scales the result. It also does where the summed axis has no static size:
+    a scaled operand would have to be kept at a size that is not known.
 
     Before:  %1 = mul %k %s : f32[n][d]
              %2 = brgemm %q %1 {over=(d)} : f32[m][n]
@@ -50,7 +51,23 @@ def _computed(subgraph: Subgraph) -> set[str]:
     return computed
 
 
+def _behind(out: Rewriter, node: Node, computed: set[str]) -> str:
+    """The product of operands without their factors, which scale the result."""
+    given = [name for name in dict.fromkeys(node.inputs) if name not in computed]
+    factors = {name: peel(out.__getitem__, name, lambda x: not out.type(x).axes) for name in given}
+    rests = {name: found[-1].rest for name, found in factors.items() if found}
+    if not rests:
+        return out.keep(node)
+    inputs = tuple(rests.get(name, name) for name in node.inputs)
+    value = out.add(f"{node.name}.product", "brgemm", node.type, *inputs, **node.attrs)
+    for name in node.inputs:
+        value = apply(out, value, node.type, factors.get(name, []))
+    return value
+
+
 def _move(out: Rewriter, node: Node, row: str, computed: set[str]) -> str:
+    if any(out.axes[axis] is None for axis in node.attrs["over"]):
+        return _behind(out, node, computed)
     has_row = [row in out.type(name).axes for name in node.inputs]
     if sorted(has_row) != [False, True]:
         return out.keep(node)

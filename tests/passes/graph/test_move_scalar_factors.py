@@ -13,7 +13,7 @@ def test_examples_keep_their_meaning(example: str) -> None:
 HEAD = """
         subgraph @g
         axis m
-        axis d
+        axis d = 8
         axis n
         axis e
         %q = parameter : f32[m][d]
@@ -61,3 +61,18 @@ def test_divisions_of_a_scalar_and_row_scales_stay() -> None:
         %r = result %4 {{order=(0)}} : f32[m]
     """
     assert rewritten(MoveScalarFactors(), before) == print_subgraph(parse_subgraph(before))
+
+
+def test_factors_of_a_dynamic_sum_scale_the_result() -> None:
+    head = HEAD.replace("axis d = 8", "axis d")
+    before = f"""{head}
+        %1 = mul %k %s : f32[n][d]
+        %2 = div %q %t : f32[m][d]
+        %3 = brgemm %2 %1 {{over=(d)}} : f32[m][n]
+        %4 = reduce %3 {{monoid=sum, over=(n)}} : f32[m]
+        %r = result %4 {{order=(0)}} : f32[m]
+    """
+    after = rewritten(MoveScalarFactors(), before)
+    assert "%3.product = brgemm %q %k {over=(d)} : f32[m][n]" in after
+    assert "%2.moved = div %3.product %t : f32[m][n]" in after
+    assert "%1.moved = mul %2.moved %s : f32[m][n]" in after
