@@ -151,6 +151,14 @@ ROWS = (
     Row("einsum", "equation operands", "einsum"),
     # Producers of tensors that an op may leave unread.
     Row("empty", "size", "empty"),
+    # Tensors that hold one number.
+    Row("zeros", "size", "zeros zeros_like new_zeros"),
+    Row("ones", "size", "ones ones_like new_ones"),
+    Row("full", "input fill_value", "full full_like"),
+    Row("full", "input size fill_value", "new_full"),
+    # Triangles of the scores.
+    Row("tril", "input diagonal", "tril"),
+    Row("triu", "input diagonal", "triu"),
     # One more column, and without it again.
     Row("cat", "tensors dim", "cat concat concatenate"),
     Row("pad", "input pad mode value", "pad", (torch._C._nn.pad,)),

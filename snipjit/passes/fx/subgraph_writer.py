@@ -145,6 +145,8 @@ class SubgraphWriter:
         ends = [self._result(i, name, output) for i, (name, output) in enumerate(results)]
         nodes = [*parameters, *scalars, *self.operations, *ends]
         nodes = [Node(n.name, n.op, n.inputs, self.axes.resolve(n.type), n.attrs) for n in nodes]
+        if any(node.op == "iota" and node.type.axes != (node.attrs["axis"],) for node in nodes):
+            raise RefusedError("a view splits rows or columns that are numbered; accepted: whole")
         fixed = {axis for dim in static for axis in self.axes.leaves(dim)}
         sizes = {axis: self.axes.sizes[axis] for node in nodes for axis in node.type.axes}
         axes = {

@@ -11,6 +11,7 @@ from torch import fx
 from snipjit.passes.fx.absorb_operands import absorb_operand
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
+from snipjit.passes.fx.fills import fill_value
 from snipjit.passes.fx.head_scale import HeadScale
 from snipjit.passes.fx.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.op_table import Call, lookup, spelled
@@ -25,6 +26,7 @@ from snipjit.passes.fx.translate_reductions import (
     dims_of,
 )
 from snipjit.passes.fx.translate_sdpa import sdpa
+from snipjit.passes.fx.triangles import TRIANGLES, triangle
 from snipjit.passes.fx.value_flow import ValueFlow
 from snipjit.subgraph import Dim, TensorType
 
@@ -34,7 +36,7 @@ MAX_HEAD = 512
 
 def is_chain_op(op: str) -> bool:
     """Whether a canonical op may stand between the two products."""
-    other = (*SOFTMAXES, *REDUCTIONS, *JOINS, *LAYOUTS)
+    other = (*SOFTMAXES, *REDUCTIONS, *JOINS, *LAYOUTS, *TRIANGLES)
     return op in other or is_elementwise(op)
 
 
@@ -106,6 +108,8 @@ class Translator:
             "baddbmm": self._baddbmm,
             "einsum": self._einsum,
             "sdpa": self._sdpa,
+            "tril": self._triangle,
+            "triu": self._triangle,
         }
         if call.op in special:
             return special[call.op](node, call)
@@ -122,7 +126,9 @@ class Translator:
     def _operand(self, reader: fx.Node, argument: Any) -> str:
         if isinstance(argument, fx.Node):
             argument = self.flow.read(reader, argument)
-            if argument in self.region:
+            if (number := fill_value(self.flow, reader, argument)) is not None:
+                argument = number
+            elif argument in self.region:
                 return self.value(argument)
         if isinstance(argument, HeadScale) or is_number(argument):
             return self.writer.scalar(argument)
@@ -209,6 +215,10 @@ class Translator:
         if isinstance(beta, fx.Node) or beta != 1:
             added = self.writer.op("mul", added, self._operand(node, beta))
         return self.writer.op("add", value, added)
+
+    def _triangle(self, node: fx.Node, call: Call) -> str:
+        value, diagonal = self._operand(node, call.get("input")), call.get("diagonal", 0)
+        return triangle(self.writer, call.op, value, self._operand(node, diagonal))
 
     def _sdpa(self, node: fx.Node, call: Call) -> str:
         def factor(name: str) -> str:
