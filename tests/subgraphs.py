@@ -149,15 +149,39 @@ def two_values(D: int | None = None) -> Subgraph:
     return build.subgraph()
 
 
+def _rebuilt(subgraph: Subgraph) -> SubgraphBuilder:
+    """A builder that has added the nodes of a Subgraph."""
+    build = SubgraphBuilder(subgraph.name, **subgraph.axes)
+    for node in subgraph.nodes:
+        build.add(node.op, node.type, *node.inputs, name=node.name, **node.attrs)
+    return build
+
+
 def attention_weights(D: int | None = None, mask: str = "full") -> Subgraph:
     """``attention`` whose scores, before the mask, and probabilities are results too."""
     plain = attention(mask, D)
-    build = SubgraphBuilder(plain.name)
-    build.axes, build.nodes = dict(plain.axes), list(plain.nodes)
+    build = _rebuilt(plain)
     (scores,) = (node for node in plain.nodes if node.op == "mul")
     (weights,) = plain.of("softmax")
     for name, node in (("scores", scores), ("weights", weights)):
-        build.add("result", node.type, node.name, name=name, order=(0, 1, 2, 3))
+        build.result(node.name, name=name)
+    return build.subgraph()
+
+
+def attention_statistics(D: int | None = None, mask: str = "full") -> Subgraph:
+    """``attention`` with the log-sum-exp and the NaN-keeping maximum of each row of scores."""
+    plain = attention(mask, D)
+    build = _rebuilt(plain)
+    (softmax,) = plain.of("softmax")
+    (s,), scores = softmax.inputs, softmax.type
+    kept = TensorType(F32, (*scores.dims[:-1], ()))
+    top = build.add("reduce_dims", kept, s, monoid="larger", dims=(-1,), keepdim=True)
+    e = build.add("exp", scores, build.add("sub", scores, s, top))
+    total = build.add("reduce_dims", kept, e, monoid="sum", dims=(-1,), keepdim=True)
+    build.result(build.add("add", kept, build.add("log", kept, total), top), name="lse")
+    rows = TensorType(F32, scores.dims[:-1])
+    most = build.add("reduce_dims", rows, s, monoid="max", dims=(-1,), keepdim=False)
+    build.result(most, name="most")
     return build.subgraph()
 
 
@@ -246,6 +270,7 @@ ALL = {
     "sdpa_grouped": lambda: sdpa("full", gqa=True, D=8),
     "two_values": two_values,
     "attention_weights": lambda: attention_weights(8),
+    "attention_statistics": lambda: attention_statistics(8),
     "softmax_alone": softmax_alone,
     "log_sum_exp_of_product": log_sum_exp_of_product,
     "mlp": mlp,

@@ -38,6 +38,7 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "sdpa grouped": lambda: subgraphs.sdpa(gqa=True, D=32),
     "two values": lambda: subgraphs.two_values(D=32),
     "weights": lambda: subgraphs.attention_weights(D=32),
+    "statistics": lambda: subgraphs.attention_statistics(D=32),
     "softmax": subgraphs.softmax_alone,
     "log sum exp": lambda: subgraphs.log_sum_exp_of_product(D=32),
     "log sum exp, dynamic": lambda: subgraphs.log_sum_exp_of_product(),
@@ -119,7 +120,7 @@ def test_empty(target: str, b: int, m: int, n: int) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_hidden_rows(target: str) -> None:
     """Rows of -inf: NaN in written-out softmax, zeros in SDPA; partly hidden blocks recover."""
-    for example in ("full", "sdpa boolean", "boolean full", "weights"):
+    for example in ("full", "sdpa boolean", "boolean full", "weights", "statistics"):
         subgraph = EXAMPLES[example]()
         tensors, scalars = kernels.inputs(subgraph, {"m": 40, "n": 300})
         mask = tensors[3]

@@ -8,6 +8,7 @@ from torch import fx
 
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.op_table import lookup, spelled
+from snipjit.passes.fx.row_reductions import row_reductions
 from snipjit.passes.fx.traced import is_number, is_tensor, same_count
 from snipjit.passes.fx.translate import PRODUCTS, is_chain_op, unknown
 from snipjit.passes.fx.translate_columns import JOINS
@@ -30,12 +31,18 @@ def value_products(flow: ValueFlow, anchor: fx.Node) -> tuple[fx.Node, ...]:
     return _products_below(flow, anchor)
 
 
-def find_region(flow: ValueFlow, anchor: fx.Node, products: tuple[fx.Node, ...]) -> Region:
-    """The region around ``anchor`` that ends in ``products``; refused if there is no way."""
+def find_region(
+    flow: ValueFlow, anchor: fx.Node, products: tuple[fx.Node, ...], rows: bool = False
+) -> Region:
+    """The region around ``anchor`` that ends in ``products``; refused if there is no way.
+
+    With ``rows`` it has the row reductions of its values too.
+    """
     if products == (anchor,):
         return Region(products, products)
-    first = _score_product(flow, anchor)
-    return Region(tuple(_between(flow, first, products)), products)
+    nodes = _between(flow, _score_product(flow, anchor), products)
+    more = row_reductions(flow, nodes) if rows else set()
+    return Region(tuple(sorted({*nodes, *more}, key=lambda node: flow.index[node])), products)
 
 
 def _score_product(flow: ValueFlow, anchor: fx.Node) -> fx.Node:

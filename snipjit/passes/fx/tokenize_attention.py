@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,6 @@ from snipjit.passes.fx.candidate import Candidate, Refusal, RefusedError, Tokeni
 from snipjit.passes.fx.extra_results import check_order, extra_results
 from snipjit.passes.fx.head_scale import materialize
 from snipjit.passes.fx.op_table import lookup, mutated
-from snipjit.passes.fx.plain_graph import make_plain
 from snipjit.passes.fx.plain_graph import make_plain
 from snipjit.passes.fx.region import Region, find_region, value_products
 from snipjit.passes.fx.traced import same, tensor
@@ -40,7 +40,6 @@ class TokenizeAttention(Pass):
 
         The graph keeps its meaning; where a scale follows from a symbolic size, nodes compute it.
         """
-        make_plain(ir.graph)
         make_plain(ir.graph)
         flow = ValueFlow(ir.graph)
         taken: dict[fx.Node, fx.Node] = {}
@@ -81,15 +80,20 @@ def _ops(nodes: Iterable[fx.Node]) -> list[str]:
 def _widest(flow: ValueFlow, anchor: fx.Node, taken: Mapping[fx.Node, fx.Node]) -> Candidate:
     """The candidate with all value products; else with one, and the others read from outside.
 
+    Row reductions of scores and probabilities belong to it unless it is refused with them.
+
     ``taken`` has the nodes of candidates found before, each with the place of its kernel.
     """
     products = value_products(flow, anchor)
     products = tuple(product for product in products if product not in taken) or products[:1]
     attempts = [products, *((product,) for product in products)] if products[1:] else [products]
-    for attempt in attempts:
+    tried: list[Region] = []
+    for attempt, rows in itertools.product(attempts, (True, False)):
         try:
-            region = find_region(flow, anchor, attempt)
-            return _candidate(flow, region, taken, anchor if products[1:] else None)
+            region = find_region(flow, anchor, attempt, rows)
+            if region not in tried:
+                tried.append(region)
+                return _candidate(flow, region, taken, anchor if products[1:] else None)
         except RefusedError as refused:
             reason = refused
     raise reason

@@ -33,7 +33,7 @@ class ReductionTranslator:
         value = self.writer.to(self._operand(node, call.get("input")), "f32")
         dims = dims_of(node, call)
         if call.op == "logsumexp":
-            return self._log_sum_exp(value, dims, bool(call.get("keepdim", False)))
+            return self._finite_log_sum_exp(value, dims, bool(call.get("keepdim", False)))
         if call.op == "softmin":
             value = self.writer.op("neg", value)
         if call.op == "log_softmax":
@@ -91,6 +91,18 @@ class ReductionTranslator:
         type = TensorType("f32", tuple(new))
         attrs = {"monoid": monoid, "dims": dims, "keepdim": keepdim}
         return self.writer.add("reduce_dims", type, value, **attrs)
+
+    def _finite_log_sum_exp(self, value: str, dims: tuple[int, ...], keepdim: bool) -> str:
+        """``log_sum_exp`` with the terms of softmax; a maximum that is infinite is the result."""
+        write = self.writer
+        top = self._reduced("larger", value, dims, True)
+        total = self._reduced("sum", write.op("exp", write.op("sub", value, top)), dims, True)
+        # This maximum keeps a NaN, which the other may drop.
+        most = self._reduced("max", value, dims, True)
+        infinite = write.op("eq", write.op("abs", most), write.constant(math.inf))
+        result = write.op("where", infinite, most, write.op("add", write.op("log", total), top))
+        # Over a dim of size 1 a reduction only drops it.
+        return result if keepdim else self._reduced("sum", result, dims, False)
 
     def _log_sum_exp(self, value: str, dims: tuple[int, ...], keepdim: bool) -> str:
         """``max + log(sum(exp(x - max)))``; 0 stands for a maximum of -inf, as in eager."""

@@ -55,6 +55,25 @@ def scores_and_weights(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Results
     return p @ v, scores.logsumexp(-1), p
 
 
+def row_statistics(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Results:
+    scores = q @ k.mT * 0.3 + mask
+    p = scores.softmax(-1)
+    entropy = -(p * (p + 1e-9).log()).sum(-1)
+    return p @ v, scores.logsumexp(-1, keepdim=True), p.max(-1)[0], scores.amin(-1), entropy
+
+
+def statistic_with_a_late_operand(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Results:
+    p = probabilities(q, k, mask)
+    o = p @ v
+    return o, (p * o.sum(-1, keepdim=True).cumsum(-1)).sum(-1)
+
+
+def best_keys(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Results:
+    p = probabilities(q, k, mask)
+    best = p.max(-1)
+    return p @ v, best[0], best[1].float()
+
+
 def scores_changed_in_place(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Results:
     scores = q @ k.mT
     scores.mul_(0.3)
@@ -109,8 +128,11 @@ FORMS: list[tuple[Callable[..., Results], int]] = [
     (weights, 2),
     (mean_over_heads, 2),
     (sum_over_queries, 2),
-    (raw_scores, 2),
+    (raw_scores, 3),
     (scores_and_weights, 3),
+    (row_statistics, 5),
+    (statistic_with_a_late_operand, 2),
+    (best_keys, 2),
     (scores_changed_in_place, 2),
     (written_out, 3),
     (folded, 2),

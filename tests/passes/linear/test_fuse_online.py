@@ -12,7 +12,7 @@ from snipjit.linear_ir import Loop
 from snipjit.passes.linear.fuse_online import FuseOnline
 from snipjit.text_linear import parse_linear
 from snipjit.verify_linear import verify
-from tests.linear_examples import EXAMPLES, before_and_after, check_meaning
+from tests.linear_examples import EXAMPLES, after, before_and_after, check_meaning
 
 SOFTMAX_PRODUCT = """
 linear @g lanes m x 4
@@ -72,6 +72,16 @@ def check_same(text: str, tensors: list[Array]) -> list[Array]:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_meaning_is_kept(name: str) -> None:
     check_meaning(name, FuseOnline)
+
+
+@pytest.mark.parametrize(
+    ("name", "loops"),
+    [("attention_static", 1), ("attention_statistics", 1), ("attention_weights", 2)],
+)
+def test_loops_left(name: str, loops: int) -> None:
+    """Statistics of scores come from the one loop; whole probabilities need the finished sum."""
+    left = [s for s, _ in after(name, FuseOnline).walk() if isinstance(s, Loop) and s.axis == "n"]
+    assert len(left) == loops
 
 
 def test_before_and_after(golden: Callable[[str], None]) -> None:
@@ -147,6 +157,41 @@ def test_a_program_may_avoid_infinite_maxima_itself() -> None:
 @pytest.mark.parametrize(("test", "replacement"), [("zero", "zero"), ("low", "low")])
 def test_other_replacements_of_the_maximum_keep_two_loops(test: str, replacement: str) -> None:
     assert streams(guarded(test, replacement)) == 2
+
+
+def test_another_maximum_stays_as_it_is() -> None:
+    """A statistic of the first loop that the second does not read is no hindrance."""
+    text = SOFTMAX_PRODUCT.replace("output %y", "output %w : f32[m] order 0\noutput %y")
+    text = text.replace("  %l = fill", "  %l = fill", 1)
+    first = "%x = larger %x %x.part : f32[m]"
+    more = "%k.part = reduce %t {monoid=max, over=(n)} : f32[m] %k = maximum %k %k.part : f32[m]"
+    assert first in text
+    text = text.replace(first, f"{first} {more}")
+    text = text.replace("  %x = fill", "  %k = fill {value=-inf} : f32[m]\n  %x = fill", 1)
+    text = text.replace("  store %y", "  store %w %k : f32[m]\n  store %y")
+    assert streams(text) == 1
+    check_same(text, scores())
+
+
+def test_only_sums_of_the_bare_maximum_are_undefined_in_hidden_rows() -> None:
+    """A second sum, over exponentials whose maximum the program guards, stays finite."""
+    text = SOFTMAX_PRODUCT.replace("tanh %s", "neg %s")
+    safe = "%test = eq %x %low : i1[m] %x.ok = where %test %zero %x : f32[m]"
+    text = text.replace("output %y", "output %w : f32[m] order 0\noutput %y")
+    text = text.replace("  %l = fill", f"  {safe}\n  %k = fill {{value=0.0}} : f32[m]\n  %l = fill")
+    more = "%d = sub %t.1 %x.ok : f32[n m] %f = exp %d : f32[n m]"
+    more += " %k.part = reduce %f {monoid=sum, over=(n)} : f32[m] %k = add %k %k.part : f32[m]"
+    last = "%l = add %l %l.part : f32[m]"
+    assert last in text
+    text = text.replace(last, f"{last} {more}")
+    text = text.replace("  store %y", "  store %w %k : f32[m]\n  store %y")
+    assert streams(text) == 1
+    tensors = scores()
+    tensors[0][:, 2] = np.inf
+    guarded_sum, plain_sum, product = check_same(text, tensors)
+    assert np.isfinite(guarded_sum).all()
+    assert np.isnan(plain_sum[2])
+    assert np.isnan(product[2]).all()
 
 
 def test_rows_hidden_at_first_recover() -> None:
