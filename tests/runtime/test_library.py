@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from snipjit.compiler import compile_subgraph
 from snipjit.runtime.kernel_cache import launcher_of
 from snipjit.runtime.library import define_op, op_name
 from tests.runtime.workers import scale_add
+from tests.subgraphs import mean_variance
 
 ORDERS = [(0, 1, 2), (1, 0, 2)]
 
@@ -24,6 +26,12 @@ def test_opcheck(order: tuple[int, ...]) -> None:
     x, y = torch.randn(2, 31, 40), torch.randn(31, 2, 40).transpose(0, 1)
     torch.library.opcheck(op, (x, y, 0.5))
     torch.library.opcheck(op, (x, y[:, :1], 0.5))
+
+
+def test_opcheck_of_several_results() -> None:
+    subgraph = mean_variance()
+    op = define_op(launcher_of(compile_subgraph(subgraph)))
+    torch.library.opcheck(op, (torch.randn(2, 7, 31), 31.0))
 
 
 def test_scalars_may_arrive_as_tensors() -> None:
