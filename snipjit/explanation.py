@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from snipjit.compiler import lower, optimize
 from snipjit.errors import InputError, UnsupportedError
 from snipjit.files import load_pt2
-from snipjit.passes.fx import Candidate, needs_grad, tokenize
+from snipjit.passes.fx import Candidate, needs_grad, tokenize, with_bodies
 from snipjit.program import Target, lifted
 from snipjit.runtime.engine import host_features
 from snipjit.statistics import Refusal
@@ -88,7 +88,7 @@ def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
 
     def capture(gm: fx.GraphModule, example_inputs: list[Any]) -> Callable[..., Any]:
         graphs.append(gm)
-        found.extend(_explained(gm, grad=True))
+        found.extend(item for of in with_bodies(gm) for item in _explained(of, grad=True))
         runner: Callable[..., Any] = gm.forward
         return runner
 

@@ -13,13 +13,15 @@ from torch import fx
 
 from snipjit.compiler import compile_subgraph
 from snipjit.errors import OptionError, UnsupportedError
-from snipjit.passes.fx import Candidate, Tokenization, needs_grad, substitute, tokenize
+from snipjit.passes.fx import Candidate, Tokenization, needs_grad, substitute, tokenize, with_bodies
 from snipjit.runtime.kernel_cache import launcher_of
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.library import define_op
 from snipjit.statistics import record_refusal, record_subgraph
 
 log = logging.getLogger(__name__)
+
+_GRADIENT = "an input requires grad, which a kernel does not compute; use torch.no_grad()"
 
 Rest = Literal["eager", "inductor"]
 
@@ -65,7 +67,8 @@ def backend(
     chosen = Options.of(options)
     if mode not in (None, "default"):
         raise OptionError(f"mode={mode!r} is Inductor's; snipjit takes options={{'rest': ...}}")
-    fuse(gm, chosen)
+    for graph in with_bodies(gm):
+        fuse(graph, chosen)
     if chosen.rest == "eager":
         return gm.forward
     from torch._inductor.compile_fx import compile_fx
@@ -82,8 +85,13 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     for refusal in tokenization.refusals:
         record_refusal(refusal.node, refusal.reason)
     fused: list[fx.Node] = []
+    left = [c for c in tokenization.candidates if grad and needs_grad(gm, c)]
+    for candidate in left:
+        record_refusal(candidate.outputs[0].name, _GRADIENT)
+    if left:
+        warnings.warn(f"snipjit left attention to PyTorch: {_GRADIENT}", stacklevel=2)
     for candidate in tokenization.candidates:
-        launcher = _launcher(gm, candidate, grad)
+        launcher = _launcher(candidate) if candidate not in left else None
         if launcher is not None:
             substitute(gm, candidate, _target(launcher, candidate, options))
             record_subgraph()
@@ -95,18 +103,12 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     return tokenization
 
 
-def _launcher(gm: fx.GraphModule, candidate: Candidate, grad: bool) -> Launcher | None:
+def _launcher(candidate: Candidate) -> Launcher | None:
     """The launcher of a candidate, or None with the reason recorded."""
-    node = candidate.outputs[0].name
-    if grad and needs_grad(gm, candidate):
-        reason = "an input requires grad, which a kernel does not compute; use torch.no_grad()"
-        warnings.warn(f"snipjit left attention to PyTorch: {reason}", stacklevel=2)
-        record_refusal(node, reason)
-        return None
     try:
         return launcher_of(compile_subgraph(candidate.subgraph))
     except UnsupportedError as error:
-        record_refusal(node, str(error))
+        record_refusal(candidate.outputs[0].name, str(error))
         return None
 
 

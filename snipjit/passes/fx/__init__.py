@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import fx
 
 import snipjit.passes.fx.traceable  # noqa: F401  (models keep whole graphs)
+from snipjit.passes.fx.bodies import with_bodies
 from snipjit.passes.fx.candidate import Candidate, Refusal, Tokenization
 from snipjit.passes.fx.gradients import needs_grad
 from snipjit.passes.fx.open_attention_modules import OpenAttentionModules
@@ -39,4 +40,5 @@ __all__ = [
     "needs_grad",
     "substitute",
     "tokenize",
+    "with_bodies",
 ]

@@ -1,0 +1,194 @@
+"""Forms of attention through the whole compiler: kernels against eager, at sizes new to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+import snipjit
+from snipjit.compiler import optimize
+from snipjit.linear_ir import Loop
+from snipjit.passes.base import run_pipeline
+from snipjit.passes.linear import pipeline
+from snipjit.target_machine import select
+from tests.passes.fx import more_forms
+from tests.passes.fx.attention_forms import Model, qkv
+from tests.passes.fx.support import graph_of
+
+RUN = (
+    "einsum_groups", "einsum_keys_first", "sink_last", "log_sum_exp", "columns_of_the_transpose",
+    "scaled_keys", "chained_masks", "triangles",
+)  # fmt: skip
+FORMS = {form.name: form for form in more_forms.MORE}
+
+
+def _run(model: Callable[..., Any], *args: Any, subgraphs: int = 1) -> Any:
+    """What the compiled model returns; as many subgraphs as expected are fused."""
+    torch._dynamo.reset()
+    snipjit.reset_stats()
+    compiled = torch.compile(model, backend="snipjit", dynamic=True)
+    with torch.no_grad():
+        result = compiled(*args)
+    assert snipjit.stats().subgraphs == subgraphs, snipjit.stats().refusals
+    return result
+
+
+def _equal(result: Tensor, model: Callable[..., Any], *args: Tensor) -> None:
+    """The same as eager, computed in double precision."""
+    with torch.no_grad():
+        wide = [arg.double() if arg.is_floating_point() else arg for arg in args]
+        torch.testing.assert_close(result.double(), model(*wide), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_forms_of_a_dynamic_graph_and_of_a_program(name: str) -> None:
+    form = FORMS[name]
+    inputs = form.inputs()
+    _equal(_run(form.function, *inputs), _without_casts(form.function), *inputs)
+    snipjit.reset_stats()
+    program = snipjit.compile(Model(form.function), inputs)
+    assert snipjit.stats().subgraphs == 1
+    _equal(program(*inputs), _without_casts(form.function), *inputs)
+
+
+def _without_casts(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A form whose float32 constants, such as masks, take the type of the inputs."""
+
+    def wide(*args: Tensor) -> Tensor:
+        torch.set_default_dtype(torch.float64)
+        try:
+            return function(*args)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    return wide
+
+
+def _sinks(q: Tensor, k: Tensor, v: Tensor, sinks: Tensor, bias: Tensor) -> Tensor:
+    column = sinks.view(1, -1, 1, 1).expand(q.shape[0], -1, q.shape[2], 1)
+    scores = torch.cat([q @ k.mT + bias, column], -1)
+    scores = scores - scores.amax(-1, keepdim=True)
+    return scores.softmax(-1)[..., :-1] @ v
+
+
+def test_sinks_take_one_loop_over_the_keys() -> None:
+    args = (*qkv(4, 133), torch.zeros(4), torch.zeros(7, 133))
+    canonical = optimize(graph_of(_sinks, *args).candidate.subgraph)
+    row = select(frozenset())
+    lir = run_pipeline(pipeline(row), canonical, until="FuseOnline")
+    assert sum(isinstance(s, Loop) and s.axis == "n" for s, _ in lir.walk()) == 1
+
+
+def test_sinks_and_rows_without_any_key() -> None:
+    inf, lowest = float("inf"), torch.finfo(torch.float32).min
+    bias = torch.zeros(7, 133)
+    bias[0], bias[1], bias[2, 5], bias[3, :100], bias[4, 7] = -inf, lowest, float("nan"), -inf, inf
+    args = (*qkv(4, 133), torch.tensor([0.0, -inf, inf, 60.0]), bias)
+    result = _run(_sinks, *args)
+    with torch.no_grad():
+        torch.testing.assert_close(result, _sinks(*args), atol=2e-6, rtol=1e-5, equal_nan=True)
+
+
+def _quantize(x: Tensor, scale: float, zero: int) -> Tensor:
+    return torch.fake_quantize_per_tensor_affine(x, scale, zero, -128, 127)
+
+
+def _quantized_scores(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return _quantize(_quantize(q @ k.mT, 0.25, 2).softmax(-1), 1 / 127, -3) @ v
+
+
+def test_fake_quantization_rounds_as_eager_does() -> None:
+    """Products of eighths are exact, and so are ties of a quarter: every rounding must agree."""
+    random = torch.Generator().manual_seed(0)
+    q = torch.randint(-20, 20, (2, 3, 7, 8), generator=random) / 8
+    k = torch.randint(-20, 20, (2, 3, 37, 8), generator=random) / 8
+    v = torch.eye(37)[:, :32].expand(2, 3, 37, 32)
+    result = _run(_quantized_scores, q, k, v)
+    expected = _quantized_scores(q, k, v)
+    # A probability may differ by a rounding error, and then by one level if it is next to a tie.
+    levels = ((result - expected) * 127).round()
+    assert (levels != 0).float().mean() < 0.01
+    torch.testing.assert_close(result, expected + levels / 127, atol=1e-6, rtol=0)
+    weights = _quantize(q @ k.mT, 0.25, 2).softmax(-1)[..., :32]
+    ties = ((weights * 127 * 2).round() - weights * 127 * 2).abs() < 1e-3
+    assert not (levels != 0)[~ties].any()
+
+
+def test_fake_quantization_of_special_values() -> None:
+    bias = torch.zeros(7, 9)
+    bias[0, 1], bias[1, 2], bias[2], bias[3, 0] = float("nan"), float("inf"), -float("inf"), 1e30
+
+    def special(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        return _quantize(q @ k.mT + bias, 0.05, 2).softmax(-1) @ v
+
+    args = (*qkv(4, 9), bias)
+    torch.testing.assert_close(_run(special, *args), special(*args), atol=1e-5, rtol=1e-4)
+
+
+def test_rows_normalized_over_another_dim_stay_right() -> None:
+    def over_rows(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return (q @ k.mT).softmax(2) @ v
+
+    args = qkv()
+    _equal(_run(over_rows, *args, subgraphs=0), over_rows, *args)
+
+
+def test_transforms_of_torch_func_are_refused() -> None:
+    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return (q @ k.mT).softmax(-1) @ v
+
+    def mapped(q: Tensor, k: Tensor, v: Tensor) -> Any:
+        return torch.func.vmap(attention)(q, k, v)
+
+    def gradient(q: Tensor, k: Tensor, v: Tensor) -> Any:
+        return torch.func.grad(lambda x: attention(x, k, v).square().sum())(q)
+
+    for model in (mapped, gradient):
+        torch.testing.assert_close(_run(model, *qkv(), subgraphs=0), model(*qkv()))
+        (refusal,) = snipjit.stats().refusals
+        assert "is inside torch.func.vmap, grad or jvp; accepted" in refusal.reason
+
+
+def test_modes_around_and_inside() -> None:
+    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return F.softmax(q @ k.mT, -1) @ v
+
+    def modes(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        with torch.inference_mode():
+            first = attention(q, k, v)
+        with torch.no_grad():
+            return first + attention(q, k + 1, v)
+
+    _equal(_run(modes, *qkv(), subgraphs=2), modes, *qkv())
+
+
+def _checkpointed(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return F.softmax(q @ k.mT, -1) @ v
+
+    once = checkpoint(attention, q, k, v, use_reentrant=False)
+    return once + checkpoint(attention, q, k + 1, v, use_reentrant=False)
+
+
+def test_checkpoints() -> None:
+    _equal(_run(_checkpointed, *qkv(), subgraphs=2), _checkpointed, *qkv())
+    assert len(snipjit.explain(_checkpointed, *qkv()).subgraphs) == 2
+
+
+def test_gradients_through_checkpoints_stay_with_one_warning() -> None:
+    torch._dynamo.reset()
+    snipjit.reset_stats()
+    expected, results = ([t.requires_grad_() for t in qkv()] for _ in range(2))
+    torch.autograd.backward(_checkpointed(*expected).square().sum())
+    compiled = torch.compile(_checkpointed, backend="snipjit", dynamic=True)
+    with pytest.warns(UserWarning, match=r"use torch.no_grad\(\)"):
+        torch.autograd.backward(compiled(*results).square().sum())
+    assert snipjit.stats().subgraphs == 0
+    for one, other in zip(results, expected, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
