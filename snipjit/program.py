@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import fx
 from torch.export import Dim, ExportedProgram, export
-from torch.export.graph_signature import InputKind
+from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.utils import _pytree as pytree
 
 from snipjit.errors import InputError
@@ -179,13 +179,27 @@ def _runner(gm: fx.GraphModule, exported: ExportedProgram, options: Options) -> 
 
 def _input_checks(exported: ExportedProgram) -> list[Callable[[Any, dict[str, int]], None]]:
     """One check for each user input, from the exported metadata."""
-    users = set(exported.graph_signature.user_inputs)
     ranges = exported.range_constraints
+    nodes = (node for node in exported.graph.nodes if node.op == "placeholder")
     return [
-        _check(node.name, node.meta.get("val"), ranges)
-        for node in exported.graph.nodes
-        if node.op == "placeholder" and node.name in users
+        _constant_check(node.name, spec.arg.value)
+        if isinstance(spec.arg, ConstantArgument)
+        else _check(node.name, node.meta.get("val"), ranges)
+        for node, spec in zip(nodes, exported.graph_signature.input_specs, strict=True)
+        if spec.kind == InputKind.USER_INPUT
     ]
+
+
+def _constant_check(name: str, constant: Any) -> Callable[[Any, dict[str, int]], None]:
+    """The check of an input that is no tensor: export has made it part of the program."""
+
+    def check(value: Any, sizes: dict[str, int]) -> None:
+        if type(value) is not type(constant) or value != constant:
+            raise InputError(
+                f"input {name!r} is {value!r}: the program was exported for {constant!r}"
+            )
+
+    return check
 
 
 def _check(name: str, example: Any, ranges: Any) -> Callable[[Any, dict[str, int]], None]:

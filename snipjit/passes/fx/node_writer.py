@@ -2,47 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
-from torch import fx
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
 from torch._dispatch.python import enable_python_dispatcher
 
-from snipjit.passes.fx.traced import value
+from snipjit.passes.fx.traced import same, value
+
+Target = Callable[..., Any] | str
 
 
 class NodeWriter:
     """Inserts calls before ``place``; called like the function that a node is to call.
 
-    A function is a ``call_function``, a method name a ``call_method``. Each node is run on the fake
-    values of its arguments, so that it carries shapes, strides and element types as symbolic as
-    theirs, under the key that the graph uses (``example_value`` of Dynamo, ``val`` of an exporter);
-    its name begins with that of ``place``.
-    ``nodes`` are all that were written, in graph order.
+    A function is a ``call_function``, a method name a ``call_method``. Each node carries the fake
+    value of its call, with shapes as symbolic as those of its arguments, under the key that the
+    graph uses (``example_value`` of Dynamo, ``val`` of an exporter); its name begins with that of
+    ``place``. ``nodes`` are all that were written, in graph order.
+
+    Fake values are slow to make, and layers are alike: writers that share ``values`` give calls of
+    the same form one value. The written nodes are read by nothing that works in place.
     """
 
-    def __init__(self, place: fx.Node) -> None:
+    def __init__(self, place: fx.Node, values: dict[Hashable, Any]) -> None:
         self.place = place
         self.nodes: list[fx.Node] = []
+        self._values = values
         self._key = "val" if "val" in place.meta else "example_value"
 
-    def __call__(self, target: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> fx.Node:
+    def __call__(self, target: Target, *args: Any, **kwargs: Any) -> fx.Node:
         """One call, and its node."""
-        values = fx.node.map_arg((args, kwargs), value)
+        own_args, own_kwargs = fx.node.map_arg((args, kwargs), value)
+        form = (target, torch.is_grad_enabled(), _form(own_args), _form(own_kwargs))
+        if form not in self._values:
+            self._values[form] = _run(target, own_args, own_kwargs)
         op = "call_method" if isinstance(target, str) else "call_function"
         name = f"{self.place.name}_{getattr(target, '__name__', target)}"
         with self.place.graph.inserting_before(self.place):
             node = self.place.graph.create_node(op, target, args, kwargs, name)
-        node.meta[self._key] = _run(target, *values)
+        node.meta[self._key] = self._values[form]
         if "stack_trace" in self.place.meta:
             node.meta["stack_trace"] = self.place.meta["stack_trace"]
         self.nodes.append(node)
         return node
 
 
-def _run(target: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    # Without the Python dispatcher some operations, pad among them, would fix symbolic sizes.
+def _form(argument: Any) -> Hashable:
+    """What the value of a call depends on."""
+    if isinstance(argument, Tensor):
+        sizes = _form((argument.shape, argument.stride()))
+        return (sizes, argument.dtype, argument.device, argument.requires_grad)
+    if isinstance(argument, torch.SymInt | torch.SymFloat):
+        return (type(argument), argument.node.expr)
+    if isinstance(argument, tuple | list):
+        return tuple(_form(item) for item in argument)
+    if isinstance(argument, dict):
+        return tuple((name, _form(item)) for name, item in argument.items())
+    if isinstance(argument, slice):
+        return (slice, argument.start, argument.stop, argument.step)
+    return (type(argument), argument)
+
+
+def _run(target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    shape = _SHAPES[target](*args) if target in _SHAPES else None
+    if shape is not None:
+        return _new(shape, args)
+    if isinstance(target, str):
+        return getattr(args[0], target)(*args[1:], **kwargs)
+    # Without the Python dispatcher some functions, pad among them, would fix symbolic sizes.
     with enable_python_dispatcher():
-        if isinstance(target, str):
-            return getattr(args[0], target)(*args[1:], **kwargs)
         return target(*args, **kwargs)
+
+
+def _new(shape: Any, args: tuple[Any, ...]) -> Tensor:
+    """A contiguous tensor with what else the first of ``args`` is."""
+    found: Tensor = args[0].new_empty(shape)
+    asked = any(isinstance(argument, Tensor) and argument.requires_grad for argument in args)
+    return found.requires_grad_() if asked and torch.is_grad_enabled() else found
+
+
+def _of_first(source: Tensor, *_: Any) -> Any:
+    return source.shape
+
+
+def _of_linear(source: Tensor, weight: Tensor, *_: Any) -> Any:
+    return (*source.shape[:-1], weight.shape[0])
+
+
+def _of_matmul(left: Tensor, right: Tensor) -> Any:
+    return (*left.shape[:-1], right.shape[-1])
+
+
+def _of_sum(left: Tensor, right: Tensor) -> Any:
+    """None where one operand may stretch the other."""
+    alike = left.dim() == right.dim() and all(map(same, left.shape, right.shape))
+    return left.shape if alike else None
+
+
+_SHAPES: dict[Target, Callable[..., Any]] = {
+    F.linear: _of_linear,
+    F.scaled_dot_product_attention: lambda query, key, values, *_: _of_matmul(query, values),
+    F.softmax: _of_first,
+    F.layer_norm: _of_first,
+    F.relu: _of_first,
+    F.gelu: _of_first,
+    torch.add: _of_sum,
+    torch.mul: _of_first,
+    "masked_fill": _of_first,
+    "matmul": _of_matmul,
+}
+"""Shapes of what makes a new, contiguous tensor: an empty one costs a fraction of a fake call.
+
+The operands of products have equal batch dims here, and the second operand of others is a number.
+"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +44,11 @@ class OpenAttentionModules(Pass):
         """The openings of a graph module, and the modules that stay closed with the reason."""
         openings: list[Opening] = []
         refusals: list[Refusal] = []
+        values: dict[Hashable, Any] = {}
         for node in list(ir.graph.nodes):
             if node.op != "call_function" or node.target not in MODULES or not node.users:
                 continue
-            write = NodeWriter(node)
+            write = NodeWriter(node, values)
             try:
                 opening = _opening(node, write)
             except RefusedError as refused:

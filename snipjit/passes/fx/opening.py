@@ -25,8 +25,9 @@ def is_set_aside(node: fx.Node) -> bool:
 class Opening:
     """A node that stands for a module, and the nodes that say what it means.
 
-    ``results`` are pairs of a node that read the module's result and the node in its place;
-    ``nodes`` are all that were written, in graph order.
+    ``results`` are pairs of a node that stood for a result of the module (the module's own, or the
+    getitem of one of its results) and the node in its place; ``nodes`` are all that were written,
+    in graph order.
     """
 
     original: fx.Node
@@ -36,26 +37,35 @@ class Opening:
     def open(self) -> None:
         """Lets the graph read the parts."""
         for old, new in self.results:
+            # What comes after was traced with the old value: its storage, its symbols.
+            new.meta.update(old.meta)
             old.replace_all_uses_with(new)
-        self._mark(True)
+            if old is not self.original:
+                old.graph.erase_node(old)
+        self.original.meta[_SET_ASIDE] = True
 
     def close(self, fused: Iterable[fx.Node]) -> None:
         """Erases the original if one of its parts is among ``fused`` nodes, else the parts."""
-        self._mark(False)
+        del self.original.meta[_SET_ASIDE]
         if set(fused).isdisjoint(self.nodes):
-            own = set(self.nodes)
-            for old, new in self.results:
-                new.replace_all_uses_with(old, delete_user_cb=lambda user: user not in own)
-            erase(self.nodes)
+            self._restore()
         else:
-            unread = [self.original, *self.original.users]
             sources = self.original.all_input_nodes
-            erase(unread)
+            self.original.graph.erase_node(self.original)
             _erase_producers(sources)
 
-    def _mark(self, aside: bool) -> None:
-        for node in (self.original, *(old for old, _ in self.results)):
-            node.meta[_SET_ASIDE] = aside
+    def _restore(self) -> None:
+        graph, own = self.original.graph, set(self.nodes)
+        for old, new in self.results:
+            again = self.original
+            if old is not again:
+                index = old.args[1]
+                with graph.inserting_before(self.original.next):
+                    again = graph.create_node("call_function", old.target, (again, index))
+                again.meta = dict(old.meta)
+            new.replace_all_uses_with(again, delete_user_cb=lambda user: user not in own)
+        present = own.intersection(graph.nodes)
+        erase([node for node in self.nodes if node in present])
 
 
 def erase(nodes: Iterable[fx.Node]) -> None:
