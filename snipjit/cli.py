@@ -23,6 +23,7 @@ from snipjit.compare import Call, error_between, interleaved_medians, tensors
 from snipjit.errors import InputError, SnipjitError
 from snipjit.files import load_inputs, load_pt2
 from snipjit.random_inputs import Inputs, dynamic_sizes, random_inputs
+from snipjit.runtime.disk_cache import disk_cache
 from snipjit.runtime.engine import host_features
 from snipjit.signature import bind
 from snipjit.version import __version__
@@ -32,7 +33,7 @@ _UNFIT = (RuntimeError, IndexError, TypeError, ValueError)
 MAX_THREADS = 1024
 """The most that ``--threads`` takes."""
 
-KNOBS = ("SNIPJIT_DUMP", "SNIPJIT_TARGET", "SNIPJIT_VERIFY")
+KNOBS = ("SNIPJIT_CACHE", "SNIPJIT_DUMP", "SNIPJIT_TARGET", "SNIPJIT_VERIFY")
 """The environment variables snipjit reads; CONTRIBUTING.md says what they do."""
 
 
@@ -73,6 +74,11 @@ def _parser() -> Parser:
     )
     explain.add_argument("model", metavar="MODEL.pt2", type=Path, help="saved by torch.export.save")
     explain.set_defaults(command=_explain)
+    kept = commands.add_parser(
+        "cache", help="show or empty the kernels kept on disk", description=_cache.__doc__
+    )
+    kept.add_argument("--clear", action="store_true", help="delete them")
+    kept.set_defaults(command=_cache)
     info = commands.add_parser(
         "info", help="the host, the target and the versions", description=_info.__doc__
     )
@@ -238,6 +244,19 @@ def _print(title: str, text: str) -> None:
 def _explain(options: argparse.Namespace) -> int:
     """Print the subgraphs found in an exported program, their IR, and every refusal's reason."""
     print(snipjit.explain(load_pt2(options.model)))
+    return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    """Show where kernels are kept between processes and how many there are, or delete them."""
+    disk = disk_cache()
+    if disk is None:
+        _print("cache", "off: SNIPJIT_CACHE=0, or dumps are on")
+        return 0
+    if options.clear:
+        _print("deleted", f"{disk.clear()} files")
+    _print("cache", str(disk.directory))
+    _print("kept", f"{len(disk.entries())} files, {disk.bytes() / 2**20:.1f} MiB")
     return 0
 
 

@@ -20,6 +20,7 @@ from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
 from snipjit.passes.linear.allocate_buffers import scratch_bytes
 from snipjit.runtime import engine
+from snipjit.runtime.disk_cache import disk_cache
 from snipjit.runtime.kernel import Kernel, Schedules, Structure
 from snipjit.runtime.kernel_cache import KERNELS, SCHEDULES
 from snipjit.runtime.runtime_configurator import Recipe, TensorSpec
@@ -58,7 +59,7 @@ def _schedules(
 ) -> Schedules:
     """One kernel for each of the first few sizes of the features, a general one for the others."""
     seen: set[tuple[int, ...]] = set()
-    general = recipe(lower(canonical, target, dumps), target, contracted_dims(canonical))
+    general = _general_recipe(key, canonical, target, dumps)
 
     def choose(sizes: Mapping[str, int]) -> Kernel:
         own = {axis: sizes[axis] for axis in features}
@@ -72,6 +73,19 @@ def _schedules(
             return _kernel(canonical, target)
 
     return Schedules(key, general, choose)
+
+
+def _general_recipe(
+    key: str, canonical: Subgraph, target: TargetMachine, dumps: _Dumps | None
+) -> Recipe:
+    """The recipe of the general kernel, without its code. UnsupportedError if it has none."""
+    disk, name = disk_cache(), f"recipe\n{key}\n{target}"
+    if disk is not None and (kept := disk.load(name)) is not None:
+        return kept[0]
+    found = recipe(lower(canonical, target, dumps), target, contracted_dims(canonical))
+    if disk is not None:
+        disk.store(name, found, b"")
+    return found
 
 
 def _kernel(canonical: Subgraph, target: TargetMachine) -> Kernel:
@@ -148,8 +162,15 @@ def assemble(
 
 
 def _compile(key: str, canonical: Subgraph, target: TargetMachine, dumps: _Dumps | None) -> Kernel:
+    """The kernel of a canonical Subgraph, from the disk if a process before compiled it."""
+    disk, name = disk_cache(), f"{key}\n{target}"
+    if disk is not None and (kept := disk.load(name)) is not None:
+        return Kernel.from_object(key, *kept, llvm.SYMBOL, compiled=False)
     lir = lower(canonical, target, dumps)
-    return assemble(key, lir, target, dumps, contracted_dims(canonical))
+    kernel = assemble(key, lir, target, dumps, contracted_dims(canonical))
+    if disk is not None:
+        disk.store(name, kernel.recipe, kernel.object_code)
+    return kernel
 
 
 def contracted_dims(canonical: Subgraph) -> dict[str, tuple[int, ...]]:

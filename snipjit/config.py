@@ -1,6 +1,8 @@
 """Every SNIPJIT_* knob, read when it is needed so that a test or a shell can set it at any time.
 
 ==================  ==========================================================================
+SNIPJIT_CACHE=dir   keep kernels in ``dir`` (by default ``snipjit`` below ``XDG_CACHE_HOME`` or
+                    ``~/.cache``); 0 keeps none
 SNIPJIT_DUMP=dir    write every stage of every subgraph to numbered files below ``dir``
 SNIPJIT_TARGET=row  compile for this row of ``target_machine.py`` instead of the host's best
 SNIPJIT_VERIFY=1    run the stage's verifier after every pass
@@ -11,6 +13,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+
+
+def cache_directory() -> Path | None:
+    """Where kernels are kept between processes; None if they are not, as while dumps are on."""
+    chosen = os.environ.get("SNIPJIT_CACHE")
+    if chosen in ("", "0", "off") or dump_directory() is not None:
+        return None
+    if chosen is not None:
+        return Path(chosen).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(home) if home else Path.home() / ".cache") / "snipjit"
+    except RuntimeError:  # no home directory
+        return None
 
 
 def dump_directory() -> Path | None:

@@ -23,7 +23,8 @@ class Stats:
     """What happened since the process began or ``reset_stats`` was called.
 
     subgraphs         candidates replaced by a kernel
-    kernels_compiled  kernels compiled: one for each structure, or for each of its schedules
+    kernels_compiled  kernels made: one for each structure, or for each of its schedules
+    kernels_loaded    how many of those the disk cache held ready
     kernel_calls      calls of kernels
     configurations    calls whose shapes and strides were new to their kernel
     refusals          candidates that stayed as they were
@@ -31,6 +32,7 @@ class Stats:
 
     subgraphs: int
     kernels_compiled: int
+    kernels_loaded: int
     kernel_calls: int
     configurations: int
     refusals: tuple[Refusal, ...]
@@ -42,7 +44,7 @@ class _Log:
 
     subgraphs: int = 0
     refusals: list[Refusal] = field(default_factory=list)
-    base: tuple[int, int, int] = (0, 0, 0)
+    base: tuple[int, ...] = (0, 0, 0, 0)
 
 
 _log = _Log()
@@ -58,17 +60,17 @@ def record_refusal(node: str, reason: str) -> None:
     _log.refusals.append(Refusal(node, reason))
 
 
-def _totals() -> tuple[int, int, int]:
+def _totals() -> tuple[int, ...]:
     calls = sum(launcher.calls for launcher in launchers())
-    return len(KERNELS), calls, sum(launcher.configurations for launcher in launchers())
+    loaded = sum(not kernel.compiled for kernel in KERNELS.kernels())
+    configurations = sum(launcher.configurations for launcher in launchers())
+    return len(KERNELS), loaded, calls, configurations
 
 
 def stats() -> Stats:
     """The counters now."""
-    kernels, calls, configurations = (
-        now - then for now, then in zip(_totals(), _log.base, strict=True)
-    )
-    return Stats(_log.subgraphs, kernels, calls, configurations, tuple(_log.refusals))
+    since = [now - then for now, then in zip(_totals(), _log.base, strict=True)]
+    return Stats(_log.subgraphs, *since, tuple(_log.refusals))
 
 
 def reset_stats() -> None:

@@ -13,6 +13,7 @@ import pytest
 TESTS = Path(__file__).parent
 
 os.environ.setdefault("SNIPJIT_VERIFY", "1")
+os.environ["SNIPJIT_CACHE"] = "0"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: the pools of several workers would spin against one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

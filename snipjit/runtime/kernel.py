@@ -42,18 +42,22 @@ class Kernel:
     """One compiled kernel.
 
     key          what it was compiled from: the same key, the same kernel
-    object_code  relocatable machine code, as a disk cache keeps it
+    object_code  relocatable machine code, as the disk cache keeps it
+    compiled     whether this process compiled it; if not, it is from the disk
     """
 
     key: str
     recipe: Recipe
     object_code: bytes = field(repr=False)
     loaded: Loaded
+    compiled: bool = True
 
     @staticmethod
-    def from_object(key: str, recipe: Recipe, object_code: bytes, symbol: str = SYMBOL) -> Kernel:
+    def from_object(
+        key: str, recipe: Recipe, object_code: bytes, symbol: str = SYMBOL, compiled: bool = True
+    ) -> Kernel:
         """The kernel whose worker is ``symbol`` in the object code."""
-        return Kernel(key, recipe, object_code, load(object_code, symbol))
+        return Kernel(key, recipe, object_code, load(object_code, symbol), compiled)
 
     @property
     def address(self) -> int:

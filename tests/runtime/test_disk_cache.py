@@ -1,0 +1,150 @@
+"""Tests of ``snipjit/runtime/disk_cache.py``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import snipjit
+from snipjit import cli, compiler
+from snipjit.compiler import compile_subgraph
+from snipjit.runtime import disk_cache as module
+from snipjit.runtime.disk_cache import DiskCache, disk_cache
+from snipjit.runtime.kernel_cache import KERNELS, SCHEDULES, launcher_of
+from tests import subgraphs
+from tests.runtime.workers import scale_add
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DiskCache]:
+    monkeypatch.setenv("SNIPJIT_CACHE", str(tmp_path / "kernels"))
+    found = disk_cache()
+    assert found is not None
+    yield found
+    forget()
+
+
+def forget() -> None:
+    """Everything that this process keeps in memory."""
+    KERNELS.clear()
+    SCHEDULES.clear()
+
+
+def stored(cache: DiskCache) -> Path:
+    kernel = scale_add()
+    cache.store("key", kernel.recipe, kernel.object_code)
+    (path,) = cache.entries()
+    return path
+
+
+def test_what_was_stored_is_loaded(kept: DiskCache) -> None:
+    assert kept.load("key") is None
+    stored(kept)
+    kernel = scale_add()
+    assert kept.load("key") == (kernel.recipe, kernel.object_code)
+    assert kept.load("other") is None
+    assert [path.suffix for path in kept.directory.iterdir()] == [".kernel"]
+    assert kept.clear() == 1
+    assert kept.load("key") is None
+
+
+@pytest.mark.parametrize("where", [0, 20, 60, 200, -1])
+def test_a_flipped_byte_is_noticed(kept: DiskCache, where: int) -> None:
+    path = stored(kept)
+    content = bytearray(path.read_bytes())
+    content[where] ^= 1
+    path.write_bytes(content)
+    assert kept.load("key") is None
+
+
+@pytest.mark.parametrize("length", [0, 1, 17, 48, 49, 300])
+def test_a_cut_file_is_noticed(kept: DiskCache, length: int) -> None:
+    path = stored(kept)
+    path.write_bytes(path.read_bytes()[:length])
+    assert kept.load("key") is None
+
+
+def test_files_are_their_owners_alone(kept: DiskCache) -> None:
+    path = stored(kept)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert kept.directory.stat().st_mode & 0o777 == 0o700
+    path.chmod(0o622)
+    assert kept.load("key") is None
+    kept.clear()
+    kept.directory.chmod(0o777)
+    kept.store("key", scale_add().recipe, b"")
+    assert kept.entries() == []
+
+
+def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    cache = DiskCache(file / "below")
+    cache.store("key", scale_add().recipe, b"")
+    assert cache.load("key") is None
+    assert (cache.entries(), cache.bytes(), cache.clear()) == ([], 0, 0)
+
+
+def test_the_least_used_go_first(kept: DiskCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = scale_add().recipe
+    for number, name in enumerate("abc"):
+        kept.store(name, recipe, b"x" * 1000)
+        os.utime(kept._path(name), (number, number))
+    assert kept.load("a") is not None
+    monkeypatch.setattr(module, "LIMIT_BYTES", kept.bytes())
+    kept.store("d", recipe, b"x" * 1000)
+    assert [kept.load(name) is not None for name in "abcd"] == [True, False, True, True]
+
+
+def test_versions_and_targets_have_entries_of_their_own(
+    kept: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(kept)
+    monkeypatch.setattr(module, "_versions", lambda: "another")
+    assert kept.load("key") is None
+
+
+@pytest.mark.parametrize("head_size", [8, None], ids=["static", "dynamic"])
+@pytest.mark.usefixtures("small_tiles")
+def test_a_kept_kernel_is_not_compiled_again(
+    kept: DiskCache, monkeypatch: pytest.MonkeyPatch, head_size: int | None
+) -> None:
+    subgraph, q = subgraphs.attention(D=head_size), torch.randn(2, 3, 17, 8)
+    forget()
+    snipjit.reset_stats()
+    first = launcher_of(compile_subgraph(subgraph))(q, q, q, 0.5)
+    assert snipjit.stats().kernels_loaded == 0
+    forget()
+    snipjit.reset_stats()
+    for stage in ("lower", "assemble"):
+        monkeypatch.delattr(compiler, stage)
+    again = launcher_of(compile_subgraph(subgraph))(q, q, q, 0.5)
+    assert torch.equal(torch.as_tensor(first), torch.as_tensor(again))
+    assert (snipjit.stats().kernels_compiled, snipjit.stats().kernels_loaded) == (1, 1)
+
+
+def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for off in ("", "0", "off"):
+        monkeypatch.setenv("SNIPJIT_CACHE", off)
+        assert disk_cache() is None
+    monkeypatch.delenv("SNIPJIT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert disk_cache() == DiskCache(tmp_path / "snipjit")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert disk_cache() == DiskCache(tmp_path / ".cache" / "snipjit")
+    monkeypatch.setenv("SNIPJIT_DUMP", str(tmp_path))
+    assert disk_cache() is None
+
+
+def test_the_command(kept: DiskCache, capsys: pytest.CaptureFixture[str]) -> None:
+    stored(kept)
+    assert cli.main(["cache"]) == 0
+    assert "1 files" in capsys.readouterr().out
+    assert cli.main(["cache", "--clear"]) == 0
+    assert "0 files" in capsys.readouterr().out
+    assert kept.entries() == []
