@@ -9,6 +9,7 @@ from torch import fx
 
 from snipjit.elementwise import ELEMENTWISE
 from snipjit.passes.fx.expand_elementwise import is_elementwise
+from snipjit.passes.fx.fills import FILLS
 from snipjit.passes.fx.op_table import ROWS, lookup, mutated
 from snipjit.passes.fx.translate import PRODUCTS, is_chain_op
 from snipjit.passes.fx.translate_reductions import REDUCTIONS
@@ -62,7 +63,7 @@ def test_arguments_by_position_and_name() -> None:
 
 
 def test_every_canonical_op_has_a_meaning() -> None:
-    others = {*PRODUCTS, "sdpa", "empty"}
+    others = {*PRODUCTS, *FILLS, "sdpa", "empty"}
     for row in ROWS:
         assert is_chain_op(row.op) or row.op in others, row.op
 
