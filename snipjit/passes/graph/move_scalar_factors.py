@@ -8,7 +8,7 @@ from snipjit.passes.base import Pass
 from snipjit.passes.graph.factors import apply, peel
 from snipjit.passes.graph.name_axes import surviving_axes
 from snipjit.passes.graph.rewriter import Rewriter
-from snipjit.subgraph import Node, Subgraph
+from snipjit.subgraph import Node, Subgraph, TensorType
 
 
 @dataclass(frozen=True)
@@ -79,5 +79,8 @@ def _move(out: Rewriter, node: Node, row: str, computed: set[str]) -> str:
     if rows in computed:
         inner = out.add(f"{node.name}.product", "brgemm", node.type, rows, rest, **node.attrs)
         return apply(out, inner, node.type, factors)
-    scaled = apply(out, rows, out.type(rows), factors)
+    # By name: a parameter's dims are its memory, where one dim may be the product of several axes.
+    type = out.type(rows)
+    ordered = TensorType.of(type.dtype, *(axis for axis in out.axes if axis in type.axes))
+    scaled = apply(out, rows, ordered, factors)
     return out.keep(node.with_inputs({rows: scaled, other: rest}))

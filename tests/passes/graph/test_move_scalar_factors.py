@@ -38,6 +38,26 @@ def test_factors_of_the_other_operand_scale_the_rows() -> None:
     assert "%3 = brgemm %2.moved %k {over=(d)} : f32[m][n]" in after
 
 
+def test_scaled_rows_have_one_axis_in_each_dim() -> None:
+    """A parameter's dim may be the product of axes; a computed value's may not."""
+    before = """
+        subgraph @g
+        axis h
+        axis m
+        axis d = 8
+        axis n
+        %q = parameter : f32[m][h d]
+        %k = parameter : f32[n][h d]
+        %s = scalar : f32
+        %1 = div %k %s : f32[h][d][n]
+        %2 = brgemm %q %1 {over=(d)} : f32[h][m][n]
+        %3 = reduce %2 {monoid=sum, over=(n)} : f32[h][m]
+        %r = result %3 {order=(0, 1)} : f32[h][m]
+    """
+    after = rewritten(MoveScalarFactors(), before)
+    assert "%1.moved = div %q %s : f32[h][m][d]" in after
+
+
 def test_computed_rows_are_not_scaled_but_the_result_is() -> None:
     before = f"""{HEAD}
         %1 = brgemm %q %k {{over=(d)}} : f32[m][n]
