@@ -59,16 +59,21 @@ def _score_product(flow: ValueFlow, anchor: fx.Node) -> fx.Node:
         if call is not None and call.op in PRODUCTS:
             if is_tensor(node) and same_count(node, like):
                 return node
-        elif call is None or not is_chain_op(call.op):
+            continue
+        if call is None or not is_chain_op(call.op):
             stopped.append(node)
+            continue
+        sources = [s for s in reversed(flow.operands(node)) if not is_number(s)]
+        if call.op in JOINS:
+            # Each part has a count of its own. Last, since a bias may be padded to its shape.
+            stack = [(source, source) for source in sources] + stack
         else:
-            sources = [s for s in reversed(flow.operands(node)) if not is_number(s)]
-            # What is joined to the scores is no score: each part has a count of its own.
-            stack += [(s, s if call.op in JOINS else like) for s in sources]
+            stack += [(source, like) for source in sources]
     ends = ", ".join(f"`{node.name}` ({spelled(node)})" for node in stopped[:3]) or "nothing"
     raise RefusedError(
         f"no score product above `{anchor.name}` ({spelled(anchor)}), the walk ends at {ends}; "
-        "accepted: matmul, bmm or baddbmm, then elementwise ops, casts, views, dropout that is off"
+        "accepted: matmul, bmm, baddbmm or einsum, then elementwise ops, casts, views, dropout "
+        "that is off"
     )
 
 

@@ -133,6 +133,13 @@ def chained_masks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     return torch.where(torch.isnan(weights), torch.zeros_like(weights), weights) @ v
 
 
+def shifted_positions(q: Tensor, k: Tensor, v: Tensor, r: Tensor) -> Tensor:
+    """Transformer-XL: the bias is a product that pads and slices bring to its shape."""
+    shape = (2, 4, 7, 9)
+    bias = F.pad(q @ r.mT, (1, 0)).view(2, 4, 10, 7)[:, :, 1:].reshape(shape)
+    return ((bias + q @ k.mT) * 0.3).softmax(-1) @ v
+
+
 def triangles(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     weights = (q @ k.mT).triu(-3).softmax(-1).tril(1)
     return (weights / weights.sum(-1, keepdim=True)) @ v
@@ -186,6 +193,7 @@ MORE = (
     Form("temperatures", temperatures, lambda: (*qkv(), _random(4, 1, 1)), ("mul", "softmax")),
     Form("scaled_keys", scaled_keys, qkv, ("div", "matmul", "div", "softmax")),
     Form("chained_masks", chained_masks, lambda: (*qkv(), padding()), ("where", "maximum")),
+    Form("shifted", shifted_positions, lambda: (*qkv(), _random(2, 4, 9, 8)), ("add", "mul")),
     Form("triangles", triangles, lambda: qkv(4, 7), ("iota", "softmax", "iota")),
     Form("quantized", quantized, _quantized, ("round", "larger", "softmax", "round")),
 )
