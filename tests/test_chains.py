@@ -59,7 +59,6 @@ def test_every_function_in_one_chain(target: str) -> None:
     check(every_function(), SMALL[target], calls=3)
 
 
-@pytest.mark.xfail(strict=True, reason="Canonicalization names vectorised axes too early")
 def test_broadcasts_are_compiled_in_whatever_stands_beside_them() -> None:
     """A mask [b 1 1 n] keeps no row axis, although a bias [1 h m n] renamed the rows before."""
     bias, mask = optimize(bias_and_mask()).parameters[2:]

@@ -110,35 +110,38 @@ class _Solver:
 
     def unify_broadcasts(self) -> None:
         """Unify aligned dims; dims of traced size 1 yield to the others as the pass describes."""
-        inner = _vectorised(self.subgraph)
-        vectorised = {axis for dim in inner for axis in self.axes.resolve(dim)}
-        self._strong = vectorised | self._firm_axes()
+        vectorised = _vectorised(self.subgraph)
+        firm = [(axis,) for axis in self.subgraph.axes if axis not in self.ones]
+        strong = [*vectorised, *firm]
         pending = self.broadcasts
         while pending:
-            waiting = [group for group in pending if not self._settle(group, vectorised)]
+            waiting = [group for group in pending if not self._settle(group, vectorised, strong)]
             if len(waiting) == len(pending):
                 self._unify_all(waiting)
                 return
             pending = waiting
 
-    def _firm_axes(self) -> set[str]:
-        """The resolved axes that some dim of traced size other than 1 stands for."""
-        firm = set(self.subgraph.axes) - self.ones
-        return {axis for name in firm for axis in self.axes.resolve((name,))}
+    def _settle(self, group: Group, vectorised: Group, strong: Group) -> bool:
+        """Settle a broadcast if one of its dims is known to be longer than 1.
 
-    def _settle(self, group: Group, vectorised: set[str]) -> bool:
-        """Settle a broadcast if one of its dims is known to be longer than 1."""
+        Every unification may rename axes: sets of axes hold for one question only.
+        """
         dims = [dim for dim in map(self.axes.resolve, group) if dim]
-        strong = [dim for dim in dims if self._strong.intersection(dim)]
-        if dims and not strong:
+        known = self._axes_of(strong)
+        longer = [dim for dim in dims if known.intersection(dim)]
+        if dims and not longer:
             return False
-        self._unify_all([strong])
+        self._unify_all([longer])
         for dim in dims:
-            if dim not in strong:
-                target = self.axes.resolve(strong[0])
-                self.axes.unify(dim, () if vectorised.intersection(target) else target)
-        self._strong |= {axis for dim in strong for axis in self.axes.resolve(dim)}
+            if dim not in longer:
+                target = self.axes.resolve(longer[0])
+                compiled = self._axes_of(vectorised).intersection(target)
+                self.axes.unify(dim, () if compiled else target)
+        strong += longer
         return True
+
+    def _axes_of(self, dims: Group) -> set[str]:
+        return {axis for dim in dims for axis in self.axes.resolve(dim)}
 
     def _unify_all(self, groups: list[Group]) -> None:
         for group in groups:
