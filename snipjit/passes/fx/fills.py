@@ -25,7 +25,8 @@ def fill_value(flow: ValueFlow, reader: fx.Node, node: fx.Node) -> Any:
     others = [other for other in flow.operands(reader) if not _is_fill(other) and is_tensor(other)]
     if not _fits(node, others) or _is_changed(flow, node):
         return None
-    return _number(call)
+    number = _number(call)
+    return None if is_tensor(number) else number
 
 
 def _number(call: Call) -> Any:
