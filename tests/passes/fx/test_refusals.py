@@ -27,7 +27,7 @@ def halves(q: Tensor, k: Tensor, v: Tensor) -> Any:
 
 
 def integer_mask(q: Tensor, k: Tensor, v: Tensor) -> Any:
-    return (q @ k.mT + torch.ones(7, 9, dtype=torch.int64)).softmax(-1) @ v
+    return (q @ k.mT + k[:, :, None, :, 0].long()).softmax(-1) @ v
 
 
 def unknown_op(q: Tensor, k: Tensor, v: Tensor) -> Any:
