@@ -6,11 +6,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install
 
-.PHONY: help demo test lint bench torch clean
+.PHONY: help demo test test-models lint bench torch clean
 
 help:
 	@echo "make demo    BERT, compiled and exported, against eager PyTorch; writes out/latency.png"
 	@echo "make test    ruff, mypy --strict and the test suite"
+	@echo "make test-models  models of transformers and diffusers; ten minutes on two cores"
 	@echo "make lint    ruff and mypy --strict only"
 	@echo "make bench   the microbenchmarks: attention at fixed sizes, then at changing lengths"
 	@echo "make clean   remove what these commands made"
@@ -20,6 +21,9 @@ demo: $(VENV)/.demo
 
 test: lint
 	$(RUN) -m pytest -q -n logical --maxprocesses 8 --dist worksteal
+
+test-models: $(VENV)/.test
+	$(RUN) -m pytest -q -m models -n logical --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.test
 	$(RUN) -m ruff check .

@@ -15,6 +15,7 @@ BENCH = ["rich>=13"]
 DEMO = [*BENCH, "transformers>=5.0", "matplotlib>=3.8"]
 # The linters are pinned: a new release of one must not break an old checkout.
 TEST = [*DEMO, "pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff==0.17.5", "mypy==2.4.1"]
+TEST += ["diffusers==0.42.*"]  # models for the tests
 
 setup(
     name="snipjit",

@@ -1,0 +1,97 @@
+"""Models of transformers and diffusers: equal to eager, every attention counted, one compilation.
+
+A few run with ``make test``; all others carry the marker ``models`` and run with
+``make test-models``.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._pytree import tree_leaves
+
+import snipjit
+
+pytest.importorskip("transformers")
+pytest.importorskip("diffusers")
+
+from tests.models import CASES
+from tests.models.case import Case
+
+QUICK = {("Bert", "sdpa"), ("Llama", "eager"), ("Gemma3", "eager"), ("Whisper", "sdpa")}
+QUICK |= {("Swin", "eager"), ("UNet2DCondition", "eager")}
+"""One of each kind, for ``make test``."""
+
+
+def _marks(case: Case, implementation: str) -> list[pytest.MarkDecorator]:
+    return [] if (case.name, implementation) in QUICK else [pytest.mark.models]
+
+
+cases = pytest.mark.parametrize(
+    ("case", "implementation"),
+    [
+        pytest.param(case, name, id=f"{case.name}-{name}", marks=_marks(case, name))
+        for case in CASES
+        for name in case.implementations
+    ],
+)
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    torch._dynamo.reset()
+    snipjit.reset_stats()
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore", (FutureWarning, UserWarning))
+        yield
+
+
+def _tensors(result: Any) -> list[torch.Tensor]:
+    """Every tensor of a result, whatever dataclass of a library holds it."""
+    if hasattr(result, "to_tuple"):
+        result = result.to_tuple()
+    leaves = tree_leaves(result)
+    if len(leaves) == 1 and leaves[0] is result:
+        return [result] if isinstance(result, torch.Tensor) else []
+    return [tensor for leaf in leaves for tensor in _tensors(leaf)]
+
+
+def assert_equal(got: Any, expected: Any) -> None:
+    """Equal within what two layers of rounding make of it."""
+    pairs = list(zip(_tensors(got), _tensors(expected), strict=True))
+    assert pairs
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, atol=2e-5 * max(1.0, _peak(other)), rtol=0)
+        assert one.stride() == other.stride()
+
+
+def _peak(tensor: torch.Tensor) -> float:
+    return float(tensor.abs().max())
+
+
+def _graphs() -> int:
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+@cases
+def test_model(case: Case, implementation: str) -> None:
+    model = case.model(implementation)
+    compiled = torch.compile(model, backend="snipjit", dynamic=True)
+    before, kernels = _graphs(), None
+    for size in case.sizes:
+        inputs = case.inputs(*size)
+        assert_equal(compiled(**inputs), model(**inputs))
+        kernels = snipjit.stats().kernels_compiled if kernels is None else kernels
+    stats = snipjit.stats()
+    reasons = [refusal.reason for refusal in stats.refusals]
+    assert stats.subgraphs == case.fused, reasons
+    assert len(reasons) == case.refused.count, reasons
+    assert all(re.search(case.refused.reason, reason) for reason in reasons), reasons
+    assert stats.kernels_compiled == kernels
+    assert stats.kernel_calls == case.fused * len(case.sizes)
+    assert _graphs() - before == 1
