@@ -13,7 +13,15 @@ from torch import fx
 
 from snipjit.compiler import compile_subgraph
 from snipjit.errors import OptionError, UnsupportedError
-from snipjit.passes.fx import Candidate, Tokenization, needs_grad, substitute, tokenize, with_bodies
+from snipjit.passes.fx import (
+    Candidate,
+    Tokenization,
+    forget,
+    needs_grad,
+    substitute,
+    tokenize,
+    with_bodies,
+)
 from snipjit.runtime.kernel_cache import launcher_of
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.library import define_op
@@ -85,19 +93,21 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     for refusal in tokenization.refusals:
         record_refusal(refusal.node, refusal.reason)
     fused: list[fx.Node] = []
-    left = [c for c in tokenization.candidates if grad and needs_grad(gm, c)]
-    for candidate in left:
-        record_refusal(candidate.outputs[0].name, _GRADIENT)
+    candidates = tokenization.candidates
+    left = {c.outputs[0]: c for c in candidates if grad and needs_grad(gm, c)}
+    for output in left:
+        record_refusal(output.name, _GRADIENT)
     if left:
         warnings.warn(f"snipjit left attention to PyTorch: {_GRADIENT}", stacklevel=2)
-    for candidate in tokenization.candidates:
-        launcher = _launcher(candidate) if candidate not in left else None
+    for candidate in candidates:
+        launcher = _launcher(candidate) if candidate.outputs[0] not in left else None
         if launcher is not None:
             substitute(gm, candidate, _target(launcher, candidate, options))
             record_subgraph()
             fused += candidate.nodes
     for opening in tokenization.openings:
         opening.close(fused)
+    forget(gm)
     gm.graph.lint()
     gm.recompile()
     return tokenization

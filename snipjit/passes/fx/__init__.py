@@ -13,7 +13,7 @@ from snipjit.passes.fx.bodies import with_bodies
 from snipjit.passes.fx.candidate import Candidate, Refusal, Tokenization
 from snipjit.passes.fx.gradients import needs_grad
 from snipjit.passes.fx.open_attention_modules import OpenAttentionModules
-from snipjit.passes.fx.substitute import substitute
+from snipjit.passes.fx.substitute import forget, substitute
 from snipjit.passes.fx.tokenize_attention import TokenizeAttention
 
 PIPELINE = (
@@ -37,6 +37,7 @@ __all__ = [
     "Candidate",
     "Refusal",
     "Tokenization",
+    "forget",
     "needs_grad",
     "substitute",
     "tokenize",

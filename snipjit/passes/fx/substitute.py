@@ -49,6 +49,11 @@ def _place(graph: fx.Graph, candidate: Candidate) -> fx.Node:
     return min([candidate.nodes[-1], *readers])
 
 
+def forget(gm: fx.GraphModule) -> None:
+    """Drop what substitutions remember for one another: caches pickle what a module holds."""
+    gm.meta.pop(_REPLACED, None)
+
+
 def _erase(graph: fx.Graph, candidate: Candidate) -> None:
     """Erase the nodes of a candidate that have no users, and pure producers left without any."""
     keep = {node for node in (*candidate.tensors, *candidate.scalars) if isinstance(node, fx.Node)}
