@@ -24,7 +24,7 @@ from tests.models import CASES
 from tests.models.case import Case
 
 QUICK = {("Bert", "sdpa"), ("Llama", "eager"), ("Gemma3", "eager"), ("Whisper", "sdpa")}
-QUICK |= {("Swin", "eager"), ("UNet2DCondition", "eager")}
+QUICK |= {("Swin", "eager"), ("DiT", "sdpa")}
 """One of each kind, for ``make test``."""
 
 
