@@ -22,11 +22,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import llvmlite
-import llvmlite.binding as llvm
-
 from snipjit import config
 from snipjit.axis_sizes import TensorSpec
+from snipjit.runtime.engine import compiler_version
 from snipjit.runtime.runtime_configurator import Recipe
 from snipjit.version import __version__
 
@@ -160,9 +158,9 @@ def _is_private(status: os.stat_result) -> bool:
 
 @cache
 def _versions() -> str:
-    """What else decides the code: snipjit, down to its files, llvmlite and LLVM."""
+    """What else decides the code: snipjit, down to its files, and LLVM."""
     package = Path(__file__).parents[1]
     files = [(str(path), path.stat()) for path in sorted(package.rglob("*.py"))]
     sources = repr([(name, s.st_size, s.st_mtime_ns) for name, s in files])
     digest = hashlib.sha256(sources.encode()).hexdigest()
-    return f"{__version__} {digest} {llvmlite.__version__} {llvm.llvm_version_info}"
+    return f"{__version__} {digest} {compiler_version()}"

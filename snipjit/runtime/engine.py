@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
+import llvmlite
 import llvmlite.binding as llvm
 
 from snipjit.errors import SnipjitError, VerificationError
@@ -46,6 +47,11 @@ def host_features() -> frozenset[str]:
     """The LLVM features this CPU and its operating system have, such as ``avx512f``."""
     features = llvm.get_host_cpu_features()
     return frozenset(name for name, present in features.items() if present)
+
+
+def compiler_version() -> str:
+    """The versions of LLVM and of llvmlite, which decide the code that comes out."""
+    return f"{llvm.llvm_version_info} {llvmlite.__version__}"
 
 
 def compile_object(llvm_ir: str, target: TargetMachine, opt: int = 0) -> bytes:
