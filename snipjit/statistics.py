@@ -69,8 +69,11 @@ def _totals() -> tuple[int, ...]:
 
 def stats() -> Stats:
     """The counters now."""
-    since = [now - then for now, then in zip(_totals(), _log.base, strict=True)]
-    return Stats(_log.subgraphs, *since, tuple(_log.refusals))
+    kernels, loaded, calls, configurations = (
+        now - then for now, then in zip(_totals(), _log.base, strict=True)
+    )
+    refusals = tuple(_log.refusals)
+    return Stats(_log.subgraphs, kernels, loaded, calls, configurations, refusals)
 
 
 def reset_stats() -> None:
