@@ -82,6 +82,7 @@ class _Machine:
             self.arrays[tensor.name] = tensor.axes, self._empty(tensor.dtype, tensor.axes)
         for name, value in zip(lir.scalars, scalars, strict=True):
             self.arrays[name] = (), np.array(value, dtype)
+        self.scalars = dict(zip(lir.scalars, scalars, strict=True))
 
     def result(self, tensor: Tensor) -> Array:
         """An output in the shape of its dims."""
@@ -113,7 +114,7 @@ class _Machine:
             before = dict(self.ranges)
             self.ranges[loop.axis] = position, position + count
             for limit in loop.limits:
-                self.ranges[limit.axis] = limit.left(self.ranges)
+                self.ranges[limit.axis] = limit.left(self.ranges, self.scalars)
             self.block(piece.body)
             self.ranges = before
             position += count

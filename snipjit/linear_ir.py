@@ -9,7 +9,8 @@ Grammar of the printed form (``text_linear.py`` prints and parses it)::
                | block
     block    ::= (expression | buffer | loop)*
     loop     ::= ("parallel" | "for") axis limits? "step" int "masked"? ports? "{" block "}" tail*
-    limits   ::= "where" axis ("upto" | "from") axis ("+" | "-") int ("and" …)*
+    limits   ::= "where" axis ("upto" | "from") axis offset ("and" …)*
+    offset   ::= ("+" | "-") int (("+" | "-") "%" scalar)*
     tail     ::= "tail" int "masked"? ports? "{" block "}"
     ports    ::= "moves" ("%" tensor "by" (int | "stride") "rewind"?)*
     buffer   ::= "buffer" "%" tensor ":" dtype ("[" axis ":" int "]")* ("at" int)?
@@ -39,7 +40,8 @@ iteration covers ``min(step, what remains)``. Only the lanes axis is masked. Eac
 a tensor that advances with it: by a number of elements, or by the run-time stride of the axis;
 ``rewind`` undoes the advance at the end. A limit ``for m where n upto m + 3`` shortens what is left
 of axis n in each iteration to the elements that satisfy it for some m of the iteration; ``from``
-leaves all of them or none. What is cut off must not matter to the result.
+leaves all of them or none. What is cut off must not matter to the result. Scalars in an offset are
+rounded so that more is left; where one is no number or above 2^22 nothing is cut off.
 
 ==============  ===============================================================================
 load %t         the tile of tensor ``%t`` at the current position                  a move
@@ -63,6 +65,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import ceil, floor
 from typing import Any
 
 from snipjit.subgraph import Dim
@@ -70,6 +73,9 @@ from snipjit.subgraph import Dim
 STRIDE = "stride"
 """A port increment that is only known at run time: the tensor's stride along the loop's axis."""
 
+
+LARGEST_SCALAR = 2**22
+"""Scalars up to here limit loops: indices plus such a number are exact in float32."""
 
 MOVES = ("load", "store", "prefetch")
 """The operations that touch memory, which is their first operand."""
@@ -177,19 +183,31 @@ class Piece:
 
 @dataclass(frozen=True)
 class Limit:
-    """What an iteration needs of another axis: ``upto`` or ``from`` the index ``of + offset``."""
+    """What an iteration needs of another axis: ``upto`` or ``from`` the index ``of + offset``.
+
+    The scalars ``plus`` belong to the offset, those of ``minus`` are taken off it.
+    """
 
     axis: str
     sense: str
     of: str
     offset: int
+    plus: tuple[str, ...] = ()
+    minus: tuple[str, ...] = ()
 
-    def left(self, ranges: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+    def left(
+        self, ranges: Mapping[str, tuple[int, int]], scalars: Mapping[str, float]
+    ) -> tuple[int, int]:
         """What remains of the range of ``axis``, given the (first, end) of every axis."""
         (start, stop), (first, end) = ranges[self.axis], ranges[self.of]
+        if not all(abs(scalars[name]) <= LARGEST_SCALAR for name in (*self.plus, *self.minus)):
+            return start, stop
+        up, down = (ceil, floor) if self.sense == "upto" else (floor, ceil)
+        offset = self.offset + sum(up(scalars[name]) for name in self.plus)
+        offset -= sum(down(scalars[name]) for name in self.minus)
         if self.sense == "upto":
-            return start, max(start, min(stop, end + self.offset))
-        return start, stop if stop > first + self.offset else start
+            return start, max(start, min(stop, end + offset))
+        return start, stop if stop > first + offset else start
 
 
 @dataclass

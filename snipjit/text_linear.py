@@ -82,7 +82,9 @@ def _limits(loop: Loop) -> str:
     texts = []
     for limit in loop.limits:
         sign = "-" if limit.offset < 0 else "+"
-        texts.append(f"{limit.axis} {limit.sense} {limit.of} {sign} {abs(limit.offset)}")
+        text = f"{limit.axis} {limit.sense} {limit.of} {sign} {abs(limit.offset)}"
+        text += "".join(f" + %{name}" for name in limit.plus)
+        texts.append(text + "".join(f" - %{name}" for name in limit.minus))
     return f" where {' and '.join(texts)}" if texts else ""
 
 
@@ -207,7 +209,11 @@ def _parse_limit(tokens: Tokens) -> Limit:
     sign = -1 if tokens.accept("-") else 1
     if sign > 0:
         tokens.expect("+")
-    return Limit(axis, sense, of, sign * tokens.integer("an offset"))
+    offset = sign * tokens.integer("an offset")
+    scalars: dict[str, list[str]] = {"+": [], "-": []}
+    while tokens.peek() in scalars:
+        scalars[tokens.next().text].append(tokens.word("%scalar", "%"))
+    return Limit(axis, sense, of, offset, tuple(scalars["+"]), tuple(scalars["-"]))
 
 
 def _parse_piece(tokens: Tokens) -> Piece:

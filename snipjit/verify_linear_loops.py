@@ -114,6 +114,8 @@ def _cut(lir: LinearIR, loop: Loop, limit: Limit, amounts: Amounts) -> set[int]:
     if limit.of != loop.axis or limit.axis == loop.axis or limit.axis not in amounts:
         message = f"a limit of this loop is on a block of another axis, by its own axis {loop.axis}"
         raise fault(lir, loop, message)
+    if unknown := [name for name in (*limit.plus, *limit.minus) if name not in lir.scalars]:
+        raise fault(lir, loop, f"%{unknown[0]} is no scalar of the call, as an offset is")
     return set(range(max(amounts[limit.axis]) + 1))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from snipjit.linear_ir import Expression, Limit
 
 Definitions = dict[str, Expression | None]
-"""The Expression that makes a value, None if there are several."""
+"""The Expression that makes a value, None if there are several; ``scalar`` for those of a call."""
 
 MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq"}
 NEGATED = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}
@@ -15,7 +15,7 @@ NEGATED = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}
 
 @dataclass(frozen=True)
 class _Linear:
-    """``Σ factor · index + constant`` over axes, in whole numbers."""
+    """``Σ factor · index + constant`` over axes, in whole numbers, and ``%name`` of scalars."""
 
     factors: dict[str, int]
     constant: int
@@ -51,18 +51,21 @@ def limits_of(
 
 def _solve(difference: _Linear, op: str, axis: str, of: str) -> set[Limit]:
     """The limits that follow from ``difference op 0``."""
-    factors = difference.factors
-    if factors == {axis: -1, of: 1}:
-        negative = {name: -factor for name, factor in factors.items()}
-        difference, op = _Linear(negative, -difference.constant), MIRRORED[op]
-    elif factors != {axis: 1, of: -1}:
+    if difference.factors.get(axis) == -1:
+        difference, op = _Linear({}, 0).plus(difference, -1), MIRRORED[op]
+    rest = dict(difference.factors)
+    if rest.pop(axis, 0) != 1 or rest.pop(of, 0) != -1:
         return set()
-    # Now axis - of + constant op 0.
+    if not all(name.startswith("%") and abs(factor) == 1 for name, factor in rest.items()):
+        return set()
+    # Now axis - of + constant + scalars op 0.
     offset, found = -difference.constant, set[Limit]()
+    plus = tuple(sorted(name[1:] for name, factor in rest.items() if factor < 0))
+    minus = tuple(sorted(name[1:] for name, factor in rest.items() if factor > 0))
     if op in ("le", "lt", "eq"):
-        found.add(Limit(axis, "upto", of, offset - (op == "lt")))
+        found.add(Limit(axis, "upto", of, offset - (op == "lt"), plus, minus))
     if op in ("ge", "gt", "eq"):
-        found.add(Limit(axis, "from", of, offset + (op == "gt")))
+        found.add(Limit(axis, "from", of, offset + (op == "gt"), plus, minus))
     return found
 
 
@@ -76,7 +79,11 @@ def _linear(definitions: Definitions, name: str) -> _Linear | None:
         value = e.attrs["value"]
         whole = abs(value) < 2**31 and value == int(value)
         return _Linear({}, int(value)) if whole else None
+    if e.op == "scalar":
+        return _Linear({f"%{name}": 1}, 0)
     operands = [_linear(definitions, operand) for operand in e.inputs]
+    if e.op == "neg" and operands[0] is not None:
+        return _Linear({}, 0).plus(operands[0], -1)
     if e.op in ("to_f32", "to_i32") and operands[0] is not None:
         return operands[0]
     if e.op in ("add", "sub") and operands[0] is not None and operands[1] is not None:

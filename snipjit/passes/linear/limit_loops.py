@@ -42,7 +42,7 @@ class LimitLoops(Pass):
 
 def _definitions(lir: LinearIR) -> Definitions:
     """The one Expression that makes a value; accumulators, which have several, have none."""
-    found: Definitions = {}
+    found: Definitions = {name: Expression("scalar", name, ()) for name in lir.scalars}
     for statement, _ in lir.walk():
         if isinstance(statement, Expression) and statement.output is not None:
             known = statement.output in found

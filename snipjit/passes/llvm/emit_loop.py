@@ -10,7 +10,6 @@ from llvmlite import ir
 from snipjit.linear_ir import (
     STRIDE,
     Expression,
-    Limit,
     Loop,
     Piece,
     Statement,
@@ -18,6 +17,7 @@ from snipjit.linear_ir import (
     walk,
 )
 from snipjit.passes.llvm.emission import BYTES, Emission, Scope
+from snipjit.passes.llvm.emit_limits import emit_limit
 from snipjit.passes.llvm.tile import given, indices
 from snipjit.passes.llvm.vector_ir import I64
 
@@ -221,31 +221,13 @@ class _LoopEmitter:
             per_element = emission.width if axis == emission.lanes else 1
             scope.counts[axis] = piece.step // per_element
         for limit in self.loop.limits:
-            self.limit(limit, scope, piece, rest)
+            emit_limit(emission, limit, scope, piece.step, rest)
         self.enter(scope, state)
         emission.scope = scope
         self.emit_body(piece.body)
         after = self.advance(piece, state, scope)
         emission.scope = self.scope
         return after
-
-    def limit(self, limit: Limit, scope: Scope, piece: Piece, rest: ir.Value) -> None:
-        """Shorten the work left of another axis; nothing may be left."""
-        builder, zero = self.emission.builder, ir.Constant(I64, 0)
-        begin, work = scope.index[limit.axis], scope.work[limit.axis]
-        # How far behind the beginning of the other axis the first element of the limit lies.
-        ahead = builder.add(scope.index[limit.of], ir.Constant(I64, limit.offset))
-        ahead = builder.sub(ahead, begin)
-        if limit.sense == "from":
-            inside = builder.icmp_signed(">", work, ahead)
-            scope.work[limit.axis] = builder.select(inside, work, zero)
-            return
-        step = ir.Constant(I64, piece.step)
-        extent = builder.select(builder.icmp_signed("<", rest, step), rest, step)
-        room = builder.add(ahead, extent)
-        least = builder.select(builder.icmp_signed("<", room, work), room, work)
-        positive = builder.icmp_signed(">", least, zero)
-        scope.work[limit.axis] = builder.select(positive, least, zero)
 
     def advance(self, piece: Piece, state: Carried, scope: Scope) -> Carried:
         builder = self.emission.builder

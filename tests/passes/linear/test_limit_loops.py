@@ -129,6 +129,50 @@ def test_conditions(condition: str, wanted: list[str]) -> None:
         np.testing.assert_allclose(interpret(lir, tensors, [])[0], want, rtol=1e-9, atol=1e-11)
 
 
+SCALAR_CONDITIONS = {
+    "%b = add %x %s : f32[m] %c = le %y %b : i1[m][n]": ["n upto m + 0 + %s"],
+    "%b = sub %x %s : f32[m] %c = gt %y %b : i1[m][n]": ["n from m + 1 - %s"],
+    "%b = sub %y %x : f32[m][n] %a = gt %b %s : i1[m][n] %c = not %a : i1[m][n]": [
+        "n upto m + 0 + %s"
+    ],
+    "%b = neg %x : f32[m] %a = add %y %b : f32[m][n] %g = add %a %s : f32[m][n] "
+    "%z = constant {value=2} : f32 %c = lt %g %z : i1[m][n]": ["n upto m + 1 - %s"],
+    "%b = mul %x %s : f32[m] %c = le %y %b : i1[m][n]": [],
+    "%b = add %x %s : f32[m] %a = add %b %s : f32[m] %c = le %y %a : i1[m][n]": [],
+}
+NUMBERS = (0, 7, -3, 2.5, -2.5, 40, -1e9, 3e38, float("nan"), float("inf"), -float("inf"))
+
+
+def masked_by_scalar(condition: str) -> Subgraph:
+    indices = "%x = to_f32 %i : f32[m] %y = to_f32 %j : f32[n]"
+    text = SCORES.replace("CONDITION", f"{indices} {condition}")
+    return parse_subgraph(text.replace("    %i =", "    %s = scalar : f32\n    %i ="))
+
+
+@pytest.mark.parametrize(("condition", "wanted"), SCALAR_CONDITIONS.items())
+def test_scalars_in_conditions(condition: str, wanted: list[str]) -> None:
+    subgraph = masked_by_scalar(condition)
+    lir = lower(subgraph, TINY)
+    assert limits(lir) == wanted
+    assert parse_linear(print_linear(lir)) == lir
+    random = np.random.default_rng(0)
+    tensors = [random.standard_normal((2, size, 8)) for size in (13, 21, 21)]
+    for number in NUMBERS if wanted else (2,):
+        want = interpret_subgraph(subgraph, tensors, [number])[0]
+        found = interpret(lir, tensors, [number])[0]
+        np.testing.assert_allclose(found, want, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("condition", list(SCALAR_CONDITIONS)[:2])
+def test_kernels_of_scalar_conditions(condition: str) -> None:
+    subgraph, target = masked_by_scalar(condition), TARGETS["avx2"]
+    run = kernels.launcher_of(lower(subgraph, target), target)
+    for number in NUMBERS:
+        for m, n in ((1, 130), (70, 130)):
+            q, k, v = (torch.randn(2, size, 8) for size in (m, n, n))
+            kernels.assert_right(run, subgraph, [q, k, v], [number])
+
+
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_kernels_of_a_window(target: TargetMachine) -> None:
     condition = list(CONDITIONS)[6].replace("%three", "%wide")

@@ -1,0 +1,67 @@
+"""Limits of loops: what an iteration leaves of the work along another axis."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from snipjit.linear_ir import LARGEST_SCALAR, Limit
+from snipjit.passes.llvm.emission import Emission, Scope
+from snipjit.passes.llvm.vector_ir import F32, I64, intrinsic
+
+_FAR = 2**40
+
+
+def emit_limit(emission: Emission, limit: Limit, scope: Scope, step: int, rest: ir.Value) -> None:
+    """Shorten the work left of another axis; nothing may be left.
+
+    The iteration covers ``step`` elements of the loop's axis, of which ``rest`` are left.
+    """
+    builder, zero = emission.builder, ir.Constant(I64, 0)
+    begin, work = scope.index[limit.axis], scope.work[limit.axis]
+    # How far behind the beginning of the other axis the first element of the limit lies.
+    ahead = builder.add(scope.index[limit.of], _offset(emission, limit))
+    ahead = builder.sub(ahead, begin)
+    if limit.sense == "from":
+        inside = builder.icmp_signed(">", work, ahead)
+        scope.work[limit.axis] = builder.select(inside, work, zero)
+        return
+    whole = ir.Constant(I64, step)
+    extent = builder.select(builder.icmp_signed("<", rest, whole), rest, whole)
+    room = builder.add(ahead, extent)
+    least = builder.select(builder.icmp_signed("<", room, work), room, work)
+    positive = builder.icmp_signed(">", least, zero)
+    scope.work[limit.axis] = builder.select(positive, least, zero)
+
+
+def _offset(emission: Emission, limit: Limit) -> ir.Value:
+    """The offset, made once at the head of the kernel; far away if a scalar is out of bounds."""
+    total: ir.Value = ir.Constant(I64, limit.offset)
+    if not (limit.plus or limit.minus):
+        return total
+    slot = f"offset {limit}"
+    if slot not in emission.loaded:
+        head, upto = emission.entry, limit.sense == "upto"
+        inside: ir.Value = ir.Constant(ir.IntType(1), 1)
+        for name in limit.plus:
+            number, bounded = _rounded(emission, name, up=upto)
+            total, inside = head.add(total, number), head.and_(inside, bounded)
+        for name in limit.minus:
+            number, bounded = _rounded(emission, name, up=not upto)
+            total, inside = head.sub(total, number), head.and_(inside, bounded)
+        far = ir.Constant(I64, _FAR if upto else -_FAR)
+        emission.loaded[slot] = head.select(inside, total, far)
+    return emission.loaded[slot]
+
+
+def _rounded(emission: Emission, name: str, up: bool) -> tuple[ir.Value, ir.Value]:
+    """A scalar as an integer, and whether it is within bounds; NaN is not."""
+    head, number = emission.entry, emission.field(f"scalar.{name}", F32)
+    size = intrinsic(head, "llvm.fabs", number)
+    bounded = head.fcmp_ordered("<=", size, ir.Constant(F32, float(LARGEST_SCALAR)))
+    number = head.select(bounded, number, ir.Constant(F32, 0.0))
+    # Conversion cuts off: one more where that fell on the wrong side.
+    cut = head.fptosi(number, I64)
+    back = head.sitofp(cut, F32)
+    wrong = head.fcmp_ordered("<" if up else ">", back, number)
+    one = head.zext(wrong, I64)
+    return (head.add if up else head.sub)(cut, one), bounded
