@@ -23,7 +23,7 @@ test: lint
 	$(RUN) -m pytest -q -n logical --maxprocesses 8 --dist worksteal
 
 test-models: $(VENV)/.test
-	$(RUN) -m pytest -q -m models -n logical --maxprocesses 8 --dist worksteal
+	$(RUN) -m pytest -q -m "models or long" -n logical --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.test
 	$(RUN) -m ruff check .

@@ -21,10 +21,11 @@ from tests.passes.fx import more_forms
 from tests.passes.fx.attention_forms import Model, qkv
 from tests.passes.fx.support import graph_of
 
-RUN = (
-    "einsum_groups", "einsum_keys_first", "sink_last", "log_sum_exp", "columns_of_the_transpose",
-    "scaled_keys", "chained_masks", "triangles",
+QUICK = ("einsum_groups", "sink_last", "triangles")
+LONG = (
+    "einsum_keys_first", "log_sum_exp", "columns_of_the_transpose", "scaled_keys", "chained_masks",
 )  # fmt: skip
+RUN = (*QUICK, *(pytest.param(name, marks=pytest.mark.long) for name in LONG))
 FORMS = {form.name: form for form in more_forms.MORE}
 
 

@@ -161,7 +161,7 @@ def _assert_same(got: Any, want: Any) -> None:
 
 
 @pytest.mark.parametrize(("form", "results"), FORMS, ids=lambda of: getattr(of, "__name__", ""))
-@pytest.mark.parametrize("level", ["dynamo", "export"])
+@pytest.mark.parametrize("level", ["dynamo", pytest.param("export", marks=pytest.mark.long)])
 def test_results(form: Callable[..., Results], results: int, level: str) -> None:
     arguments = inputs()
     if level == "dynamo":

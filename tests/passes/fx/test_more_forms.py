@@ -13,10 +13,16 @@ def _is_subsequence(wanted: tuple[str, ...], found: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("form", MORE, ids=lambda form: form.name)
-def test_dynamo_and_exported_graphs(form: Form) -> None:
-    inputs = form.inputs()
-    dynamic = graph_of(form.function, *inputs)
+def test_dynamo_graphs(form: Form) -> None:
+    dynamic = graph_of(form.function, *form.inputs())
     assert _is_subsequence(form.expected, dynamic.ops), dynamic.ops
     assert_equal_to_eager(dynamic)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("form", MORE, ids=lambda form: form.name)
+def test_exported_graphs(form: Form) -> None:
+    inputs = form.inputs()
+    dynamic = graph_of(form.function, *inputs)
     aten = exported(Model(form.function), inputs)
     assert aten.candidate.subgraph.nodes == dynamic.candidate.subgraph.nodes

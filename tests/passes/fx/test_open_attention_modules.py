@@ -90,6 +90,7 @@ def test_compiled_batch_of_one() -> None:
     assert snipjit.stats().kernel_calls == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["masked", "weights", "layer_masked_and_padded"])
 def test_exported(name: str) -> None:
     form = FORMS[name]
@@ -108,6 +109,7 @@ def test_exported(name: str) -> None:
             program(*inputs, **masks, need_weights=True)
 
 
+@pytest.mark.long
 def test_strictly_exported() -> None:
     """The layer arrives as one ATen operation."""
     form = FORMS["layer_padded"]

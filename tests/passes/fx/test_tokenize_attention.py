@@ -28,6 +28,7 @@ def test_dynamo_graphs(form: Form, dynamic: bool) -> None:
     assert_equal_to_eager(capture)
 
 
+@pytest.mark.long
 @forms
 def test_exported_graphs(form: Form) -> None:
     capture = exported(Model(form.function), form.inputs())
