@@ -251,9 +251,13 @@ def _solve_given(sizes: dict[str, int], given: Sequence[tuple[Dim, int]]) -> boo
 
 
 def _aligned_dims(subgraph: Subgraph) -> Iterator[list[Dim]]:
-    """The dims that meet at each position of products and elementwise functions."""
+    """The dims that meet at each position of products, elementwise functions and masks."""
     types = {node.name: node.type for node in subgraph.nodes}
     for node in subgraph.nodes:
+        if node.op == "sdpa" and node.attrs["mask"]:
+            query, key, _, mask = (types[name].dims for name in node.inputs[:4])
+            pairs = zip(reversed(mask), (key[-2], query[-2]), strict=False)
+            yield from ([own, dim] for own, dim in pairs if own)
         if node.op in ELEMENTWISE or node.op == "matmul":
             skipped = 2 if node.op == "matmul" else 0
             shapes = [types[name].dims[: len(types[name].dims) - skipped] for name in node.inputs]

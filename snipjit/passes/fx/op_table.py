@@ -156,6 +156,14 @@ ROWS = (
     Row("ones", "size", "ones ones_like new_ones"),
     Row("full", "input fill_value", "full full_like"),
     Row("full", "input size fill_value", "new_full"),
+    Row("scalar_tensor", "input", "scalar_tensor"),
+    # Ranges, and what is made of them.
+    Row("arange", "start end step", "arange"),
+    Row("iota", "length start step", "iota"),
+    Row("diff", "input n dim prepend append", "diff"),
+    Row("cumsum", "input dim", "cumsum"),
+    Row("repeat", _ONE, "repeat"),
+    Row("index", "input indices", "index"),
     # Triangles of the scores.
     Row("tril", "input diagonal", "tril"),
     Row("triu", "input diagonal", "triu"),
@@ -259,6 +267,8 @@ def _in_place(node: fx.Node) -> bool:
     if isinstance(node.target, OpOverload):
         arguments = node.target._schema.arguments
         return any(argument.alias_info and argument.alias_info.is_write for argument in arguments)
+    if node.target in (op.and_, op.or_, op.not_):
+        return False  # the underscore sets them off from keywords
     if node.target in _IN_PLACE_OPERATORS or _says_in_place(getattr(node.target, "__name__", "")):
         return True
     call = lookup(node)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import fx
 
 from snipjit.passes.base import Pass
+from snipjit.passes.fx.absorb_masks import MaskAbsorber
 from snipjit.passes.fx.absorb_results import absorb_result
 from snipjit.passes.fx.candidate import Candidate, Refusal, RefusedError, Tokenization
 from snipjit.passes.fx.extra_results import check_order, extra_results
@@ -16,7 +17,7 @@ from snipjit.passes.fx.head_scale import materialize
 from snipjit.passes.fx.op_table import lookup, mutated
 from snipjit.passes.fx.plain_graph import make_plain
 from snipjit.passes.fx.region import Region, find_region, value_products
-from snipjit.passes.fx.traced import same, tensor
+from snipjit.passes.fx.traced import is_tensor, same, tensor
 from snipjit.passes.fx.translate import Translator
 from snipjit.passes.fx.value_flow import ValueFlow
 
@@ -102,9 +103,28 @@ def _widest(flow: ValueFlow, anchor: fx.Node, taken: Mapping[fx.Node, fx.Node]) 
 def _candidate(
     flow: ValueFlow, region: Region, taken: Mapping[fx.Node, fx.Node], anchor: fx.Node | None
 ) -> Candidate:
-    """The candidate of a region; the products must sum over the last dim of ``anchor`` if given."""
+    """The candidate of a region; the products must sum over the last dim of ``anchor`` if given.
+
+    Masks that are functions of indices belong to it unless it is refused with them.
+    """
     _check(flow, region, taken)
-    translator = Translator(flow, region.nodes, taken)
+    masks = MaskAbsorber(flow, taken)
+    try:
+        return _translated(flow, region, taken, anchor, masks)
+    except RefusedError:
+        if not masks.nodes:
+            raise
+    return _translated(flow, region, taken, anchor, None)
+
+
+def _translated(
+    flow: ValueFlow,
+    region: Region,
+    taken: Mapping[fx.Node, fx.Node],
+    anchor: fx.Node | None,
+    masks: MaskAbsorber | None,
+) -> Candidate:
+    translator = Translator(flow, region.nodes, taken, masks)
     results, absorbed = _results(flow, region, translator)
     for product in region.products:
         if anchor is not None:
@@ -112,13 +132,17 @@ def _candidate(
     extras, kept = extra_results(flow, region)
     results += [(translator.value(extra), extra) for extra in extras]
     writer, outputs = translator.writer, tuple(output for _, output in results)
+    if masks is not None:
+        masks.check(writer)
+        absorbed |= masks.nodes
     subgraph = writer.finish(results, translator.heads)
     covered = (translator.covered | absorbed) - kept
     nodes = sorted(covered, key=lambda node: flow.index[node])
     tensors = tuple(node for node, _ in writer.ordered())
     scalars = [scalar for scalar in writer.scalars if isinstance(scalar, fx.Node)]
     place = check_order(flow, nodes, outputs, [*tensors, *scalars], taken)
-    if (changed := flow.mutation(tensors, nodes, place)) is not None:
+    read = [*tensors, *(scalar for scalar in scalars if is_tensor(scalar))]
+    if (changed := flow.mutation(read, nodes, place)) is not None:
         raise RefusedError(f"`{changed}` changes an operand in place before the result is read")
     numbers = materialize(writer.scalars, place)
     return Candidate(subgraph, tensors, numbers, outputs, tuple(nodes), place)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import fx
 
+from snipjit.passes.fx.absorb_masks import MaskAbsorber, met_shape
 from snipjit.passes.fx.absorb_operands import absorb_operand
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
@@ -44,17 +45,23 @@ class Translator:
     """The walk from the last product of a region back to its operands.
 
     ``region`` are the nodes to translate; what they read from outside becomes scalars, side inputs
-    and, for the operands of products, q, k and v with the layout ops above them.
+    and, for the operands of products, q, k and v with the layout ops above them. With ``masks``
+    side inputs that are functions of indices are translated too.
     """
 
     def __init__(
-        self, flow: ValueFlow, region: Collection[fx.Node], taken: Collection[fx.Node]
+        self,
+        flow: ValueFlow,
+        region: Collection[fx.Node],
+        taken: Collection[fx.Node],
+        masks: MaskAbsorber | None = None,
     ) -> None:
         self.flow = flow
         self.region = region
         self.taken = taken
         self.writer = SubgraphWriter()
         self.covered: set[fx.Node] = set(region)
+        self.masks = masks
         self.heads: list[Dim] = []
         self._summed: dict[fx.Node, Dim] = {}
         self._values: dict[fx.Node, str] = {}
@@ -136,6 +143,11 @@ class Translator:
             return self.writer.scalar(argument)
         if not isinstance(argument, fx.Node):
             raise RefusedError(f"`{reader.name}` takes {argument!r}; accepted: tensors and numbers")
+        if self.masks is not None and is_tensor(argument):
+            shape = met_shape(self.flow, reader, self.region)
+            value = self.masks.value(self.writer, argument, shape) if shape is not None else None
+            if value is not None:
+                return value
         return self.writer.side_input(argument)
 
     def _factor(self, reader: fx.Node, argument: Any, head: int) -> str:

@@ -29,6 +29,7 @@ def sdpa(
     inputs = [factor("query"), factor("key"), factor("value")]
     if mask is not None:
         inputs.append(operand(mask))
+        _align(writer, *inputs)
     inputs.append(operand(_scale(node, call)))
     query, key, values = (writer.types[name] for name in inputs[:3])
     batch = query.dims[:-2] if gqa else writer.broadcast(*inputs[:3], drop=2)
@@ -37,6 +38,14 @@ def sdpa(
     if gqa and len(key.dims) != len(query.dims):
         raise RefusedError(f"`{node.name}` has operands of several ranks; accepted: one rank")
     return writer.add("sdpa", type, *inputs, **attrs)
+
+
+def _align(writer: SubgraphWriter, query: str, key: str, _: str, mask: str) -> None:
+    """Note that a mask has the rows of the queries and the columns of the keys."""
+    rows, columns = writer.types[query].dims[-2], writer.types[key].dims[-2]
+    for dim, own in zip((columns, rows), reversed(writer.types[mask].dims), strict=False):
+        if not writer.axes.yields(own):
+            writer.pairs.append((dim, own))
 
 
 def _check(node: fx.Node, call: Call, mask: Any, causal: Any) -> None:

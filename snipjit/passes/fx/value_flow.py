@@ -28,6 +28,7 @@ class ValueFlow:
         self._reads: dict[tuple[fx.Node, fx.Node], fx.Node] = {}
         self._consumers: dict[fx.Node, list[fx.Node]] = {}
         self._root: dict[fx.Node, fx.Node] = {}
+        self._changed: set[int | None] = set()
         latest: dict[fx.Node, fx.Node] = {}
         for index, node in enumerate(graph.nodes):
             self.index[node] = index
@@ -40,9 +41,15 @@ class ValueFlow:
             if (shared := storage(node)) is not None:
                 self.aliases.setdefault(shared, []).append(node)
             target = mutated(node)
+            if target is not None:
+                self._changed.add(storage(target))
             if target is not None and storage(node) == storage(target):
                 self._root[node] = self.root(target)
                 latest[self.root(target)] = node
+
+    def is_mutated(self, node: fx.Node) -> bool:
+        """Whether any op of the graph works in place on the memory of a tensor."""
+        return storage(node) in self._changed
 
     def root(self, node: fx.Node) -> fx.Node:
         """The node that made the tensor of which ``node`` is a version."""

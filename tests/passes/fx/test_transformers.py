@@ -34,9 +34,9 @@ def test_dynamo(name: str, implementation: str) -> None:
     capture = _traced(name, implementation)
     assert not capture.tokens.refusals
     assert_equal_to_eager(capture)
-    # The cross attention of T5 has zeros for a position bias.
+    # T5 masks encoder, decoder and cross attention in ways of their own.
     distinct = {print_subgraph(candidate.subgraph) for candidate in capture.tokens.candidates}
-    assert len(distinct) <= (2 if name == "T5" else 1)
+    assert len(distinct) <= (3 if name == "T5" else 1)
 
 
 @pytest.mark.parametrize("name", ["Bert", "Llama"])
