@@ -29,6 +29,7 @@ REMAINDERS = [
     (LIMIT, LIMIT.replace("m step", "m where d upto m + 0 step"), "a limit of this loop is on"),
     (LIMIT, LIMIT.replace("m step", "m where n upto b + 0 step"), "a limit of this loop is on"),
     (LIMIT, LIMIT.replace("m step", "m where m upto m - 1 step"), "a limit of this loop is on"),
+    (LIMIT, LIMIT.replace("m step", "m where n upto m + 0 - %no step"), "%no is no scalar"),
     ("} tail 1 moves %w", "} tail 2 moves %w", "no piece covers the rest of 1 elements of axis n"),
     (
         "for d step 2",
