@@ -6,6 +6,7 @@ import pytest
 
 from snipjit.elementwise import ELEMENTWISE
 from snipjit.errors import VerificationError
+from snipjit.linear_ir import MOVES
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.target_machine import ROWS
@@ -56,7 +57,7 @@ def test_final_forms_of_real_targets_are_legal(target: object) -> None:
 
 
 def test_every_operation_has_a_rule() -> None:
-    moves, sums = {"load", "store", "fill", "iota"}, {"fma", "horizon", "brgemm", "reduce"}
+    moves, sums = {*MOVES, "fill", "iota"}, {"fma", "horizon", "brgemm", "reduce"}
     assert set(RULES) == {*ELEMENTWISE, *moves, *sums}
 
 

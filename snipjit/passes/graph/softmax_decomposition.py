@@ -13,6 +13,9 @@ from snipjit.subgraph import Dim, Node, Subgraph, TensorType
 class SoftmaxDecomposition(Pass):
     """Subtract the maximum, exponentiate, divide by the sum.
 
+    One division a row: the sum is at least 1, the exponential of the maximum, so that its inverse
+    is as good as the sum to within a rounding.
+
     A sum of 0 is replaced by 1. Only two kinds of rows have one: rows without elements (0 follows,
     as in eager, also when the division moves behind a product), and rows that are -inf throughout
     where ``hidden="zero"`` asks for zeros. For the latter the maximum -inf becomes 0; otherwise
@@ -20,7 +23,7 @@ class SoftmaxDecomposition(Pass):
 
     A second operand is one more column, which takes part in the sum and is no part of the result.
     Its exponential comes after the reductions, less the maximum of the others: should that
-    overflow, the quotient is the 0 to which it would have rounded. Where eager subtracts an
+    overflow, the product is the 0 to which it would have rounded. Where eager subtracts an
     infinite maximum the sum gets the NaN that follows from it.
 
     Before:  %p = softmax %s {dim=-1} : f32[m][n]
@@ -32,7 +35,8 @@ class SoftmaxDecomposition(Pass):
              %p.one = constant {value=1.0} : f32
              %p.empty = eq %p.sum %p.zero : i1[m][]
              %p.safe = where %p.empty %p.one %p.sum : f32[m][]
-             %p.div = div %p.exp %p.safe : f32[m][n]
+             %p.inverse = div %p.one %p.safe : f32[m][]
+             %p.scaled = mul %p.exp %p.inverse : f32[m][n]
     """
 
     def run(self, subgraph: Subgraph) -> Subgraph:
@@ -58,7 +62,8 @@ def _decompose(out: Rewriter, node: Node) -> str:
         total = _add_column(out, name, total, (largest, top), column[0])
     one = out.constant(f"{name}.one", 1.0)
     total = _replace_equal(out, f"{name}.empty", total, zero, one)
-    return out.add(f"{name}.div", "div", node.type, exp, total)
+    inverse = out.add(f"{name}.inverse", "div", row, one, total)
+    return out.add(f"{name}.scaled", "mul", node.type, exp, inverse)
 
 
 def _add_column(out: Rewriter, name: str, total: str, maximum: tuple[str, str], column: str) -> str:
