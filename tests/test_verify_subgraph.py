@@ -49,7 +49,7 @@ def test_positional_faults(old: str, new: str, message: str) -> None:
         ("over=(n)} : f32[b0][b1][m]\n", "over=(n)} : f32[b0][b1][m][n]\n", "axes must be those"),
         ("brgemm %p0 %p1 {over=(d)}", "matmul %p0 %p1", "no operation 'matmul'"),
         ("i1[b0][b1][m]", "i1[b0][b1][m][]", "one axis in each dim"),
-        ("result %12", "result %0", "every axis of"),
+        ("result %13", "result %0", "every axis of"),
         ("add %1 %p3 : f32[b0][b1][m][n]", "add %1 %p3 : i32[b0][b1][m][n]", "must be f32"),
     ],
 )
