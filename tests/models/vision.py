@@ -87,7 +87,7 @@ CASES = (
     _vit("DeiT"),
     _vit("Beit", use_relative_position_bias=True),
     _vit("Dinov2"),
-    Case("Siglip", hugging("SiglipVision", **_VIT), image, sizes=_BATCHES),
+    Case("Siglip", hugging("SiglipVision", **_VIT), image, fused=3, sizes=_BATCHES),
     _clip("CLIP"),
     Case("Swin", hugging("Swin", **_SWIN), fixed_image, fused=4, sizes=_BATCHES),
     Case(
