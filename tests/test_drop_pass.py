@@ -57,6 +57,19 @@ def shifted() -> Subgraph:
     return build.subgraph()
 
 
+def cast_factor() -> Subgraph:
+    """A product with a scaled operand, behind a cast that changes nothing."""
+    build = SubgraphBuilder("cast_factor", x1=8, w1=8)
+    x = build.add("parameter", TensorType.of("f32", "x0", "x1"), name="x")
+    w = build.add("parameter", TensorType.of("f32", "w1", "w0"), name="w")
+    scale = build.add("scalar", TensorType("f32"), name="scale")
+    scaled = build.add("mul", TensorType.of("f32", "x0", "x1"), x, scale)
+    cast = build.add("to_f32", TensorType.of("f32", "x0", "x1"), scaled)
+    s = build.add("matmul", TensorType.of("f32", "x0", "w0"), cast, w)
+    build.result(build.add("softmax", TensorType.of("f32", "x0", "w0"), s, dim=-1), name="y")
+    return build.subgraph()
+
+
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "attention": lambda: subgraphs.attention("full", D=8, scale="k"),
     "sequence major": lambda: subgraphs.attention_sequence_major(8, "padding"),
@@ -64,6 +77,7 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "mean and variance": subgraphs.mean_variance,
     "row bias": row_bias,
     "shifted": shifted,
+    "cast factor": cast_factor,
     "causal": lambda: subgraphs.sdpa(causal=True, D=8, scale=False),
 }
 SIZES = {"m": 21, "n": 37}
