@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,14 @@ def compile_subgraph(subgraph: Subgraph, target: TargetMachine | None = None) ->
     target = target or select(engine.host_features())
     dumps = _Dumps.of(print_subgraph(subgraph))
     canonical = optimize(subgraph, dumps)
-    key = f"{target.name}\n{print_subgraph(canonical)}"
     if features := feature_axes(canonical):
+        key = _key(canonical, target)
         return SCHEDULES.get(key, lambda: _schedules(key, canonical, target, features, dumps))
-    return KERNELS.get(key, lambda: _compile(key, canonical, target, dumps))
+    return _kernel(canonical, target, dumps)
+
+
+def _key(canonical: Subgraph, target: TargetMachine) -> str:
+    return f"{target.name}\n{print_subgraph(canonical)}"
 
 
 def _schedules(
@@ -61,16 +66,23 @@ def _schedules(
     seen: set[tuple[int, ...]] = set()
     general = _general_recipe(key, canonical, target, dumps)
 
-    def choose(sizes: Mapping[str, int]) -> Kernel:
-        own = {axis: sizes[axis] for axis in features}
-        sized, wanted = canonical, tuple(own.values())
-        if all(wanted) and (wanted in seen or len(seen) < SPECIALIZED_SIZES):
-            seen.add(wanted)
-            sized = SpecializeSizes(own).run(canonical)
+    @cache
+    def kernel(wanted: tuple[int, ...]) -> Kernel:
+        """The kernel for sizes of the features; the general one for none."""
+        own = SpecializeSizes(dict(zip(features, wanted, strict=False))).run(canonical)
         try:
-            return _kernel(sized, target)
+            return _kernel(own, target, _Dumps.of(print_subgraph(own)))
         except UnsupportedError:
-            return _kernel(canonical, target)
+            if not wanted:
+                raise
+            return kernel(())
+
+    def choose(sizes: Mapping[str, int]) -> Kernel:
+        wanted = tuple(sizes[axis] for axis in features)
+        if wanted not in seen and (not all(wanted) or len(seen) >= SPECIALIZED_SIZES):
+            return kernel(())
+        seen.add(wanted)
+        return kernel(wanted)
 
     return Schedules(key, general, choose)
 
@@ -88,10 +100,9 @@ def _general_recipe(
     return found
 
 
-def _kernel(canonical: Subgraph, target: TargetMachine) -> Kernel:
-    text = print_subgraph(canonical)
-    key = f"{target.name}\n{text}"
-    return KERNELS.get(key, lambda: _compile(key, canonical, target, _Dumps.of(text)))
+def _kernel(canonical: Subgraph, target: TargetMachine, dumps: _Dumps | None) -> Kernel:
+    key = _key(canonical, target)
+    return KERNELS.get(key, lambda: _compile(key, canonical, target, dumps))
 
 
 def optimize(subgraph: Subgraph, dumps: _Dumps | None = None) -> Subgraph:

@@ -126,9 +126,10 @@ class _Machine:
     # Expressions
 
     def _expression(self, e: Expression) -> None:
-        if e.op in ("store", "prefetch"):
-            if e.op == "store":
-                self._store(e)
+        if e.op == "prefetch":
+            return
+        if e.op == "store":
+            self._store(e)
             return
         try:
             value = self._value(e)

@@ -16,7 +16,6 @@ import logging
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -79,12 +78,7 @@ class DiskCache:
 
     def entries(self) -> list[Path]:
         """The files, those used least lately first."""
-        found = []
-        with contextlib.suppress(OSError):
-            for path in self.directory.glob("*.kernel"):
-                with contextlib.suppress(OSError):
-                    found.append((path.stat().st_mtime, path))
-        return [path for _, path in sorted(found)]
+        return [path for path, _ in self._sizes()]
 
     def clear(self) -> int:
         """Delete every entry; returns how many there were."""
@@ -97,13 +91,18 @@ class DiskCache:
         """Bytes in all entries."""
         return sum(size for _, size in self._sizes())
 
-    def _sizes(self) -> Iterator[tuple[Path, int]]:
-        for path in self.entries():
-            with contextlib.suppress(OSError):
-                yield path, path.stat().st_size
+    def _sizes(self) -> list[tuple[Path, int]]:
+        """The files with their bytes, those used least lately first."""
+        found = []
+        with contextlib.suppress(OSError):
+            for path in self.directory.glob("*.kernel"):
+                with contextlib.suppress(OSError):
+                    status = path.stat()
+                    found.append((status.st_mtime, path, status.st_size))
+        return [(path, size) for _, path, size in sorted(found)]
 
     def _trim(self) -> None:
-        sizes = list(self._sizes())
+        sizes = self._sizes()
         excess = sum(size for _, size in sizes) - LIMIT_BYTES
         for path, size in sizes:
             if excess <= 0:

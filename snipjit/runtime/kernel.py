@@ -34,7 +34,7 @@ class Structure(Protocol):
         """Solves the output layouts of a call."""
 
     def schedule(self, shapes: Shapes) -> Kernel:
-        """The kernel for these input shapes; InputError if they do not fit."""
+        """The kernel for these shapes, kept alive by this; InputError if they do not fit."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import torch
 from snipjit.call_args import FIXED
 from snipjit.errors import InputError
 from snipjit.runtime.call_path import compile_call, source
-from snipjit.runtime.kernel import Kernel, Structure
+from snipjit.runtime.kernel import Structure
 from snipjit.runtime.runtime_configurator import InputCopy, Ints
 from snipjit.runtime.scratchpad import ALIGNMENT, SCRATCHPADS, Scratchpads, pitch
 from snipjit.runtime.threads import WORKER_SLOT, alone, is_forked, parallel, thread_count
@@ -67,7 +67,6 @@ class Launcher:
         self.source = source(structure.recipe)
         self._plans: dict[Key, Plan] = {}
         self._older_plans: dict[Key, Plan] = {}
-        self._kernels: set[Kernel] = set()  # plans hold addresses of their code
         self._calls = itertools.count()
         self._configurations = itertools.count()
         self.call = compile_call(self.source, self._names(scratchpads, empty))
@@ -139,7 +138,6 @@ class Launcher:
 
     def _configure(self, key: Key) -> Plan:
         kernel = self.structure.schedule(key[::2])
-        self._kernels.add(kernel)
         config = kernel.configurator.configure(key[::2], key[1::2])
         next(self._configurations)
         scratch, values = pitch(kernel.recipe.scratch_bytes), list(config.slots)

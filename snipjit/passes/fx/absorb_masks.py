@@ -31,12 +31,12 @@ class MaskAbsorber:
     are too: it is then read in the place of the mask. ``nodes`` are all that was taken in.
     """
 
-    def __init__(self, flow: ValueFlow, taken: Collection[fx.Node]) -> None:
+    def __init__(self, flow: ValueFlow, indices: IndexValues, taken: Collection[fx.Node]) -> None:
         self.flow = flow
         self.taken = taken
         self.nodes: set[fx.Node] = set()
         self.axes: list[str] = []
-        self.indices = IndexValues(flow)
+        self.indices = indices
         self._known: dict[fx.Node, str | None] = {}
 
     def value(self, writer: SubgraphWriter, side: fx.Node, shape: Sequence[Size]) -> str | None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.passes.fx.op_table import Call, lookup, mutated
-from snipjit.passes.fx.traced import is_one, is_tensor, same, storage, tensor
+from snipjit.passes.fx.op_table import Call, lookup
+from snipjit.passes.fx.traced import is_one, is_tensor, same, tensor
 from snipjit.passes.fx.value_flow import ValueFlow
 
 FILLS = ("zeros", "ones", "full")
@@ -23,7 +23,7 @@ def fill_value(flow: ValueFlow, reader: fx.Node, node: fx.Node) -> Any:
     if call is None or call.op not in FILLS or not is_tensor(node):
         return None
     others = [other for other in flow.operands(reader) if not _is_fill(other) and is_tensor(other)]
-    if not _fits(node, others) or _is_changed(flow, node):
+    if not _fits(node, others) or flow.is_mutated(node):
         return None
     number = _number(call)
     return None if is_tensor(number) else number
@@ -45,8 +45,3 @@ def _fits(node: fx.Node, others: list[fx.Node]) -> bool:
     columns = zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
     fits = all(is_one(own) or any(same(own, size) for size in rest) for own, *rest in columns)
     return fits and len(shapes[0]) <= rank
-
-
-def _is_changed(flow: ValueFlow, node: fx.Node) -> bool:
-    changed = (mutated(other) for other in flow.index)
-    return any(target is not None and storage(target) == storage(node) for target in changed)

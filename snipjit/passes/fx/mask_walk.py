@@ -18,7 +18,7 @@ from snipjit.passes.fx.indices import ELEMENTS, WHOLE, Indices
 from snipjit.passes.fx.op_table import Call, lookup, mutated
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import DTYPES, is_number, is_one, is_tensor, tensor
-from snipjit.passes.fx.triangles import TRIANGLES
+from snipjit.passes.fx.triangles import TRIANGLES, cut
 from snipjit.passes.fx.value_flow import ValueFlow
 from snipjit.subgraph import Dim, TensorType
 
@@ -206,11 +206,7 @@ class MaskWalk:
         value = self._operand(node, call.get("input"))
         column, _ = self._index(node, tensor(node).dim() - 1, 1)
         row, _ = self._index(node, tensor(node).dim() - 2, 1)
-        distance = self.writer.op("sub", column, row)
-        kept = self.writer.op("le" if call.op == "tril" else "ge", distance, diagonal)
-        if self.writer.types[value].dtype == "i1":
-            return self.writer.op("and", kept, value)
-        return self.writer.op("where", self.writer.op("not", kept), self._number(0.0), value)
+        return cut(self.writer, call.op, value, (row, column), diagonal)
 
     def _moved(self, node: fx.Node, call: Call) -> str:
         """A layout op that adds or repeats dims; repeated are they where the value is read."""

@@ -14,6 +14,7 @@ from snipjit.passes.fx.absorb_results import absorb_result
 from snipjit.passes.fx.candidate import Candidate, Refusal, RefusedError, Tokenization
 from snipjit.passes.fx.extra_results import check_order, extra_results
 from snipjit.passes.fx.head_scale import materialize
+from snipjit.passes.fx.index_values import IndexValues
 from snipjit.passes.fx.op_table import lookup, mutated
 from snipjit.passes.fx.plain_graph import make_plain
 from snipjit.passes.fx.region import Region, find_region, value_products
@@ -43,6 +44,7 @@ class TokenizeAttention(Pass):
         """
         make_plain(ir.graph)
         flow = ValueFlow(ir.graph)
+        indices = IndexValues(flow)
         taken: dict[fx.Node, fx.Node] = {}
         candidates: list[Candidate] = []
         refusals: list[Refusal] = []
@@ -50,7 +52,7 @@ class TokenizeAttention(Pass):
             if anchor in taken or not _is_anchor(flow, anchor):
                 continue
             try:
-                candidate = _widest(flow, anchor, taken)
+                candidate = _widest(flow, indices, anchor, taken)
             except RefusedError as refused:
                 refusals.append(Refusal(anchor.name, str(refused)))
                 continue
@@ -78,7 +80,9 @@ def _ops(nodes: Iterable[fx.Node]) -> list[str]:
     return [call.op for call in calls if call is not None]
 
 
-def _widest(flow: ValueFlow, anchor: fx.Node, taken: Mapping[fx.Node, fx.Node]) -> Candidate:
+def _widest(
+    flow: ValueFlow, indices: IndexValues, anchor: fx.Node, taken: Mapping[fx.Node, fx.Node]
+) -> Candidate:
     """The candidate with all value products; else with one, and the others read from outside.
 
     Row reductions of scores and probabilities belong to it unless it is refused with them.
@@ -94,21 +98,25 @@ def _widest(flow: ValueFlow, anchor: fx.Node, taken: Mapping[fx.Node, fx.Node]) 
             region = find_region(flow, anchor, attempt, rows)
             if region not in tried:
                 tried.append(region)
-                return _candidate(flow, region, taken, anchor if products[1:] else None)
+                masks = MaskAbsorber(flow, indices, taken)
+                return _candidate(flow, region, taken, anchor if products[1:] else None, masks)
         except RefusedError as refused:
             reason = refused
     raise reason
 
 
 def _candidate(
-    flow: ValueFlow, region: Region, taken: Mapping[fx.Node, fx.Node], anchor: fx.Node | None
+    flow: ValueFlow,
+    region: Region,
+    taken: Mapping[fx.Node, fx.Node],
+    anchor: fx.Node | None,
+    masks: MaskAbsorber,
 ) -> Candidate:
     """The candidate of a region; the products must sum over the last dim of ``anchor`` if given.
 
     Masks that are functions of indices belong to it unless it is refused with them.
     """
     _check(flow, region, taken)
-    masks = MaskAbsorber(flow, taken)
     try:
         return _translated(flow, region, taken, anchor, masks)
     except RefusedError:

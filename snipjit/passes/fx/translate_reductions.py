@@ -37,7 +37,7 @@ class ReductionTranslator:
         if call.op == "softmin":
             value = self.writer.op("neg", value)
         if call.op == "log_softmax":
-            return self.writer.op("sub", value, self._log_sum_exp(value, dims, True))
+            return self.writer.op("sub", value, self._log_sum_exp(value, dims))
         return self.softmax(value, dims)
 
     def softmax(self, value: str, dims: tuple[int, ...]) -> str:
@@ -104,7 +104,7 @@ class ReductionTranslator:
         # Over a dim of size 1 a reduction only drops it.
         return result if keepdim else self._reduced("sum", result, dims, False)
 
-    def _log_sum_exp(self, value: str, dims: tuple[int, ...], keepdim: bool) -> str:
+    def _log_sum_exp(self, value: str, dims: tuple[int, ...]) -> str:
         """``max + log(sum(exp(x - max)))``; 0 stands for a maximum of -inf, as in eager."""
         write = self.writer
         top = self._reduced("larger", value, dims, True)
@@ -112,9 +112,7 @@ class ReductionTranslator:
         top = write.op("where", hidden, write.constant(0.0), top)
         terms = write.op("exp", write.op("sub", value, top))
         total = write.op("log", self._reduced("sum", terms, dims, True))
-        result = write.op("add", total, top)
-        # Over a dim of size 1 a reduction only drops it.
-        return result if keepdim else self._reduced("sum", result, dims, False)
+        return write.op("add", total, top)
 
 
 def dims_of(node: fx.Node, call: Call) -> tuple[int, ...]:

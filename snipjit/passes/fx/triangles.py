@@ -15,10 +15,19 @@ def triangle(writer: SubgraphWriter, op: str, value: str, diagonal: str) -> str:
     row = _index(writer, rows)
     if rows:
         row = writer.add("unsqueeze", TensorType("f32", (rows, ())), row, dim=1)
-    distance = writer.op("sub", _index(writer, columns), row)
+    return cut(writer, op, value, (row, _index(writer, columns)), diagonal)
+
+
+def cut(
+    writer: SubgraphWriter, op: str, value: str, indices: tuple[str, str], diagonal: str
+) -> str:
+    """The triangle of a value whose row and column indices are at hand; booleans become false."""
+    row, column = indices
+    distance = writer.op("sub", column, row)
     kept = writer.op("le" if op == "tril" else "ge", distance, diagonal)
-    hidden = writer.op("not", kept)
-    return writer.op("where", hidden, writer.constant(0.0), value)
+    if writer.types[value].dtype == "i1":
+        return writer.op("and", kept, value)
+    return writer.op("where", writer.op("not", kept), writer.constant(0.0), value)
 
 
 def _index(writer: SubgraphWriter, dim: Dim) -> str:

@@ -37,12 +37,13 @@ class NameAxes(Pass):
 def surviving_axes(subgraph: Subgraph) -> list[str]:
     """The axes that every product, reduction and result keeps, as the first of these lists them."""
     anchors = subgraph.of("brgemm", "reduce", "result")
-    over = _reduced(subgraph)
+    over = reduced_axes(subgraph)
     first = anchors[0].type.axes if anchors else ()
     return [a for a in first if a not in over and all(a in node.type.axes for node in anchors)]
 
 
-def _reduced(subgraph: Subgraph) -> set[str]:
+def reduced_axes(subgraph: Subgraph) -> set[str]:
+    """The axes that some product or reduction goes over."""
     return {axis for node in subgraph.nodes for axis in node.attrs.get("over", ())}
 
 
@@ -50,7 +51,7 @@ def _names(subgraph: Subgraph) -> dict[str, str]:
     """The new name of each axis, in the new order."""
     *batch, row = surviving_axes(subgraph) or [""]
     appearing = dict.fromkeys(axis for node in subgraph.nodes for axis in node.type.axes)
-    over, carried = _reduced(subgraph), _carried(subgraph)
+    over, carried = reduced_axes(subgraph), _carried(subgraph)
     roles: dict[str, list[str]] = {"d": [], "n": [], "e": []}
     for axis in appearing:
         if axis not in batch and axis != row:

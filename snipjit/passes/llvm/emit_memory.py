@@ -169,18 +169,21 @@ class _Access:
         call_intrinsic(self.emission.builder, name, ir.VoidType(), operands)
 
     def prefetch(self, index: Index) -> None:
-        """One line for each lane if lanes are strided; ``index`` counts lines of the unit axis."""
-        builder, vector = self.emission.builder, index.get(self.emission.lanes, 0)
-        lines = index.get(self.unit, 0) if self.unit and not self.contiguous else 0
-        place = {**index, self.unit: 0} if self.unit and not self.contiguous else index
-        base = self.offset(self.address(place), ir.Constant(I64, lines * CACHE_LINE))
-        if self.contiguous:
-            addresses = [self.vector_address(index)]
-        else:
-            addresses = [self.row(base, vector, lane) for lane in range(self.emission.width)]
-        for address in addresses:
+        """A line for each lane that has memory of its own; ``index`` counts lines of the unit."""
+        for address in [self.vector_address(index)] if self.contiguous else self.lines(index):
             operands = [address, *(ir.Constant(I32, flag) for flag in (0, 3, 1))]
-            call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), operands)
+            call_intrinsic(self.emission.builder, "llvm.prefetch.p0", ir.VoidType(), operands)
+
+    def lines(self, index: Index) -> list[ir.Value]:
+        """The addresses of a line in every row of a vector, or in the only one."""
+        place, line = dict(index), 0
+        if self.unit is not None:
+            place[self.unit], line = 0, index.get(self.unit, 0)
+        base = self.offset(self.address(place), ir.Constant(I64, line * CACHE_LINE))
+        if self.emission.lanes not in self.tensor.axes:
+            return [base]
+        vector = index.get(self.emission.lanes, 0)
+        return [self.row(base, vector, lane) for lane in range(self.emission.width)]
 
     # Strided lanes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from snipjit.compiler import emit
 from snipjit.linear_ir import Expression
 from snipjit.passes.linear.prefetch_strided import PrefetchStrided
-from snipjit.text_linear import parse_linear
+from snipjit.text_linear import parse_linear, print_linear
 from tests.kernels import TARGETS
 from tests.linear_examples import EXAMPLES, before_and_after, check_meaning, final
 
@@ -69,3 +70,15 @@ def test_a_row_is_one_instruction(target: object) -> None:
     lines = emit(lir, row).count('call void @"llvm.prefetch.p0"')
     assert lines % row.lanes == 0
     assert lines >= len(tiles) * row.lanes
+
+
+def test_a_tensor_without_lanes_is_asked_for_once() -> None:
+    """Row by row, also where lanes are masked: nothing is asked for once a lane."""
+    lir = final("attention_bias", TARGETS["portable"])
+    whole = emit(lir, TARGETS["portable"]).count("llvm.prefetch.p0")
+    text = print_linear(lir)
+    load = next(line for line in text.splitlines() if "= load %p1 :" in line)
+    asked = "prefetch" + load.split("= load")[1]
+    emitted = emit(parse_linear(text.replace(load, f"{asked}\n{load}")), TARGETS["portable"])
+    rows = [int(step) for step in re.findall(r"for n step (\d+)", text)]
+    assert 0 < emitted.count("llvm.prefetch.p0") - whole <= text.count(load) * max(rows)
