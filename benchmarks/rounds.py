@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -46,8 +47,13 @@ class Timing:
 
     def ratio(self, name: str, other: str) -> float:
         """How many times as fast ``name`` is as ``other``: the median of the rounds' ratios."""
-        pairs = zip(self.seconds[other], self.seconds[name], strict=True)
-        return median(theirs / ours for theirs, ours in pairs)
+        return self.lead(name, [other])
+
+    def lead(self, name: str, others: Sequence[str]) -> float:
+        """The same against whoever of the others was the fastest of each round."""
+        rounds = zip(self.seconds[name], *(self.seconds[other] for other in others), strict=True)
+        leads: list[float] = [min(theirs) / ours for ours, *theirs in rounds]
+        return median(leads)
 
 
 def measure(
@@ -62,7 +68,7 @@ def measure(
         if perf_counter() > end and len(good) + len(bad) >= min(plan.least, plan.rounds):
             break
         state = watch.begin()
-        order = _rotated(list(contestants), len(good) + len(bad))
+        order = _shuffled(list(contestants), len(good) + len(bad))
         result = {name: _time(contestants[name], counts[name]) for name in order}
         (bad if watch.spoiled(state) else good).append(result)
         progress(f"round {len(good)} of {plan.rounds}, {len(bad)} spoiled")
@@ -88,7 +94,6 @@ def _time(call: Call, count: int) -> float:
     return (perf_counter() - start) / count
 
 
-def _rotated(names: list[str], turn: int) -> Iterator[str]:
-    """The names, beginning with another one each turn: nobody always runs after the slowest."""
-    start = turn % len(names)
-    return iter(names[start:] + names[:start])
+def _shuffled(names: list[str], turn: int) -> list[str]:
+    """The names in another order each turn: nobody always runs after the slowest."""
+    return Random(turn).sample(names, len(names))

@@ -70,6 +70,11 @@ def test_ratio_is_taken_within_rounds() -> None:
     assert timing.ratio("ours", "theirs") == 2.0
 
 
+def test_lead_is_over_the_fastest_of_each_round() -> None:
+    seconds = {"ours": [1.0, 1.0, 1.0], "a": [2.0, 9.0, 4.0], "b": [9.0, 3.0, 5.0]}
+    assert Timing(seconds).lead("ours", ["a", "b"]) == 3.0
+
+
 def test_watch_sees_a_slow_machine_and_lost_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     switches = iter([0, 0, 0, 0, 0, 10**9])
     monkeypatch.setattr(machine, "_involuntary_switches", lambda: next(switches))
