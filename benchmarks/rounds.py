@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from statistics import median
 from time import perf_counter
@@ -34,7 +35,10 @@ class Plan:
 
 @dataclass
 class Timing:
-    """Seconds a call by contestant and round; ``spoiled`` rounds were repeated and left out."""
+    """Seconds of a contestant's shortest call in each round.
+
+    ``spoiled`` rounds were repeated and left out.
+    """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     spoiled: int = 0
@@ -85,13 +89,18 @@ def _calls_per_round(call: Call, slice: float) -> int:
 
 
 def _time(call: Call, count: int) -> float:
-    """Seconds a call; short ones follow one that brings code and data back to the caches."""
+    """The shortest of several calls in seconds.
+
+    Short ones follow one that brings code and data back to the caches.
+    """
     if count > 1:
         call()
-    start = perf_counter()
+    shortest = inf
     for _ in range(count):
+        start = perf_counter()
         call()
-    return (perf_counter() - start) / count
+        shortest = min(shortest, perf_counter() - start)
+    return shortest
 
 
 def _shuffled(names: list[str], turn: int) -> list[str]:
