@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -47,8 +47,9 @@ class Contestants:
             self.absent[name] = _first_line(error)
 
     def in_turn(self) -> dict[str, Call]:
-        """One call of each contestant, which takes another set of inputs every time."""
-        return {name: _in_turn(calls) for name, calls in self.calls.items()}
+        """One call of each contestant, on the inputs that nobody has read for the longest time."""
+        turns = itertools.count()
+        return {name: _in_turn(calls, turns) for name, calls in self.calls.items()}
 
 
 def _first_line(error: Exception) -> str:
@@ -56,11 +57,10 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}"
 
 
-def _in_turn(calls: list[Call]) -> Call:
+def _in_turn(calls: list[Call], turns: Iterator[int]) -> Call:
     if len(calls) == 1:
         return calls[0]
-    turns = itertools.cycle(calls)
-    return lambda: next(turns)()
+    return lambda: calls[next(turns) % len(calls)]()
 
 
 def prepare(

@@ -114,8 +114,8 @@ def test_contestants_are_checked_and_take_turns() -> None:
     assert set(errors) == set(found.calls) == {OURS, COMPILE, READ, "eager", "sdpa"}
     assert max(errors.values()) < 1e-5
     assert not found.absent
-    turns = Contestants({"a": [lambda: 1, lambda: 2]}).in_turn()
-    assert [turns["a"]() for _ in range(3)] == [1, 2, 1]
+    calls = Contestants({name: [lambda: 1, lambda: 2, lambda: 3] for name in "ab"}).in_turn()
+    assert [calls[name]() for name in "abba"] == [1, 2, 3, 1]
 
 
 def test_wrong_and_failing_contestants_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
