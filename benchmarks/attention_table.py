@@ -56,10 +56,11 @@ def _percent(value: float | None) -> str:
 
 
 def row_line(result: Result) -> str:
-    """What a row gave, in one line, when it is done."""
-    mark = " !" if result.timing.disturbed else ""
+    """What a row gave, in one line, when it is done: a run that ends early has told so much."""
+    mark = "!" if result.timing.disturbed else ""
     best = result.best_peer or "no peer"
-    return f"{result.row.name}: {ratio(result.lead(OURS))} {best}{mark}"
+    times = [f"{name} {_ms(result.timing.median(name))}" for name in result.names]
+    return f"{result.row.name}{mark}: {ratio(result.lead(OURS))} {best}; ms: {', '.join(times)}"
 
 
 def notes(results: Sequence[Result], peak: float) -> list[str]:

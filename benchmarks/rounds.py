@@ -64,7 +64,8 @@ def measure(
     contestants: Mapping[str, Call], plan: Plan, watch: Watch, progress: Progress = lambda _: None
 ) -> Timing:
     """Time the contestants in interleaved rounds, repeating those that were disturbed."""
-    counts = {name: _calls_per_round(call, plan.slice) for name, call in contestants.items()}
+    for call in contestants.values():
+        call()
     good: list[dict[str, float]] = []
     bad: list[dict[str, float]] = []
     end = perf_counter() + plan.seconds
@@ -73,7 +74,7 @@ def measure(
             break
         state = watch.begin()
         order = _shuffled(list(contestants), len(good) + len(bad))
-        result = {name: _time(contestants[name], counts[name]) for name in order}
+        result = {name: _time(contestants[name], plan.slice) for name in order}
         (bad if watch.spoiled(state) else good).append(result)
         progress(f"round {len(good)} of {plan.rounds}, {len(bad)} spoiled")
     disturbed = len(good) < min(plan.least, plan.rounds)
@@ -82,25 +83,19 @@ def measure(
     return Timing(seconds, len(bad), disturbed)
 
 
-def _calls_per_round(call: Call, slice: float) -> int:
-    """How many calls fill a slice of time; warms the contestant up as well."""
-    call()
-    return max(1, round(slice / _time(call, 3)))
+def _time(call: Call, slice: float) -> float:
+    """Seconds of the shortest of the calls that fill a slice of time, one at least.
 
-
-def _time(call: Call, count: int) -> float:
-    """The shortest of several calls in seconds.
-
-    Short ones follow one that brings code and data back to the caches.
+    The first brings code and data back to the caches.
     """
-    if count > 1:
-        call()
-    shortest = inf
-    for _ in range(count):
+    shortest, end = inf, perf_counter() + slice
+    while True:
         start = perf_counter()
         call()
-        shortest = min(shortest, perf_counter() - start)
-    return shortest
+        now = perf_counter()
+        shortest = min(shortest, now - start)
+        if now >= end:
+            return shortest
 
 
 def _shuffled(names: list[str], turn: int) -> list[str]:
