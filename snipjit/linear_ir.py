@@ -70,17 +70,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import ceil, floor
 from typing import Any
 
+from snipjit.loop_limits import Limit
 from snipjit.subgraph import Dim
 
 STRIDE = "stride"
 """A port increment that is only known at run time: the tensor's stride along the loop's axis."""
-
-
-LARGEST_SCALAR = 2**22
-"""Scalars up to here limit loops: indices plus such a number are exact in float32."""
 
 MOVES = ("load", "store", "prefetch")
 """The operations that touch memory, which is their first operand."""
@@ -184,35 +180,6 @@ class Piece:
     body: list[Statement]
     masked: bool = False
     ports: list[LoopPort] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Limit:
-    """What an iteration needs of another axis: ``upto`` or ``from`` the index ``of + offset``.
-
-    The scalars ``plus`` belong to the offset, those of ``minus`` are taken off it.
-    """
-
-    axis: str
-    sense: str
-    of: str
-    offset: int
-    plus: tuple[str, ...] = ()
-    minus: tuple[str, ...] = ()
-
-    def left(
-        self, ranges: Mapping[str, tuple[int, int]], scalars: Mapping[str, float]
-    ) -> tuple[int, int]:
-        """What remains of the range of ``axis``, given the (first, end) of every axis."""
-        (start, stop), (first, end) = ranges[self.axis], ranges[self.of]
-        if not all(abs(scalars[name]) <= LARGEST_SCALAR for name in (*self.plus, *self.minus)):
-            return start, stop
-        up, down = (ceil, floor) if self.sense == "upto" else (floor, ceil)
-        offset = self.offset + sum(up(scalars[name]) for name in self.plus)
-        offset -= sum(down(scalars[name]) for name in self.minus)
-        if self.sense == "upto":
-            return start, max(start, min(stop, end + offset))
-        return start, stop if stop > first + offset else start
 
 
 @dataclass

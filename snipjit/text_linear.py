@@ -12,7 +12,6 @@ from snipjit.linear_ir import (
     STRIDE,
     Buffer,
     Expression,
-    Limit,
     LinearIR,
     Loop,
     LoopPort,
@@ -21,6 +20,7 @@ from snipjit.linear_ir import (
     Tensor,
     ValueType,
 )
+from snipjit.loop_limits import Limit
 from snipjit.text_tokens import Tokens, print_attrs
 
 INDENT = "  "

@@ -14,7 +14,7 @@ from snipjit.linear_ir import MOVES, Buffer, Expression, LinearIR, Loop, Tensor,
 from snipjit.subgraph import DTYPES
 from snipjit.text_linear import around
 from snipjit.verify_linear_buffers import check_buffers
-from snipjit.verify_linear_loops import check_loops
+from snipjit.verify_linear_loops import check_loops, check_place
 
 Path = tuple[Loop, ...]
 
@@ -54,7 +54,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
     verifier.head()
     for statement, loops in lir.walk():
         if isinstance(statement, Loop):
-            verifier.loop(statement, loops)
+            check_place(lir, statement, loops)
         elif isinstance(statement, Buffer):
             verifier.buffer(statement)
         else:
@@ -132,21 +132,6 @@ class _Verifier:
             self.demand(tensor.name in self.stored, f"nothing stores the output %{tensor.name}")
 
     # Statements
-
-    def loop(self, loop: Loop, loops: Path) -> None:
-        """A known axis, steps, masks on lanes only, parallel loops around everything."""
-        self.here = loop
-        self.axes((loop.axis,), "the loop")
-        self.demand(bool(loop.pieces), "a loop needs a body")
-        lone = all(outer.parallel and len(outer.body) == 1 for outer in loops)
-        lone = lone and (bool(loops) or len(self.lir.body) == 1)
-        self.demand(not loop.parallel or lone, "a parallel loop must stand alone in parallel loops")
-        repeated = any(outer.axis == loop.axis and outer.parallel for outer in loops)
-        self.demand(not (loop.parallel and repeated), f"two parallel loops over axis {loop.axis}")
-        for piece in loop.pieces:
-            self.demand(piece.step > 0, "a step must be at least 1")
-            masked = piece.masked and loop.axis not in self.lir.lanes
-            self.demand(not masked, f"only lanes axes ({' '.join(self.lir.lanes)}) can be masked")
 
     def buffer(self, buffer: Buffer) -> None:
         """Declared once, or again as it was (tails repeat the main body)."""

@@ -11,13 +11,13 @@ from snipjit.linear_ir import (
     STRIDE,
     Buffer,
     Expression,
-    Limit,
     LinearIR,
     Loop,
     Statement,
     Tensor,
     walk,
 )
+from snipjit.loop_limits import Limit
 from snipjit.text_linear import around
 
 Tile = dict[str, bool]
@@ -32,6 +32,26 @@ def check_loops(lir: LinearIR) -> None:
     _Registers(lir).block(lir.body, {}, set(lir.scalars))
     _check_remainders(lir, lir.body, {})
     _check_ports(lir, {**lir.tensors, **lir.buffers()}, lir.body, set())
+
+
+def check_place(lir: LinearIR, loop: Loop, loops: tuple[Loop, ...]) -> None:
+    """A known axis, steps, masks on lanes only, parallel loops around everything."""
+
+    def demand(holds: bool, message: str) -> None:
+        if not holds:
+            raise fault(lir, loop, message)
+
+    demand(loop.axis in lir.axes, f"the loop has unknown axes: {loop.axis}")
+    demand(bool(loop.pieces), "a loop needs a body")
+    lone = all(outer.parallel and len(outer.body) == 1 for outer in loops)
+    lone = lone and (bool(loops) or len(lir.body) == 1)
+    demand(not loop.parallel or lone, "a parallel loop must stand alone in parallel loops")
+    repeated = any(outer.axis == loop.axis and outer.parallel for outer in loops)
+    demand(not (loop.parallel and repeated), f"two parallel loops over axis {loop.axis}")
+    for piece in loop.pieces:
+        demand(piece.step > 0, "a step must be at least 1")
+        masked = piece.masked and loop.axis not in lir.lanes
+        demand(not masked, f"only lanes axes ({' '.join(lir.lanes)}) can be masked")
 
 
 def fault(lir: LinearIR, statement: Statement, message: str) -> VerificationError:

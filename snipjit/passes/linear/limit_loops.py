@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from snipjit.linear_ir import Expression, Limit, LinearIR, Loop
+from snipjit.linear_ir import Expression, LinearIR, Loop
+from snipjit.loop_limits import Limit
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import panel_axes
 from snipjit.passes.linear.index_conditions import Definitions, limits_of

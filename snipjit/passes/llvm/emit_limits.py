@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from snipjit.linear_ir import LARGEST_SCALAR, Limit
+from snipjit.loop_limits import LARGEST_SCALAR, Limit
 from snipjit.passes.llvm.emission import Emission, Scope
 from snipjit.passes.llvm.vector_ir import F32, I64, intrinsic
 
