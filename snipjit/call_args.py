@@ -11,6 +11,7 @@ slot  field      meaning
 2     tasks      number of tasks: the product of the ``blocks``
 3     scratch    address of the scratchpad, 64-byte aligned
 4     pitch      bytes of scratchpad for one worker
+7     shared     bytes at the front of the scratchpad that all workers share
 ====  =========  ================================================================
 
 then, in the order of ``CallArgs.fields``, for a LinearIR:
@@ -22,6 +23,13 @@ then, in the order of ``CallArgs.fields``, for a LinearIR:
 ``step.<axis>``             the increment of a parallel loop, at most the one in the IR (elements)
 ``stride.<tensor>.<axis>``  ptr_increment of a unit step along an axis (bytes)
 ``rewind.<tensor>.<axis>``  finalization offset of a whole loop over an axis (bytes)
+``arrived.<group>``         of a split loop: how many chunks of a group have come to the join; the
+                            last one to come puts back the 0 that every call begins with
+
+A parallel loop that is split has ``step.<axis>`` at least the one in the IR. With several chunks,
+what chunk ``c`` of group ``g`` leaves in a shared buffer lies ``blocks * (g * bytes + at) + c *
+size`` bytes into the scratchpad: ``bytes`` of all shared buffers of a chunk, ``at`` the offset of
+this one among them, ``size`` its own bytes.
 
 What changes with every call stands first, in the same slots for all schedules of one structure.
 The kernel's signature is ``void kernel(CallArgs*)``; it is a *worker*: called by each thread once,
@@ -32,9 +40,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import LinearIR, Loop
+from snipjit.element_types import BYTES
+from snipjit.linear_ir import LinearIR, Loop, join_of, parallel_loop
 
-FIXED = ("counter", "worker", "tasks", "scratch", "pitch", "_5", "_6", "_7")
+FIXED = ("counter", "worker", "tasks", "scratch", "pitch", "_5", "_6", "shared")
+
+SHARED_ALIGNMENT = 64
+"""What offsets of shared buffers are multiples of, so that tasks share no cache line."""
+
+MOST_GROUPS = 63
+"""With more groups of tasks than this no loop is split."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,8 @@ class CallArgs:
         for tensor in lir.tensors.values():
             for axis in tensor.axes:
                 fields += [f"stride.{tensor.name}.{axis}", f"rewind.{tensor.name}.{axis}"]
+        if split_loop(lir) is not None:
+            fields += [f"arrived.{group}" for group in range(MOST_GROUPS)]
         return CallArgs(tuple(fields))
 
     def slot(self, field: str) -> int:
@@ -66,10 +83,26 @@ def parallel_loops(lir: LinearIR) -> list[Loop]:
     """The parallel loops, outermost first: they stand alone at the head of the nest."""
     loops: list[Loop] = []
     body = lir.body
-    while len(body) == 1 and isinstance(body[0], Loop) and body[0].parallel:
-        loops.append(body[0])
-        body = body[0].body
+    while (loop := parallel_loop(body)) is not None:
+        loops.append(loop)
+        body = loop.body
     return loops
+
+
+def split_loop(lir: LinearIR) -> Loop | None:
+    """The innermost parallel loop, if its iterations meet at a join."""
+    innermost = parallel_loops(lir)[-1:]
+    return next((loop for loop in innermost if join_of(loop)), None)
+
+
+def chunk_bytes(lir: LinearIR) -> int:
+    """Bytes that each chunk of a split loop leaves in shared buffers: whole cache lines."""
+    shared = lir.shared_buffers().values()
+    ends = [
+        (buffer.offset or 0) + buffer.stride(buffer.axes[0]) * BYTES[buffer.dtype]
+        for buffer in shared
+    ]
+    return -(-max(ends, default=0) // SHARED_ALIGNMENT) * SHARED_ALIGNMENT
 
 
 def finalization_offset(ptr_increment: int, work_amount: int) -> int:

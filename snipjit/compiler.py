@@ -9,10 +9,10 @@ from functools import cache
 
 from snipjit import config
 from snipjit.axis_sizes import undetermined
-from snipjit.call_args import CallArgs, parallel_loops
+from snipjit.call_args import CallArgs, chunk_bytes, parallel_loops, split_loop
 from snipjit.dumps import Dumps, writer
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import LinearIR, Loop, Tensor, walk
+from snipjit.linear_ir import LinearIR, Loop, Tensor, join_of, walk
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
@@ -21,7 +21,7 @@ from snipjit.runtime import engine
 from snipjit.runtime.disk_cache import disk_cache
 from snipjit.runtime.kernel import Kernel, Schedules, Structure
 from snipjit.runtime.kernel_cache import KERNELS, SCHEDULES
-from snipjit.runtime.runtime_configurator import Recipe, TensorSpec
+from snipjit.runtime.runtime_configurator import Recipe, Split, TensorSpec
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine, select
@@ -215,7 +215,8 @@ def recipe(
 ) -> Recipe:
     """What the run time must know about a kernel."""
     strict = strict or {}
-    loops = parallel_loops(lir)
+    split = split_loop(lir)
+    loops = [loop for loop in parallel_loops(lir) if loop is not split]
     return Recipe(
         axes=tuple(lir.axes.items()),
         inputs=tuple(_spec(tensor, strict.get(tensor.name, ())) for tensor in lir.inputs),
@@ -224,7 +225,16 @@ def recipe(
         parallel=tuple((loop.axis, loop.step, _granule(lir, loop)) for loop in loops),
         scratch_bytes=scratch_bytes(lir),
         fields=CallArgs.of(lir).fields,
+        split=_split(lir, split) if split is not None else None,
     )
+
+
+def _split(lir: LinearIR, loop: Loop) -> Split:
+    """A split loop whose chunks are whole blocks of the loops inside."""
+    join = join_of(loop)
+    assert join is not None
+    blocks = [s.step for s, _ in walk(loop.body) if isinstance(s, Loop) and s.axis == loop.axis]
+    return loop.axis, loop.step, max(blocks), lir.axes[join.axis] or 1, chunk_bytes(lir)
 
 
 def _granule(lir: LinearIR, loop: Loop) -> int:

@@ -17,8 +17,17 @@ import numpy as np
 from snipjit.axis_arrays import align, solve_axis_sizes, view_by_axes
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import InputError, VerificationError
-from snipjit.interpret_loops import carried_reductions, iterations
-from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, Tensor
+from snipjit.interpret_loops import Chunk, carried_reductions, chunks, iterations
+from snipjit.linear_ir import (
+    Buffer,
+    Expression,
+    Join,
+    LinearIR,
+    Loop,
+    Statement,
+    Tensor,
+    join_of,
+)
 from snipjit.text_linear import around
 
 Array = np.ndarray
@@ -65,6 +74,8 @@ class _Machine:
         self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
         self.origins: dict[str, dict[str, int]] = {}
         self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
+        self.shared = lir.shared_buffers()
+        self.chunk = Chunk(0, 1, True)
         self.scratch = self._scratchpad()
         self.carried = carried_reductions(lir)
         for tensor, array in zip(lir.inputs, tensors, strict=True):
@@ -84,7 +95,10 @@ class _Machine:
     def block(self, body: list[Statement]) -> None:
         """Run statements in order."""
         for statement in body:
-            if isinstance(statement, Loop):
+            if isinstance(statement, Join):
+                if not self._goes_on(statement):
+                    return
+            elif isinstance(statement, Loop):
                 self._loop(statement)
             elif isinstance(statement, Buffer):
                 self._declare(statement)
@@ -99,6 +113,9 @@ class _Machine:
 
     def _loop(self, loop: Loop) -> None:
         start, stop = self.ranges[loop.axis]
+        if (join := join_of(loop)) is not None:
+            self._split(loop, join)
+            return
         for e in self.carried.get(id(loop), ()):
             self._write(e, np.array(MONOIDS[e.attrs.get("monoid", "sum")].identity))
         position = start
@@ -114,6 +131,29 @@ class _Machine:
         if position < stop:
             left = f"{stop - position} of {stop - start} elements of axis {loop.axis}"
             raise self._fault(loop, f"no piece of the loop covers the last {left}: add a tail")
+
+    def _split(self, loop: Loop, join: Join) -> None:
+        """Run every chunk, the last ones first but for one: they may come in any order."""
+        before = self.ranges[loop.axis]
+        ranges = chunks(loop, before[1], self.sizes[join.axis])
+        numbers = [0, *reversed(range(1, len(ranges)))]
+        for number in numbers:
+            self.chunk = Chunk(number, len(ranges), number == numbers[-1])
+            self.ranges[loop.axis] = ranges[number]
+            self.block(loop.body)
+        self.ranges[loop.axis] = before
+
+    def _goes_on(self, join: Join) -> bool:
+        """Whether this chunk is the last to come to the join, or the only one."""
+        chunk, before = self.chunk, self.ranges[join.axis]
+        if chunk.count > 1:
+            self.ranges[join.axis] = chunk.number, chunk.number + 1
+            self.block(join.body)
+        if chunk.count > 1 and chunk.is_last:
+            self.ranges[join.axis] = 0, chunk.count
+            self.block(join.last)
+        self.ranges[join.axis] = before
+        return chunk.is_last
 
     # Expressions
 
@@ -217,7 +257,7 @@ class _Machine:
     def _declare(self, buffer: Buffer) -> None:
         shape = tuple(buffer.extents.values())
         dtype = self.dtypes[buffer.dtype]
-        if buffer.offset is None:
+        if buffer.offset is None or buffer.name in self.shared:
             array = np.empty(shape, dtype)
         else:
             start = buffer.offset * self.dtypes["f32"].itemsize // SCRATCH["f32"]
@@ -233,9 +273,9 @@ class _Machine:
 
     def _scratchpad(self) -> Array:
         """Bytes for all buffers, larger than the kernel's where ``f32`` is computed as float64."""
-        ends = [
-            (b.offset or 0) + b.elements * SCRATCH[b.dtype] for b in self.lir.buffers().values()
-        ]
+        buffers = self.lir.buffers()
+        local = [buffers[name] for name in buffers.keys() - self.shared.keys()]
+        ends = [(b.offset or 0) + b.elements * SCRATCH[b.dtype] for b in local]
         scale = self.dtypes["f32"].itemsize // SCRATCH["f32"]
         return np.zeros(max(ends, default=0) * scale, np.uint8)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, is_block_loop
 
@@ -16,6 +17,20 @@ def iterations(loop: Loop, work: int) -> Iterator[tuple[Piece, int]]:
         while work >= least:
             yield piece, min(piece.step, work)
             work -= min(piece.step, work)
+
+
+class Chunk(NamedTuple):
+    """One iteration of a split loop: which of how many, and whether it is the last to run."""
+
+    number: int
+    count: int
+    is_last: bool
+
+
+def chunks(loop: Loop, work: int, most: int) -> list[tuple[int, int]]:
+    """Where the iterations of a split loop begin and end: at least one, at most ``most``."""
+    step = max(loop.step, -(-work // most))
+    return [(first, min(first + step, work)) for first in range(0, max(work, 1), step)]
 
 
 def carried_reductions(lir: LinearIR) -> dict[int, list[Expression]]:

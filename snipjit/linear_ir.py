@@ -7,11 +7,12 @@ Grammar of the printed form (``text_linear.py`` prints and parses it)::
                | ("input" | "output") "%" tensor ":" dtype dim* ("order" int*)?
                | "scalar" "%" name
                | block
-    block    ::= (expression | buffer | loop)*
+    block    ::= (expression | buffer | loop | join)*
     loop     ::= ("parallel" | "for") axis limits? "step" int "masked"? ports? "{" block "}" tail*
     limits   ::= "where" axis ("upto" | "from") axis offset ("and" …)*
     offset   ::= ("+" | "-") int (("+" | "-") "%" scalar)*
     tail     ::= "tail" int "masked"? ports? "{" block "}"
+    join     ::= "join" axis ports? "{" block "}" "last" "{" block "}"
     ports    ::= "moves" ("%" tensor "by" (int | "stride") "rewind"?)*
     buffer   ::= "buffer" "%" tensor ":" dtype ("[" axis ":" int "]")* ("at" int)?
     expr     ::= ("%" value "=")? op operand* attrs? ":" dtype "[" axis* "]"
@@ -47,6 +48,14 @@ a tensor that advances with it: by a number of elements, or by the run-time stri
 of axis n in each iteration to the elements that satisfy it for some m of the iteration; ``from``
 leaves all of them or none. What is cut off must not matter to the result. Scalars in an offset are
 rounded so that more is left; where one is no number or above 2^22 nothing is cut off.
+
+**Joins.** A parallel loop whose body holds ``join c { … } last { … }`` is *split*: its iterations
+are chunks of an axis, together one *group* of tasks. A chunk has at least ``step`` elements, and
+more where axis c, which numbers the chunks and has a static size, would not suffice; there is at
+least one. Where there are several, each comes to the join in any order and runs the first body, in
+which c is its number, as the join's ports tell. All but the last to come end there. The last one
+runs the second body, in which c is all chunks, and goes on. Buffers declared around a parallel loop
+are memory that its tasks share.
 
 ==============  ===============================================================================
 load %t         the tile of tensor ``%t`` at the current position                  a move
@@ -202,6 +211,19 @@ class Loop:
         return self.pieces[0].body
 
 
+@dataclass
+class Join(Loop):
+    """Where the tasks of a split loop meet: what each does there, and what the last one does.
+
+    ``axis`` numbers the tasks. The two bodies are pieces of step 1.
+    """
+
+    @property
+    def last(self) -> list[Statement]:
+        """What the last task to come does for all."""
+        return self.pieces[1].body
+
+
 Statement = Expression | Buffer | Loop
 
 
@@ -231,6 +253,15 @@ class LinearIR:
         """Every buffer declared anywhere (tails repeat the main body's names)."""
         return {s.name: s for s, _ in self.walk() if isinstance(s, Buffer)}
 
+    def shared_buffers(self) -> dict[str, Buffer]:
+        """The buffers that tasks share: those declared around a parallel loop."""
+        found: dict[str, Buffer] = {}
+        body = self.body
+        while (loop := parallel_loop(body)) is not None:
+            found.update({s.name: s for s in body if isinstance(s, Buffer)})
+            body = loop.body
+        return found
+
     def sort_axes(self, axes: Mapping[str, Any] | set[str] | tuple[str, ...]) -> tuple[str, ...]:
         """The given axes in the order of the kernel, lanes axes last."""
         chosen = [axis for axis in self.axes if axis in axes and axis not in self.lanes]
@@ -250,6 +281,19 @@ def walk(
         if isinstance(statement, Loop):
             for piece in statement.pieces:
                 yield from walk(piece.body, (*loops, statement))
+
+
+def parallel_loop(body: list[Statement]) -> Loop | None:
+    """The parallel loop that a body consists of, but for buffers that its tasks share."""
+    rest = [s for s in body if not isinstance(s, Buffer)]
+    only = rest[0] if len(rest) == 1 else None
+    return only if isinstance(only, Loop) and only.parallel else None
+
+
+def join_of(loop: Loop) -> Join | None:
+    """Where the iterations of a parallel loop meet, if it is split."""
+    joins = (s for s in loop.body if isinstance(s, Join))
+    return next(joins, None) if loop.parallel else None
 
 
 def is_block_loop(loop: Loop) -> bool:

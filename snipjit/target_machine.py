@@ -21,6 +21,7 @@ class TargetMachine:
     row_tile    rows of a register tile whose lanes are columns; its product has ...
     column_vectors  ... as many vectors of columns
     task_rows   most rows of a row axis in one task, where lanes are columns
+    chunk       least elements of a streamed axis that are a task of their own
     unroll      elements of a contracted axis in one iteration of a product
     features    LLVM features the row needs, and the host must have
     disabled    LLVM features switched off
@@ -36,6 +37,7 @@ class TargetMachine:
     row_tile: int = 2
     column_vectors: int = 8
     task_rows: int = 8
+    chunk: int = 512
     unroll: int = 4
     features: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()

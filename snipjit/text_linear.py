@@ -12,6 +12,7 @@ from snipjit.linear_ir import (
     STRIDE,
     Buffer,
     Expression,
+    Join,
     LinearIR,
     Loop,
     LoopPort,
@@ -68,14 +69,21 @@ def _statement_lines(statement: Statement, depth: int) -> Iterator[tuple[str, St
     elif isinstance(statement, Expression):
         yield indent + _expression(statement), statement
     else:
-        kind = "parallel" if statement.parallel else "for"
-        head = f"{kind} {statement.axis}{_limits(statement)} step"
-        for piece in statement.pieces:
-            yield f"{indent}{head} {_piece(piece)} {{", statement
+        for head, piece in zip(_heads(statement), statement.pieces, strict=True):
+            yield f"{indent}{head} {{", statement
             for inner in piece.body:
                 yield from _statement_lines(inner, depth + 1)
-            head = "} tail"
         yield indent + "}", None
+
+
+def _heads(loop: Loop) -> list[str]:
+    """What stands before each body of a loop."""
+    if isinstance(loop, Join):
+        return [f"join {loop.axis}{_ports(loop.pieces[0])}", "} last"]
+    kind = "parallel" if loop.parallel else "for"
+    first = f"{kind} {loop.axis}{_limits(loop)} step"
+    heads = [first, *["} tail"] * (len(loop.pieces) - 1)]
+    return [f"{head} {_piece(piece)}" for head, piece in zip(heads, loop.pieces, strict=True)]
 
 
 def _limits(loop: Loop) -> str:
@@ -108,9 +116,11 @@ def _expression(e: Expression) -> str:
 
 
 def _piece(piece: Piece) -> str:
-    words = [str(piece.step)]
-    words += ["masked"] if piece.masked else []
-    words += ["moves"] if piece.ports else []
+    return f"{piece.step}{' masked' if piece.masked else ''}{_ports(piece)}"
+
+
+def _ports(piece: Piece) -> str:
+    words = ["", "moves"] if piece.ports else []
     for port in piece.ports:
         words += [f"%{port.tensor} by {port.ptr_increment}"]
         words += ["rewind"] if port.rewind else []
@@ -170,6 +180,8 @@ def _block(tokens: Tokens) -> list[Statement]:
             body.append(_parse_buffer(tokens))
         elif tokens.peek() in ("for", "parallel"):
             body.append(_parse_loop(tokens))
+        elif tokens.accept("join"):
+            body.append(_parse_join(tokens))
         else:
             body.append(_parse_expression(tokens))
     return body
@@ -202,6 +214,13 @@ def _parse_loop(tokens: Tokens) -> Loop:
     return Loop(axis, pieces, parallel, tuple(limits))
 
 
+def _parse_join(tokens: Tokens) -> Join:
+    axis = tokens.word("an axis")
+    each = _parse_body(tokens, 1)
+    tokens.expect("last")
+    return Join(axis, [each, _parse_body(tokens, 1)])
+
+
 def _parse_limit(tokens: Tokens) -> Limit:
     axis, sense = tokens.word("an axis"), tokens.word("'upto' or 'from'")
     if sense not in ("upto", "from"):
@@ -221,7 +240,10 @@ def _parse_piece(tokens: Tokens) -> Piece:
     step = tokens.integer("a step")
     if step == 0:
         raise tokens.refuse("a step must be at least 1")
-    masked = tokens.accept("masked")
+    return _parse_body(tokens, step, masked=tokens.accept("masked"))
+
+
+def _parse_body(tokens: Tokens, step: int, masked: bool = False) -> Piece:
     ports: list[LoopPort] = []
     if tokens.accept("moves"):
         while tokens.peek() != "{":

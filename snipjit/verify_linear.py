@@ -10,10 +10,20 @@ from dataclasses import dataclass, field
 
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import VerificationError
-from snipjit.linear_ir import MOVES, Buffer, Expression, LinearIR, Loop, Tensor, ValueType
+from snipjit.linear_ir import (
+    MOVES,
+    Buffer,
+    Expression,
+    LinearIR,
+    Loop,
+    Tensor,
+    ValueType,
+    join_of,
+)
 from snipjit.subgraph import DTYPES
 from snipjit.text_linear import around
 from snipjit.verify_linear_buffers import check_buffers
+from snipjit.verify_linear_joins import check_joins
 from snipjit.verify_linear_loops import check_loops, check_place
 
 Path = tuple[Loop, ...]
@@ -60,6 +70,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
         else:
             verifier.expression(statement, loops)
     verifier.results()
+    check_joins(lir)
     if final:
         check_loops(lir)
         check_buffers(lir)
@@ -191,7 +202,8 @@ class _Verifier:
         self.axes(e.over, "over")
         kept = ", ".join(axis for axis in e.over if axis in e.type.axes)
         self.demand(not kept, f"axes {kept} cannot be combined and stay in the result")
-        split = [loop.axis for loop in loops if loop.parallel and loop.axis in e.over]
+        whole = [loop for loop in loops if loop.parallel and not join_of(loop)]
+        split = [loop.axis for loop in whole if loop.axis in e.over]
         self.demand(not split, f"axis {', '.join(split)} is combined in a parallel loop over it")
 
     def operand(self, name: str, e: Expression) -> _Known:

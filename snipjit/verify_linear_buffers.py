@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
+from snipjit.call_args import parallel_loops
 from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
 from snipjit.verify_linear_loops import fault
 
@@ -18,7 +20,8 @@ def check_buffers(lir: LinearIR) -> None:
             _check_shape(lir, statement, loops)
     _check_stored(lir)
     _check_scopes(lir, lir.body, ())
-    _check_offsets(lir, lir.body, [])
+    _check_offsets(lir, _task(lir), [])
+    _check_shared_offsets(lir)
 
 
 def _check_shape(lir: LinearIR, buffer: Buffer, loops: Path) -> None:
@@ -135,6 +138,20 @@ def _check_offsets(lir: LinearIR, body: list[Statement], outer: list[Buffer]) ->
             alive = [life.buffer for life in lives if life.first <= position <= life.last]
             for piece in loop.pieces:
                 _check_offsets(lir, piece.body, [*outer, *alive])
+
+
+def _task(lir: LinearIR) -> list[Statement]:
+    loops = parallel_loops(lir)
+    return loops[-1].body if loops else lir.body
+
+
+def _check_shared_offsets(lir: LinearIR) -> None:
+    """What a chunk leaves in one shared buffer ends before the next one begins."""
+    shared = sorted(lir.shared_buffers().values(), key=lambda buffer: buffer.offset or 0)
+    for one, two in itertools.pairwise(shared):
+        size = one.stride(one.axes[0]) * BYTES[one.dtype]
+        if (one.offset or 0) + size > (two.offset or 0):
+            raise _collision(lir, one, two)
 
 
 def _collision(lir: LinearIR, one: Buffer, two: Buffer) -> Exception:

@@ -11,10 +11,13 @@ from snipjit.linear_ir import (
     STRIDE,
     Buffer,
     Expression,
+    Join,
     LinearIR,
     Loop,
+    Piece,
     Statement,
     Tensor,
+    parallel_loop,
     walk,
 )
 from snipjit.loop_limits import Limit
@@ -43,8 +46,7 @@ def check_place(lir: LinearIR, loop: Loop, loops: tuple[Loop, ...]) -> None:
 
     demand(loop.axis in lir.axes, f"the loop has unknown axes: {loop.axis}")
     demand(bool(loop.pieces), "a loop needs a body")
-    lone = all(outer.parallel and len(outer.body) == 1 for outer in loops)
-    lone = lone and (bool(loops) or len(lir.body) == 1)
+    lone = all(parallel_loop(body) for body in (lir.body, *(outer.body for outer in loops)))
     demand(not loop.parallel or lone, "a parallel loop must stand alone in parallel loops")
     repeated = any(outer.axis == loop.axis and outer.parallel for outer in loops)
     demand(not (loop.parallel and repeated), f"two parallel loops over axis {loop.axis}")
@@ -76,8 +78,8 @@ class _Registers:
         """Follow the statements; ``registers`` are those that hold a value."""
         for statement in body:
             if isinstance(statement, Loop):
-                inner = {**tile, statement.axis: _is_tile(statement)}
                 for piece in statement.pieces:
+                    inner = {**tile, statement.axis: _is_tile(statement, piece)}
                     self.block(piece.body, inner, set(registers))
             elif isinstance(statement, Expression):
                 self.expression(statement, tile, registers)
@@ -101,7 +103,9 @@ class _Registers:
             raise fault(self.lir, e, f"{e.op} stands in no tile loop over axis {axis}")
 
 
-def _is_tile(loop: Loop) -> bool:
+def _is_tile(loop: Loop, piece: Piece) -> bool:
+    if isinstance(loop, Join):
+        return piece is loop.pieces[0]
     return not is_block(loop) and (loop.step == 1 or not loop.parallel)
 
 
@@ -110,23 +114,29 @@ def _is_tile(loop: Loop) -> bool:
 
 def _check_remainders(lir: LinearIR, body: list[Statement], amounts: Amounts) -> None:
     for loop in body:
-        if not isinstance(loop, Loop):
-            continue
-        block = loop.parallel or is_block(loop)
-        if block and len(loop.pieces) > 1:
-            raise fault(lir, loop, f"a block loop over axis {loop.axis} has no tails")
-        possible = _amounts(lir, loop, amounts)
-        cut = {limit.axis: _cut(lir, loop, limit, amounts) for limit in loop.limits}
-        if not block:
-            _check_steps(lir, loop)
-            _check_stores(lir, loop)
-            left = [amount for amount in sorted(possible) if _uncovered(loop, amount)]
-            if left:
-                message = f"no piece covers the rest of {left[0]} elements of axis {loop.axis}"
-                raise fault(lir, loop, f"{message}: add a tail")
-        for piece in loop.pieces:
-            inner = _block_amounts(lir, loop, possible) if block else {piece.step}
-            _check_remainders(lir, piece.body, {**amounts, loop.axis: inner, **cut})
+        if isinstance(loop, Join):
+            for piece in loop.pieces:
+                _check_remainders(lir, piece.body, amounts)
+        elif isinstance(loop, Loop):
+            _check_remainder(lir, loop, amounts)
+
+
+def _check_remainder(lir: LinearIR, loop: Loop, amounts: Amounts) -> None:
+    block = loop.parallel or is_block(loop)
+    if block and len(loop.pieces) > 1:
+        raise fault(lir, loop, f"a block loop over axis {loop.axis} has no tails")
+    possible = _amounts(lir, loop, amounts)
+    cut = {limit.axis: _cut(lir, loop, limit, amounts) for limit in loop.limits}
+    if not block:
+        _check_steps(lir, loop)
+        _check_stores(lir, loop)
+        left = [amount for amount in sorted(possible) if _uncovered(loop, amount)]
+        if left:
+            message = f"no piece covers the rest of {left[0]} elements of axis {loop.axis}"
+            raise fault(lir, loop, f"{message}: add a tail")
+    for piece in loop.pieces:
+        inner = _block_amounts(lir, loop, possible) if block else {piece.step}
+        _check_remainders(lir, piece.body, {**amounts, loop.axis: inner, **cut})
 
 
 def _cut(lir: LinearIR, loop: Loop, limit: Limit, amounts: Amounts) -> set[int]:
@@ -195,8 +205,10 @@ def _check_ports(lir: LinearIR, tensors: Tensors, body: list[Statement], later: 
         if not isinstance(loop, Loop):
             continue
         after = later | _used(body[position + 1 :])
-        wanted = _increments(tensors, loop)
         for piece in loop.pieces:
+            wanted = _increments(tensors, loop)
+            if isinstance(loop, Join):
+                wanted = wanted if piece is loop.pieces[0] else {}
             found = {port.tensor: port.ptr_increment for port in piece.ports}
             if found != wanted or len(found) != len(piece.ports):
                 shown = " ".join(f"%{name} by {step}" for name, step in wanted.items())

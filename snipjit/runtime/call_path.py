@@ -31,7 +31,7 @@ def call({arguments}):
         refuse({tensors})
     key = ({key})
     plan = plans.get(key) or make_plan(key)
-    frames, tasks, copies, pitch, values, {layouts} = plan
+    frames, tasks, copies, pitch, shared, values, {layouts} = plan
     if copies:
         {tensors} = dense_inputs(copies, ({tensors}))
     try:
@@ -61,7 +61,7 @@ def call({arguments}):
     return {result}
 """
 
-_TAKE_SCRATCH = """block = take_scratch(pitch * threads)
+_TAKE_SCRATCH = """block = take_scratch(pitch * threads + shared)
     slots[{scratch}] = block.address"""
 
 

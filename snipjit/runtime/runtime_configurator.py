@@ -12,7 +12,7 @@ from functools import cached_property
 from math import prod
 
 from snipjit.axis_sizes import TensorSpec, solve_axes
-from snipjit.call_args import finalization_offset
+from snipjit.call_args import MOST_GROUPS, finalization_offset
 from snipjit.subgraph import Dim
 
 __all__ = ["InputCopy", "Recipe", "RuntimeConfig", "RuntimeConfigurator", "TensorSpec"]
@@ -20,11 +20,15 @@ __all__ = ["InputCopy", "Recipe", "RuntimeConfig", "RuntimeConfigurator", "Tenso
 ENOUGH_TASKS = 8
 """With fewer tasks the blocks are made smaller, so that all threads are busy to the end."""
 
+TASKS_OF_A_SPLIT = MOST_GROUPS + 1
+"""A loop is split into chunks until there are about so many tasks."""
+
 ITEM_SIZES = {"f32": 4, "i1": 1, "i32": 4}
 """Bytes of an element of each dtype."""
 
 Ints = tuple[int, ...]
 Parallel = tuple[str, int, int]
+Split = tuple[str, int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Recipe:
     parallel       (axis, largest step, granule) of each parallel loop, outermost first
     scratch_bytes  scratchpad of one worker
     fields         the slots of CallArgs
+    split          (axis, least step, granule, most chunks, bytes a chunk leaves) of a split loop
     """
 
     axes: tuple[tuple[str, int | None], ...]
@@ -44,6 +49,7 @@ class Recipe:
     parallel: tuple[Parallel, ...]
     scratch_bytes: int
     fields: tuple[str, ...]
+    split: Split | None = None
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,13 @@ class RuntimeConfig:
 
     slots   a value for each slot of CallArgs; 0 where only the call knows it
     tasks   how many tasks the parallel loops make
+    shared  bytes of scratchpad for all workers together
     copies  by the index of the input
     """
 
     slots: Ints
     tasks: int
+    shared: int
     output_shapes: tuple[Ints, ...]
     output_strides: tuple[Ints, ...]
     copies: dict[int, InputCopy]
@@ -92,7 +100,8 @@ class RuntimeConfigurator:
         tasks = self._fill_loops(slots, sizes)
         self._fill_tensors(slots, sizes, [*layouts, *outputs])
         output_shapes, output_strides = tuple(zip(*outputs, strict=True)) or ((), ())
-        return RuntimeConfig(tuple(slots), tasks, output_shapes, output_strides, copies)
+        shared = slots[self._slots["shared"]]
+        return RuntimeConfig(tuple(slots), tasks, shared, output_shapes, output_strides, copies)
 
     def output_layouts(self, shapes: Sequence[Sequence[int]]) -> list[tuple[Ints, Ints]]:
         """Shape and strides (elements) of each output; sizes may be symbolic."""
@@ -130,7 +139,19 @@ class RuntimeConfigurator:
             blocks, step = split_parallel(sizes[axis], max_step, granule, wanted)
             slots[at[f"blocks.{axis}"]], slots[at[f"step.{axis}"]] = blocks, step
             tasks *= blocks
+        if self.recipe.split is not None:
+            tasks = self._fill_split(slots, sizes, tasks, self.recipe.split)
         slots[at["tasks"]] = tasks
+        return tasks
+
+    def _fill_split(self, slots: list[int], sizes: dict[str, int], groups: int, how: Split) -> int:
+        """Chunks of the split loop, and the memory that several share; returns all tasks."""
+        at, (axis, least, granule, most, part) = self._slots, how
+        wanted = min(-(-TASKS_OF_A_SPLIT // max(groups, 1)), most)
+        chunks, step = split_chunks(sizes[axis], least, granule, wanted)
+        slots[at[f"blocks.{axis}"]], slots[at[f"step.{axis}"]] = chunks, step
+        tasks = groups * chunks
+        slots[at["shared"]] = tasks * part if chunks > 1 else 0
         return tasks
 
     def _fill_tensors(
@@ -175,6 +196,16 @@ def split_parallel(size: int, max_step: int, granule: int, wanted: int = 1) -> t
     even = -(-size // blocks)
     step = min(-(-even // granule) * granule, max_step)
     return -(-size // step), step
+
+
+def split_chunks(size: int, least: int, granule: int, wanted: int) -> tuple[int, int]:
+    """Chunks and step of a split loop: up to ``wanted`` of nearly equal size, none too small.
+
+    Sizes alone decide, never the number of threads: results have the same bits.
+    """
+    even = -(-size // max(min(wanted, size // least), 1))
+    step = max(-(-even // granule) * granule, granule)
+    return max(-(-size // step), 1), step
 
 
 def _copies(

@@ -20,6 +20,7 @@ from snipjit.passes.linear.pack_operands import PackOperands
 from snipjit.passes.linear.prefetch_strided import PrefetchStrided
 from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
 from snipjit.passes.linear.split_loops import SplitLoops
+from snipjit.passes.linear.split_stream import SplitStream
 from snipjit.schedule import Schedule
 from snipjit.target_machine import TargetMachine
 
@@ -31,6 +32,7 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         MarkLoops(target),  # needs the lanes axis; everything later rewrites its loops
         InitializeAccumulators(),  # makes the state of the streaming loops explicit ...
         FuseOnline(),  # ... which is what this rule rewrites
+        SplitStream(target, schedule),  # when accumulators are final; before panels and buffers
         PackOperands(),  # before panels, so that packing happens once a task
         SplitLoops(target),  # before tiles: a panel holds whole tile loops
         LimitLoops(),  # while a panel is a flat list, whose products and reductions are whole

@@ -9,6 +9,7 @@ import networkx as nx
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
 from snipjit.passes.base import Pass
+from snipjit.passes.linear.axis_roles import task_body
 
 SCRATCHPAD_LIMIT = 2 << 20
 """Bytes of scratchpad a thread may use, whatever the lengths."""
@@ -30,15 +31,18 @@ class AllocateBuffers(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Assign offsets; UnsupportedError when the scratchpad would exceed its limit."""
-        buffers = list(lir.buffers().values())
+        shared = lir.shared_buffers()
+        _place(shared)
+        buffers = [buffer for name, buffer in lir.buffers().items() if name not in shared]
         clusters = _clusters(lir, buffers)
-        colours = nx.greedy_color(_interference(lir.body, clusters), strategy="largest_first")
+        body = task_body(lir)
+        colours = nx.greedy_color(_interference(body, clusters), strategy="largest_first")
         sizes: dict[int, int] = {}
         for buffer in buffers:
             colour = colours[clusters[buffer.name]]
             sizes[colour] = max(sizes.get(colour, 0), _bytes(buffer))
         starts = {c: sum(sizes[other] for other in sizes if other < c) for c in sizes}
-        for statement, _ in lir.walk():  # tails repeat declarations
+        for statement, _ in walk(body):  # tails repeat declarations
             if isinstance(statement, Buffer):
                 statement.offset = starts[colours[clusters[statement.name]]]
         if (total := scratch_bytes(lir)) > SCRATCHPAD_LIMIT:
@@ -51,11 +55,24 @@ class AllocateBuffers(Pass):
 
 def scratch_bytes(lir: LinearIR) -> int:
     """Bytes of scratchpad that one worker needs."""
-    return max(((b.offset or 0) + _bytes(b) for b in lir.buffers().values()), default=0)
+    local = lir.buffers().keys() - lir.shared_buffers().keys()
+    buffers = (buffer for name, buffer in lir.buffers().items() if name in local)
+    return max(((b.offset or 0) + _bytes(b) for b in buffers), default=0)
+
+
+def _place(shared: dict[str, Buffer]) -> None:
+    """Shared buffers are all alive at once; their offsets are within one chunk."""
+    offset = 0
+    for buffer in shared.values():
+        buffer.offset = offset
+        offset += _aligned(buffer.stride(buffer.axes[0]) * BYTES[buffer.dtype])
 
 
 def _bytes(buffer: Buffer) -> int:
-    size = buffer.elements * BYTES[buffer.dtype]
+    return _aligned(buffer.elements * BYTES[buffer.dtype])
+
+
+def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
@@ -81,7 +98,7 @@ def _clusters(lir: LinearIR, buffers: list[Buffer]) -> dict[str, str]:
     """The representative of each buffer's cluster."""
     cluster = {buffer.name: buffer.name for buffer in buffers}
     shapes = {buffer.name: (buffer.dtype, tuple(buffer.extents.items())) for buffer in buffers}
-    for inner in _bodies(lir.body):
+    for inner in _bodies(task_body(lir)):
         lives = _lives(inner)
         for one, (_, end) in lives.items():
             for two, (start, stop) in lives.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.linear_ir import Expression, LinearIR, Statement, parallel_loop
 
 REDUCTIONS = ("brgemm", "reduce")
 
@@ -18,8 +18,8 @@ def expressions(lir: LinearIR) -> list[Expression]:
 def task_body(lir: LinearIR) -> list[Statement]:
     """What stands inside the parallel loops."""
     body = lir.body
-    while len(body) == 1 and isinstance(body[0], Loop) and body[0].parallel:
-        body = body[0].body
+    while (loop := parallel_loop(body)) is not None:
+        body = loop.body
     return body
 
 

@@ -9,6 +9,7 @@ from snipjit.linear_ir import (
     STRIDE,
     Buffer,
     Expression,
+    Join,
     LinearIR,
     Loop,
     LoopPort,
@@ -26,8 +27,8 @@ class InitLoops(Pass):
 
     An increment is in elements per unit of work: known for buffers and innermost axes, the run-time
     stride otherwise. The last piece that can run rewinds the pointer, so that a loop leaves no
-    trace; the finalization offset is ``-ptr_increment * work_amount``. The pass may run again
-    after an edit.
+    trace; the finalization offset is ``-ptr_increment * work_amount``. The first body of a join
+    begins as far in as its number says. The pass may run again after an edit.
 
     Before:  for n step 8 { %k.tile = load %k ; … }
     After:   for n step 8 moves %k by stride rewind { %k.tile = load %k ; … }
@@ -49,10 +50,13 @@ def _descend(body: list[Statement], tensors: dict[str, Tensor | Buffer]) -> None
 
 
 def _ports(loop: Loop, piece: Piece, tensors: dict[str, Tensor | Buffer]) -> list[LoopPort]:
+    last = piece is loop.pieces[-1]
+    if isinstance(loop, Join) and last:
+        return []
     names = _tensors_of(loop)
     local = {s.name for p in loop.pieces for s, _ in walk(p.body) if isinstance(s, Buffer)}
     return [
-        LoopPort(name, _increment(tensors[name], loop.axis), rewind=piece is loop.pieces[-1])
+        LoopPort(name, _increment(tensors[name], loop.axis), rewind=last)
         for name in names
         if name not in local and loop.axis in tensors[name].axes
     ]

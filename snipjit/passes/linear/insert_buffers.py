@@ -76,7 +76,8 @@ def _collect(
     for position, statement in enumerate(body):
         here = [*trail, (body, position)]
         if isinstance(statement, Loop):
-            _collect(statement.body, (*path, statement), here, types, accesses)
+            for piece in statement.pieces:
+                _collect(piece.body, (*path, statement), here, types, accesses)
         elif isinstance(statement, Expression):
             for name in dict.fromkeys(statement.inputs):
                 if name in types:
@@ -116,14 +117,15 @@ def _common(paths: list[Path]) -> Path:
 
 def _buffer(lir: LinearIR, name: str, accesses: list[_Access], home: Path) -> None:
     type = accesses[0].type
-    buffer = Buffer(f"{name}.buffer", type.dtype, _extents(lir, name, type, home))
+    buffer = Buffer(f"{name}.buffer", type.dtype, extents(lir, name, type, home))
     for access in accesses:
         _store_and_load(buffer.name, name, access)
     (home[-1].body if home else lir.body).insert(0, buffer)
 
 
-def _extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, int]:
-    extents: dict[str, int] = {}
+def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, int]:
+    """How much a buffer for a value holds of each axis, declared inside the loops ``home``."""
+    found: dict[str, int] = {}
     for axis in type.axes:
         steps = [loop.step for loop in home if loop.axis == axis]
         size = steps[-1] if steps else lir.axes[axis]
@@ -134,8 +136,8 @@ def _extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str,
         if axis == lir.vector_axis(type.axes):
             size = -(-size // lir.width) * lir.width
         if size != 1:
-            extents[axis] = size
-    return extents
+            found[axis] = size
+    return found
 
 
 def _store_and_load(buffer: str, name: str, access: _Access) -> None:

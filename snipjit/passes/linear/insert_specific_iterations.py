@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from snipjit.linear_ir import LinearIR, Loop, Piece, Statement, is_block_loop
+from snipjit.linear_ir import Join, LinearIR, Loop, Piece, Statement, is_block_loop
 from snipjit.passes.base import Pass
 
 
@@ -33,8 +33,10 @@ def _descend(lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> N
     for statement in body:
         if not isinstance(statement, Loop):
             continue
-        _descend(lir, statement.body, (*loops, statement))
-        if not statement.parallel and not is_block_loop(statement):
+        for piece in statement.pieces:
+            _descend(lir, piece.body, (*loops, statement))
+        whole = statement.parallel or isinstance(statement, Join) or is_block_loop(statement)
+        if not whole:
             statement.pieces = _expanded(lir, statement.pieces[0], statement.axis, loops)
 
 
@@ -43,7 +45,7 @@ def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) ->
     size = None if blocks else lir.axes[axis]
     if axis not in lir.lanes or main.step % lir.width:
         return _rows(main, size)
-    if any(block.parallel for block in blocks):
+    if blocks and blocks[-1].parallel:
         return _panel(main, lir.width)
     return _columns(main, lir.width, size)
 

@@ -33,11 +33,10 @@ class LimitLoops(Pass):
     def run(self, lir: LinearIR) -> LinearIR:
         """Limit every panel of every streaming loop."""
         definitions, panels = _definitions(lir), {*panel_axes(lir)}
-        parallel = {loop.axis for _, loops in lir.walk() for loop in loops if loop.parallel}
         for panel, loops in lir.walk():
             if not isinstance(panel, Loop) or panel.parallel or panel.axis not in panels:
                 continue
-            streams = [loop.axis for loop in loops if loop.axis not in panels | parallel]
+            streams = [loop.axis for loop in loops if not loop.parallel and loop.axis not in panels]
             if len(streams) == 1:
                 panel.limits = _Panel(definitions, panel, streams[0]).limits()
         return lir

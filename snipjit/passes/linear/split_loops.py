@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import panel_axes
+from snipjit.passes.linear.axis_roles import panel_axes, task_body
 from snipjit.target_machine import TargetMachine
 
 
@@ -35,7 +35,8 @@ class SplitLoops(Pass):
     def run(self, lir: LinearIR) -> LinearIR:
         """Split in every block of the task."""
         if panels := self._steps(lir):
-            self._descend(lir.body, panels)
+            body = task_body(lir)
+            body[:] = _panels(body, panels)
         return lir
 
     def _steps(self, lir: LinearIR) -> dict[str, int]:
@@ -45,12 +46,6 @@ class SplitLoops(Pass):
             lanes = self.target.tile[1] * self.target.lanes
             steps[axis] = lanes if axis in lir.lanes else self.target.row_tile
         return steps
-
-    def _descend(self, body: list[Statement], steps: dict[str, int]) -> None:
-        if len(body) == 1 and isinstance(body[0], Loop) and body[0].parallel:
-            self._descend(body[0].body, steps)
-        else:
-            body[:] = _panels(body, steps)
 
 
 def _panels(body: list[Statement], steps: dict[str, int]) -> list[Statement]:

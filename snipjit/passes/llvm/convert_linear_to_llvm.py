@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from snipjit.call_args import CallArgs, parallel_loops
-from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
+from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Statement, join_of, walk
 from snipjit.passes.base import Pass
-from snipjit.passes.llvm.emission import BYTES, I8, POINTER, Emission, Scope
+from snipjit.passes.llvm.emission import BYTES, I8, POINTER, Emission, Group, Scope
+from snipjit.passes.llvm.emit_join import emit_join
 from snipjit.passes.llvm.emit_loop import emit_loop
 from snipjit.passes.llvm.emit_memory import emit_load, emit_prefetch, emit_store
 from snipjit.passes.llvm.emit_operations import OPERATIONS, emit_scalar
@@ -43,6 +44,7 @@ class ConvertLinearToLLVM(Pass):
         emission = Emission(
             lir, self.target, ir.IRBuilder(next_task), function.args[0], head, CallArgs.of(lir)
         )
+        emission.next_task = next_task
         emission.tensors = {**lir.tensors, **lir.buffers()}
         scratch = _worker_scratchpad(emission)
         number = _take_task(emission, task, leave)
@@ -61,6 +63,8 @@ def _worker_scratchpad(emission: Emission) -> ir.Value:
     address = emission.field_address(head, "worker")
     worker = head.atomic_rmw("add", address, ir.Constant(I64, 1), "monotonic")
     offset = head.mul(worker, emission.field("pitch"))
+    if emission.lir.shared_buffers():
+        offset = head.add(offset, emission.field("shared"))
     return head.gep(emission.field("scratch", POINTER), [offset], source_etype=I8)
 
 
@@ -81,6 +85,8 @@ def _enter_task(emission: Emission, number: ir.Value, scratch: ir.Value) -> None
         block, number = builder.urem(number, blocks), builder.udiv(number, blocks)
         first = builder.mul(block, step)
         rest = builder.sub(emission.field(f"size.{loop.axis}"), first)
+        if join_of(loop) is not None:
+            emission.group = Group(number, blocks, block)
         scope.index[loop.axis] = first
         scope.work[loop.axis] = builder.select(builder.icmp_signed("<", rest, step), rest, step)
         if loop.step == 1:
@@ -102,11 +108,21 @@ def _emit_body(emission: Emission, body: list[Statement]) -> None:
     for statement in body:
         if isinstance(statement, Loop):
             _force_pending_loads(emission, statement)
-            emit_loop(emission, statement, lambda inner: _emit_body(emission, inner))
+            _emit_loop(emission, statement)
         elif isinstance(statement, Buffer):
             _declare(emission, statement)
         else:
             _emit_expression(emission, statement)
+
+
+def _emit_loop(emission: Emission, loop: Loop) -> None:
+    def emit_body(inner: list[Statement]) -> None:
+        _emit_body(emission, inner)
+
+    if isinstance(loop, Join):
+        emit_join(emission, loop, emit_body)
+    else:
+        emit_loop(emission, loop, emit_body)
 
 
 def _declare(emission: Emission, buffer: Buffer) -> None:
@@ -161,7 +177,7 @@ Place = tuple[str, int, int, tuple[tuple[str, int], ...]]
 def _place(emission: Emission, name: str) -> Place:
     """Where a tensor lies: what memory, its first and last byte, the layout."""
     tensor = emission.tensors[name]
-    if not isinstance(tensor, Buffer):
+    if not isinstance(tensor, Buffer) or name in emission.lir.shared_buffers():
         return name, 0, 1, ()
     start = tensor.offset or 0
     end = start + tensor.elements * BYTES[tensor.dtype]

@@ -56,6 +56,15 @@ class Scope:
         )
 
 
+@dataclass(frozen=True)
+class Group:
+    """The tasks of a split loop: which group, how many it has, which of them this is (i64)."""
+
+    number: ir.Value
+    tasks: ir.Value
+    task: ir.Value
+
+
 @dataclass
 class Emission:
     """The state of one kernel's emission."""
@@ -71,6 +80,10 @@ class Emission:
     loaded: dict[str, ir.Value] = field(default_factory=dict)
     pending: list[tuple[str, Tile, Scope]] = field(default_factory=list)
     """Loads in the order of the IR; a later store makes those that are not emitted yet happen."""
+
+    group: Group | None = None
+    next_task: ir.Block | None = None
+    """Where a task ends."""
 
     @property
     def width(self) -> int:

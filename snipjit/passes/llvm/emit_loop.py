@@ -144,18 +144,6 @@ class _LoopEmitter(LoopState):
         scope.preamble.position_before(builder.branch(tiles))
         builder.position_at_end(tiles)
 
-    def merge(self, one: Carried, from_one: ir.Block, two: Carried, from_two: ir.Block) -> Carried:
-        merged: Carried = {}
-        for slot, value in one.items():
-            if value is two[slot]:
-                merged[slot] = value
-                continue
-            phi = self.emission.builder.phi(value.type)
-            phi.add_incoming(value, from_one)
-            phi.add_incoming(two[slot], from_two)
-            merged[slot] = phi
-        return merged
-
     def iterate(self, piece: Piece, state: Carried, scope: Scope) -> Carried:
         """One iteration of the body; the state after it."""
         emission, builder, axis = self.emission, self.emission.builder, self.loop.axis

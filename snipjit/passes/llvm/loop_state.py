@@ -61,3 +61,16 @@ class LoopState:
                 for index in tile.indices(self.scope.counts)
             }
             scope.registers[name] = replace(tile, made=values, splats={}, operands=())
+
+    def merge(self, one: Carried, from_one: ir.Block, two: Carried, from_two: ir.Block) -> Carried:
+        """The state after either of two blocks, in the block where they meet."""
+        merged: Carried = {}
+        for slot, value in one.items():
+            if value is two[slot]:
+                merged[slot] = value
+                continue
+            phi = self.emission.builder.phi(value.type)
+            phi.add_incoming(value, from_one)
+            phi.add_incoming(two[slot], from_two)
+            merged[slot] = phi
+        return merged

@@ -1,0 +1,117 @@
+"""SplitStream: several tasks share one run over a streamed axis; the last of them merges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snipjit.linear_ir import (
+    Buffer,
+    Expression,
+    Join,
+    LinearIR,
+    Loop,
+    Piece,
+    Statement,
+    ValueType,
+    parallel_loop,
+)
+from snipjit.passes.base import Pass
+from snipjit.passes.linear.axis_roles import task_body
+from snipjit.passes.linear.insert_buffers import extents
+from snipjit.passes.linear.merge_states import Merge
+from snipjit.schedule import Schedule
+from snipjit.target_machine import TargetMachine
+
+MOST_CHUNKS = 64
+"""How many tasks may share a run at most, however long."""
+
+STATE_LIMIT = 64 << 10
+"""Elements that a chunk may leave; with more of them the merge would not be worth it."""
+
+
+@dataclass(frozen=True)
+class SplitStream(Pass):
+    """Chunks of the streamed axis become tasks, where few tasks run over much.
+
+    Each chunk runs the loop as it was, from its own beginning, and leaves the accumulators in
+    buffers that all chunks share. The last one to be done merges them in the order of the chunks,
+    with the updates of the loop itself (``merge_states.py``), and does what came after the loop.
+    A single chunk merges nothing. One loop is split, whose accumulators are all its task needs of
+    it: between two loops all chunks would have to wait for one another.
+
+    Before:  parallel m step 8 {
+               %l = fill {value=0.0}
+               for n step 128 { … ; %l = add %l %l.part }
+               store %y %l
+             }
+    After:   parallel m step 8 {
+               buffer %l.chunks : f32[n.chunk:64][m:8]
+               parallel n step 512 {
+                 %l = fill {value=0.0}
+                 for n step 128 { … ; %l = add %l %l.part }
+                 join n.chunk {
+                   store %l.chunks %l : f32[m n.chunk]
+                 } last {
+                   %l = fill {value=0.0}
+                   for n.chunk step 1 {
+                     %l.chunk = load %l.chunks : f32[m n.chunk]
+                     %l.part.merged = horizon %l.chunk {monoid=sum, over=(n.chunk)}
+                     %l = add %l %l.part.merged
+                   }
+                 }
+                 store %y %l
+               }
+             }
+    """
+
+    target: TargetMachine
+    schedule: Schedule = Schedule.COLUMNS
+
+    def run(self, lir: LinearIR) -> LinearIR:
+        """Split the one streaming loop of the task, if it allows it."""
+        body = task_body(lir)
+        loops = [s for s in body if isinstance(s, Loop)]
+        if self.schedule is not Schedule.COLUMNS or len(loops) != 1:
+            return lir
+        stream = loops[0]
+        size, chunk = lir.axes[stream.axis], f"{stream.axis}.chunk"
+        if size is not None and size < 2 * self.target.chunk:
+            return lir
+        merge = Merge.of(lir, body, stream, chunk)
+        if merge is None:
+            return lir
+        lir.axes[chunk] = MOST_CHUNKS
+        shared = _shared_buffers(lir, merge.types, chunk)
+        if sum(buffer.stride(chunk) for buffer in shared) > STATE_LIMIT:
+            del lir.axes[chunk]
+            return lir
+        at = next(i for i, s in enumerate(body) if s is stream) + 1
+        split = [*body[:at], _join(lir, merge, chunk), *body[at:]]
+        body[:] = [*shared, Loop(stream.axis, [Piece(self.target.chunk, split)], parallel=True)]
+        return lir
+
+
+def _shared_buffers(lir: LinearIR, types: dict[str, ValueType], chunk: str) -> list[Buffer]:
+    """A buffer for each accumulator, with a place for each chunk."""
+    home: list[Loop] = []
+    body = lir.body
+    while (loop := parallel_loop(body)) is not None:
+        home.append(loop)
+        body = loop.body
+    return [
+        Buffer(
+            f"{name}.chunks",
+            type.dtype,
+            {chunk: MOST_CHUNKS, **extents(lir, name, type, tuple(home))},
+        )
+        for name, type in types.items()
+    ]
+
+
+def _join(lir: LinearIR, merge: Merge, chunk: str) -> Join:
+    each: list[Statement] = [
+        Expression("store", None, (f"{name}.chunks", name), merge.with_chunk(type))
+        for name, type in merge.types.items()
+    ]
+    last: list[Statement] = [*merge.fills, Loop(chunk, [Piece(1, [*merge.body])])]
+    return Join(chunk, [Piece(1, each), Piece(1, last)])
