@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, is_block_loop
 
@@ -19,7 +19,8 @@ def iterations(loop: Loop, work: int) -> Iterator[tuple[Piece, int]]:
             work -= min(piece.step, work)
 
 
-class Chunk(NamedTuple):
+@dataclass(frozen=True)
+class Chunk:
     """One iteration of a split loop: which of how many, and whether it is the last to run."""
 
     number: int

@@ -13,7 +13,8 @@ from snipjit.interpret_subgraph import interpret as interpret_subgraph
 from snipjit.linear_ir import LinearIR
 from snipjit.passes import graph
 from snipjit.passes.base import Pass, run_pipeline
-from snipjit.passes.linear import pipeline
+from snipjit.passes.linear import few_rows_axis, pipeline
+from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine
 from snipjit.text_linear import parse_linear, print_linear
@@ -46,6 +47,10 @@ def canonical(name: str) -> Subgraph:
     """An example after data flow."""
     result: Subgraph = run_pipeline(graph.PIPELINE, ALL[name]())
     return result
+
+
+BY_COLUMNS = [name for name in EXAMPLES if few_rows_axis(canonical(name))]
+"""The examples that have a kernel for few rows."""
 
 
 def axis_sizes(subgraph: Subgraph, rows: int, columns: int, other: int = 2) -> dict[str, int]:
@@ -81,24 +86,29 @@ def cases(name: str, sizes: tuple[tuple[int, int], ...] = SIZES) -> list[Case]:
 
 
 @cache
-def _stages(name: str, target: TargetMachine) -> dict[str, LinearIR]:
+def _stages(name: str, target: TargetMachine, schedule: Schedule) -> dict[str, LinearIR]:
     stages: dict[str, LinearIR] = {}
 
     def keep(step: Pass, ir: LinearIR) -> None:
         stages[step.name] = copy.deepcopy(ir)
 
-    run_pipeline(pipeline(target), canonical(name), dump=keep)
+    run_pipeline(pipeline(target, schedule), canonical(name), dump=keep)
     return stages
 
 
-def after(name: str, step: type[Pass], target: TargetMachine = TINY) -> LinearIR:
+def after(
+    name: str,
+    step: type[Pass],
+    target: TargetMachine = TINY,
+    schedule: Schedule = Schedule.ROWS,
+) -> LinearIR:
     """An example after a pass of the control flow pipeline."""
-    return copy.deepcopy(_stages(name, target)[step.__name__])
+    return copy.deepcopy(_stages(name, target, schedule)[step.__name__])
 
 
-def final(name: str, target: TargetMachine = TINY) -> LinearIR:
+def final(name: str, target: TargetMachine = TINY, schedule: Schedule = Schedule.ROWS) -> LinearIR:
     """An example after the whole pipeline."""
-    return copy.deepcopy(list(_stages(name, target).values())[-1])
+    return copy.deepcopy(list(_stages(name, target, schedule).values())[-1])
 
 
 def check_meaning(name: str, step: type[Pass]) -> None:

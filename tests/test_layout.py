@@ -11,13 +11,18 @@ import pytest
 from snipjit.passes import graph, linear
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes
+from snipjit.schedule import Schedule
 from snipjit.target_machine import ROWS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "snipjit"
 STAGES = ("fx", "graph", "linear", "llvm")
 FILES = sorted(PACKAGE.rglob("*.py"))
-PASSES: tuple[Pass, ...] = (*graph.PIPELINE, SpecializeSizes(), *linear.pipeline(ROWS[0]))
+PASSES: tuple[Pass, ...] = (
+    *graph.PIPELINE,
+    SpecializeSizes(),
+    *linear.pipeline(ROWS[0], Schedule.COLUMNS),
+)
 
 FLAT = sorted(path for path in PACKAGE.glob("*.py"))
 APPLICATION = {"__init__", "__main__", "cli", "compare", "compiler", "explanation", "files"}

@@ -32,7 +32,7 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         MarkLoops(target),  # needs the lanes axis; everything later rewrites its loops
         InitializeAccumulators(),  # makes the state of the streaming loops explicit ...
         FuseOnline(),  # ... which is what this rule rewrites
-        SplitStream(target, schedule),  # when accumulators are final; before panels and buffers
+        *_split(target, schedule),  # accumulators are final; before anything lowers their loop
         PackOperands(),  # before panels, so that packing happens once a task
         SplitLoops(target),  # before tiles: a panel holds whole tile loops
         LimitLoops(),  # while a panel is a flat list, whose products and reductions are whole
@@ -47,6 +47,11 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         InsertSpecificIterations(),  # copies bodies, so everything above works on one
         InitLoops(),  # last: ports of every piece, tails included
     )
+
+
+def _split(target: TargetMachine, schedule: Schedule) -> tuple[Pass, ...]:
+    """Few rows make few tasks, each of which reads much."""
+    return (SplitStream(target),) if schedule is Schedule.COLUMNS else ()
 
 
 __all__ = ["few_rows_axis", "pipeline"]

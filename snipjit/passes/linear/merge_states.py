@@ -87,7 +87,7 @@ class Merge:
 
     def _add_product(self, e: Expression) -> bool:
         """A product is accumulated by itself: now its sum over the chunk is added."""
-        if len(e.inputs) != 3 or e.inputs[2] != e.output or e.output not in self._accumulators:
+        if len(e.inputs) != 3 or e.inputs[2] != e.output or not self._is_sound(e.output, 0.0):
             return False
         self._part(e, e.output, f"{e.output}.part", "sum")
         self.body.append(Expression("add", e.output, (e.output, f"{e.output}.part"), e.type))
@@ -96,14 +96,25 @@ class Merge:
     def _replace_reduction(self, e: Expression) -> bool:
         """The accumulator of a chunk is the part, if nothing but its update reads the part."""
         users = [u for u in self._expressions if e.output in u.inputs]
-        combine = MONOIDS[e.attrs["monoid"]].combine
+        monoid = MONOIDS[e.attrs["monoid"]]
         into = {u.inputs[0] for u in users} & {u.output for u in users}
         accumulator = next(iter(into & self._accumulators), None)
         pair = (accumulator, e.output)
-        if accumulator is None or any((u.op, u.inputs) != (combine, pair) for u in users):
+        if accumulator is None or any((u.op, u.inputs) != (monoid.combine, pair) for u in users):
+            return False
+        if not self._is_sound(accumulator, monoid.identity):
             return False
         self._part(e, accumulator, self._name(e.output or ""), e.attrs["monoid"])
         return True
+
+    def _is_sound(self, accumulator: str, identity: float) -> bool:
+        """Whether it begins with the identity and has one part, which is added after scaling."""
+        begin = [e.attrs["value"] for e in self.fills if e.output == accumulator]
+        own = [e for e in self._expressions if e.output == accumulator]
+        updates = [e for e in own if accumulator in e.inputs]
+        scalings = [self._is_scaling(e) for e in updates]
+        in_turn = scalings == sorted(scalings, reverse=True)
+        return begin == [identity] and accumulator not in self.types and in_turn
 
     def _part(self, e: Expression, accumulator: str, part: str, monoid: str) -> None:
         """Load what a chunk has left, scale it, and name it as the part of this chunk."""

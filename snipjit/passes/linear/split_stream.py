@@ -19,7 +19,6 @@ from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import task_body
 from snipjit.passes.linear.insert_buffers import extents
 from snipjit.passes.linear.merge_states import Merge
-from snipjit.schedule import Schedule
 from snipjit.target_machine import TargetMachine
 
 MOST_CHUNKS = 64
@@ -65,13 +64,12 @@ class SplitStream(Pass):
     """
 
     target: TargetMachine
-    schedule: Schedule = Schedule.COLUMNS
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Split the one streaming loop of the task, if it allows it."""
         body = task_body(lir)
         loops = [s for s in body if isinstance(s, Loop)]
-        if self.schedule is not Schedule.COLUMNS or len(loops) != 1:
+        if len(loops) != 1:
             return lir
         stream = loops[0]
         size, chunk = lir.axes[stream.axis], f"{stream.axis}.chunk"

@@ -1,0 +1,150 @@
+"""SplitStream: chunks of a streamed axis become tasks, and the last of them merges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from snipjit.call_args import split_loop
+from snipjit.interpret_linear import interpret
+from snipjit.linear_ir import LinearIR
+from snipjit.passes.linear.split_stream import SplitStream
+from snipjit.schedule import Schedule
+from snipjit.text_linear import parse_linear
+from snipjit.verify_linear import verify
+from tests.linear_examples import (
+    BY_COLUMNS,
+    SIZES,
+    TINY,
+    after,
+    before_and_after,
+    cases,
+    check_results,
+    final,
+)
+
+UNSPLIT = ["attention_weights"]
+"""Two loops: the second needs what the first has found in all chunks."""
+
+ONLINE = """
+linear @g lanes n e x 4
+axis m
+axis n
+axis e = 6
+input %s : f32[m][n]
+input %v : f32[n][e]
+output %y : f32[m][e] order 0 1
+output %z : f32[m] order 0
+parallel m step 4 {
+  %x = fill {value=-inf} : f32[m]
+  %o = fill {value=0.0} : f32[m e]
+  %l = fill {value=0.0} : f32[m]
+  %q = fill {value=0.0} : f32[m]
+  %x.last = fill {value=0.0} : f32[m]
+  for n step 8 {
+    %t = tanh %s : f32[m n]
+    %x.part = reduce %t {monoid=larger, over=(n)} : f32[m]
+    %x.new = larger %x %x.part : f32[m]
+    %moved = sub %x %x.new : f32[m]
+    %scale = exp %moved : f32[m]
+    %x = larger %x %x.part : f32[m]
+    %x.last = larger %x.new %x.new : f32[m]
+    %c = sub %t %x.new : f32[m n]
+    %p = exp %c : f32[m n]
+    %o = mul %o %scale : f32[m e]
+    %o = brgemm %p %v %o {over=(n)} : f32[m e]
+    %l = mul %l %scale : f32[m]
+    %l.part = reduce %p {monoid=sum, over=(n)} : f32[m]
+    %l = add %l %l.part : f32[m]
+    %q.part = reduce %t {monoid=sum, over=(n)} : f32[m]
+    %q = add %q %q.part : f32[m]
+  }
+  %r = div %o %l : f32[m e]
+  store %y %r : f32[m e]
+  %f = add %q %x.last : f32[m]
+  store %z %f : f32[m]
+}
+"""
+
+UPDATE = "%q = add %q %q.part : f32[m]"
+
+
+def split(text: str) -> LinearIR:
+    lir = SplitStream(TINY).run(parse_linear(text))
+    verify(lir)
+    return lir
+
+
+def is_split(text: str) -> bool:
+    return split_loop(split(text)) is not None
+
+
+@pytest.mark.parametrize("name", BY_COLUMNS)
+def test_meaning_is_kept(name: str) -> None:
+    """Right after the pass, and at the end of the pipeline; several chunks in most sizes."""
+    for lir in (
+        after(name, SplitStream, schedule=Schedule.COLUMNS),
+        final(name, schedule=Schedule.COLUMNS),
+    ):
+        verify(lir)
+        assert (split_loop(lir) is None) == (name in UNSPLIT)
+        for case in cases(name, (*SIZES, (3, 70))):
+            check_results(lir, case)
+
+
+def test_before_and_after(golden: Callable[[str], None]) -> None:
+    golden(before_and_after(SplitStream(TINY), ONLINE))
+
+
+@pytest.mark.parametrize("columns", [1, 7, 8, 9, 16, 17, 100, 600])
+def test_chunks_merge_to_the_same(columns: int) -> None:
+    random = np.random.default_rng(columns)
+    tensors = [4 * random.standard_normal((6, columns)), random.standard_normal((columns, 6))]
+    before = interpret(parse_linear(ONLINE), tensors)
+    for one, two in zip(before, interpret(split(ONLINE), tensors), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-12)
+
+
+@pytest.mark.parametrize("monoid", ["sum", "max", "min"])
+def test_every_monoid(monoid: str) -> None:
+    combine, identity = {
+        "sum": ("add", "0.0"), "max": ("maximum", "-inf"), "min": ("minimum", "inf"),
+    }[monoid]  # fmt: skip
+    text = ONLINE.replace("reduce %t {monoid=sum", f"reduce %t {{monoid={monoid}")
+    text = text.replace(UPDATE, f"%q = {combine} %q %q.part : f32[m]")
+    text = text.replace("%q = fill {value=0.0}", f"%q = fill {{value={identity}}}")
+    assert is_split(text)
+    tensors = [np.random.default_rng(0).standard_normal((6, 60)), np.ones((60, 6))]
+    before = interpret(parse_linear(text), tensors)
+    for one, two in zip(before, interpret(split(text), tensors), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (UPDATE, "%q = mul %q %q.part : f32[m]"),
+        (UPDATE, "%q = add %q.part %q : f32[m]"),
+        (UPDATE, f"{UPDATE} %q = add %q %x.new : f32[m]"),
+        (UPDATE, f"{UPDATE} %w = tanh %q.part : f32[m]"),
+        (UPDATE, f"{UPDATE} %q = mul %q %scale : f32[m]"),
+        (UPDATE, f"%q = mul %q %x.new : f32[m] {UPDATE}"),
+        (UPDATE, f"%q.more = reduce %p {{monoid=sum, over=(n)}} : f32[m] {UPDATE} "
+                 "%q = add %q %q.more : f32[m]"),
+        (UPDATE, f"{UPDATE} store %z %q : f32[m]"),
+        ("%q = fill {value=0.0}", "%q = fill {value=1.0}"),
+        ("%q = fill {value=0.0} : f32[m]", "%q.x = fill {value=0.0} : f32[m] %q = exp %q.x : f32[m]"),
+        ("%f = add %q %x.last", "%f = add %q %moved"),
+        ("  %r = div", "  for n step 8 { %u = tanh %s : f32[m n] }\n  %r = div"),
+        ("axis n\n", "axis n = 15\n"),
+        ("axis e = 6", "axis e = 20000"),
+    ],
+)  # fmt: skip
+def test_what_has_no_merge_stays_whole(old: str, new: str) -> None:
+    text = ONLINE.replace(old, new)
+    assert text != ONLINE
+    assert is_split(ONLINE)
+    assert not is_split(text)
+    assert SplitStream(TINY).run(parse_linear(text)) == parse_linear(text)
