@@ -77,7 +77,7 @@ leaves (that anything outside reads), and begins anew with each run of the outer
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -261,6 +261,11 @@ class LinearIR:
             found.update({s.name: s for s in body if isinstance(s, Buffer)})
             body = loop.body
         return found
+
+    def most(self, axis: str, loops: Iterable[Loop]) -> int | None:
+        """The most elements of an axis that loops leave at once; None if that is unbounded."""
+        steps = [loop.step for loop in loops if loop.axis == axis and not join_of(loop)]
+        return steps[-1] if steps else self.axes[axis]
 
     def sort_axes(self, axes: Mapping[str, Any] | set[str] | tuple[str, ...]) -> tuple[str, ...]:
         """The given axes in the order of the kernel, lanes axes last."""

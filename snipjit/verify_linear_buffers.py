@@ -28,7 +28,7 @@ def _check_shape(lir: LinearIR, buffer: Buffer, loops: Path) -> None:
     if buffer.offset is None:
         raise fault(lir, buffer, f"%{buffer.name} has no offset in the scratchpad")
     for axis, extent in buffer.extents.items():
-        needed = _length(lir, axis, loops)
+        needed = lir.most(axis, loops)
         if needed is None or extent < needed:
             needs = "a bounded number of" if needed is None else str(needed)
             message = f"%{buffer.name} holds {extent} elements of axis {axis}, but needs {needs}"
@@ -37,12 +37,6 @@ def _check_shape(lir: LinearIR, buffer: Buffer, loops: Path) -> None:
     if lanes and (buffer.axes[-1] != lanes or buffer.extents[lanes] % lir.width):
         message = f"%{buffer.name} must have whole vectors of lanes [{lanes}:…] innermost"
         raise fault(lir, buffer, message)
-
-
-def _length(lir: LinearIR, axis: str, loops: Path) -> int | None:
-    """The most elements of an axis that the loops around leave; None if that is unbounded."""
-    steps = [loop.step for loop in loops if loop.axis == axis]
-    return steps[-1] if steps else lir.axes[axis]
 
 
 def _check_stored(lir: LinearIR) -> None:
@@ -84,7 +78,7 @@ class _Scopes:
         if name not in homes:
             raise fault(lir, e, f"%{name} is not declared around this {e.op}")
         for axis in e.type.axes:
-            if axis in self.buffers[name].axes or _length(lir, axis, homes[name]) == 1:
+            if axis in self.buffers[name].axes or lir.most(axis, homes[name]) == 1:
                 continue
             raise fault(lir, e, f"%{name} holds no axis {axis}, of which there are several here")
 

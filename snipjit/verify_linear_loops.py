@@ -17,6 +17,7 @@ from snipjit.linear_ir import (
     Piece,
     Statement,
     Tensor,
+    join_of,
     parallel_loop,
     walk,
 )
@@ -180,6 +181,8 @@ def _amounts(lir: LinearIR, loop: Loop, amounts: Amounts) -> set[int]:
 
 def _block_amounts(lir: LinearIR, loop: Loop, possible: set[int]) -> set[int]:
     """What the iterations of a block loop cover; the runtime may shorten parallel steps."""
+    if join_of(loop) is not None:
+        return set(range(1, 2 * loop.step))
     if loop.parallel or lir.axes[loop.axis] is None:
         return set(range(1, loop.step + 1))
     whole = {loop.step for amount in possible if amount >= loop.step}

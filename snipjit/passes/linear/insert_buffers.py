@@ -127,8 +127,7 @@ def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, 
     """How much a buffer for a value holds of each axis, declared inside the loops ``home``."""
     found: dict[str, int] = {}
     for axis in type.axes:
-        steps = [loop.step for loop in home if loop.axis == axis]
-        size = steps[-1] if steps else lir.axes[axis]
+        size = lir.most(axis, home)
         if size is None:
             raise UnsupportedError(
                 f"value %{name} would need a buffer along axis {axis} of unknown size"

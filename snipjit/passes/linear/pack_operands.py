@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snipjit.call_args import parallel_loops
 from snipjit.linear_ir import Expression, LinearIR, ValueType, walk
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import task_body
@@ -37,8 +38,8 @@ def _pack(lir: LinearIR, name: str, packed: dict[str, Expression]) -> str:
     tensor = lir.tensors.get(name)
     if tensor is None or lir.vector_axis(tensor.axes) in (None, tensor.unit_axis):
         return name
-    parallel = {loop.axis for _, loops in lir.walk() for loop in loops if loop.parallel}
-    if any(lir.axes[axis] is None for axis in tensor.axes if axis not in parallel):
+    parallel = parallel_loops(lir)
+    if any(lir.most(axis, parallel) is None for axis in tensor.axes):
         return name
     output = f"{name}.packed"
     type = ValueType(tensor.dtype, lir.sort_axes(tensor.axes))

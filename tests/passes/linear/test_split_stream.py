@@ -135,7 +135,7 @@ def test_every_monoid(monoid: str) -> None:
                  "%q = add %q %q.more : f32[m]"),
         (UPDATE, f"{UPDATE} store %z %q : f32[m]"),
         ("%q = fill {value=0.0}", "%q = fill {value=1.0}"),
-        ("%q = fill {value=0.0} : f32[m]", "%q.x = fill {value=0.0} : f32[m] %q = exp %q.x : f32[m]"),
+        ("%q = fill {value=0.0}", "%0 = fill {value=0.0} : f32[m] %q = neg %0"),
         ("%f = add %q %x.last", "%f = add %q %moved"),
         ("  %r = div", "  for n step 8 { %u = tanh %s : f32[m n] }\n  %r = div"),
         ("axis n\n", "axis n = 15\n"),
