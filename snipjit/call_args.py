@@ -41,7 +41,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import LinearIR, Loop, join_of, parallel_loop
+from snipjit.linear_ir import LinearIR
+from snipjit.loop_nest import parallel_loops, shared_buffers, split_loop
 
 FIXED = ("counter", "worker", "tasks", "scratch", "pitch", "_5", "_6", "shared")
 
@@ -79,25 +80,9 @@ class CallArgs:
         return self.fields.index(field)
 
 
-def parallel_loops(lir: LinearIR) -> list[Loop]:
-    """The parallel loops, outermost first: they stand alone at the head of the nest."""
-    loops: list[Loop] = []
-    body = lir.body
-    while (loop := parallel_loop(body)) is not None:
-        loops.append(loop)
-        body = loop.body
-    return loops
-
-
-def split_loop(lir: LinearIR) -> Loop | None:
-    """The innermost parallel loop, if its iterations meet at a join."""
-    innermost = parallel_loops(lir)[-1:]
-    return next((loop for loop in innermost if join_of(loop)), None)
-
-
 def chunk_bytes(lir: LinearIR) -> int:
     """Bytes that each chunk of a split loop leaves in shared buffers: whole cache lines."""
-    shared = lir.shared_buffers().values()
+    shared = shared_buffers(lir).values()
     ends = [
         (buffer.offset or 0) + buffer.stride(buffer.axes[0]) * BYTES[buffer.dtype]
         for buffer in shared

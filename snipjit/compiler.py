@@ -9,10 +9,11 @@ from functools import cache
 
 from snipjit import config
 from snipjit.axis_sizes import undetermined
-from snipjit.call_args import CallArgs, chunk_bytes, parallel_loops, split_loop
+from snipjit.call_args import CallArgs, chunk_bytes
 from snipjit.dumps import Dumps, writer
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import LinearIR, Loop, Tensor, join_of, walk
+from snipjit.linear_ir import LinearIR, Loop, Tensor, walk
+from snipjit.loop_nest import join_of, parallel_loops, split_loop
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes

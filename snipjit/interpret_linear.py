@@ -18,16 +18,8 @@ from snipjit.axis_arrays import align, solve_axis_sizes, view_by_axes
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import InputError, VerificationError
 from snipjit.interpret_loops import Chunk, carried_reductions, chunks, iterations
-from snipjit.linear_ir import (
-    Buffer,
-    Expression,
-    Join,
-    LinearIR,
-    Loop,
-    Statement,
-    Tensor,
-    join_of,
-)
+from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Statement, Tensor
+from snipjit.loop_nest import join_of, shared_buffers
 from snipjit.text_linear import around
 
 Array = np.ndarray
@@ -74,7 +66,7 @@ class _Machine:
         self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
         self.origins: dict[str, dict[str, int]] = {}
         self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
-        self.shared = lir.shared_buffers()
+        self.shared = shared_buffers(lir)
         self.chunk = Chunk(0, 1, True)
         self.scratch = self._scratchpad()
         self.carried = carried_reductions(lir)

@@ -77,7 +77,7 @@ leaves (that anything outside reads), and begins anew with each run of the outer
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -253,20 +253,6 @@ class LinearIR:
         """Every buffer declared anywhere (tails repeat the main body's names)."""
         return {s.name: s for s, _ in self.walk() if isinstance(s, Buffer)}
 
-    def shared_buffers(self) -> dict[str, Buffer]:
-        """The buffers that tasks share: those declared around a parallel loop."""
-        found: dict[str, Buffer] = {}
-        body = self.body
-        while (loop := parallel_loop(body)) is not None:
-            found.update({s.name: s for s in body if isinstance(s, Buffer)})
-            body = loop.body
-        return found
-
-    def most(self, axis: str, loops: Iterable[Loop]) -> int | None:
-        """The most elements of an axis that loops leave at once; None if that is unbounded."""
-        steps = [loop.step for loop in loops if loop.axis == axis and not join_of(loop)]
-        return steps[-1] if steps else self.axes[axis]
-
     def sort_axes(self, axes: Mapping[str, Any] | set[str] | tuple[str, ...]) -> tuple[str, ...]:
         """The given axes in the order of the kernel, lanes axes last."""
         chosen = [axis for axis in self.axes if axis in axes and axis not in self.lanes]
@@ -286,19 +272,6 @@ def walk(
         if isinstance(statement, Loop):
             for piece in statement.pieces:
                 yield from walk(piece.body, (*loops, statement))
-
-
-def parallel_loop(body: list[Statement]) -> Loop | None:
-    """The parallel loop that a body consists of, but for buffers that its tasks share."""
-    rest = [s for s in body if not isinstance(s, Buffer)]
-    only = rest[0] if len(rest) == 1 else None
-    return only if isinstance(only, Loop) and only.parallel else None
-
-
-def join_of(loop: Loop) -> Join | None:
-    """Where the iterations of a parallel loop meet, if it is split."""
-    joins = (s for s in loop.body if isinstance(s, Join))
-    return next(joins, None) if loop.parallel else None
 
 
 def is_block_loop(loop: Loop) -> bool:

@@ -10,16 +10,8 @@ from dataclasses import dataclass, field
 
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import VerificationError
-from snipjit.linear_ir import (
-    MOVES,
-    Buffer,
-    Expression,
-    LinearIR,
-    Loop,
-    Tensor,
-    ValueType,
-    join_of,
-)
+from snipjit.linear_ir import MOVES, Buffer, Expression, LinearIR, Loop, Tensor, ValueType
+from snipjit.loop_nest import join_of
 from snipjit.subgraph import DTYPES
 from snipjit.text_linear import around
 from snipjit.verify_linear_buffers import check_buffers

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from snipjit.call_args import parallel_loops
 from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
+from snipjit.loop_nest import most, shared_buffers, task_body
 from snipjit.verify_linear_loops import fault
 
 BYTES = {"f32": 4, "i32": 4, "i1": 1}
@@ -20,7 +20,7 @@ def check_buffers(lir: LinearIR) -> None:
             _check_shape(lir, statement, loops)
     _check_stored(lir)
     _check_scopes(lir, lir.body, ())
-    _check_offsets(lir, _task(lir), [])
+    _check_offsets(lir, task_body(lir), [])
     _check_shared_offsets(lir)
 
 
@@ -28,7 +28,7 @@ def _check_shape(lir: LinearIR, buffer: Buffer, loops: Path) -> None:
     if buffer.offset is None:
         raise fault(lir, buffer, f"%{buffer.name} has no offset in the scratchpad")
     for axis, extent in buffer.extents.items():
-        needed = lir.most(axis, loops)
+        needed = most(lir, axis, loops)
         if needed is None or extent < needed:
             needs = "a bounded number of" if needed is None else str(needed)
             message = f"%{buffer.name} holds {extent} elements of axis {axis}, but needs {needs}"
@@ -78,7 +78,7 @@ class _Scopes:
         if name not in homes:
             raise fault(lir, e, f"%{name} is not declared around this {e.op}")
         for axis in e.type.axes:
-            if axis in self.buffers[name].axes or lir.most(axis, homes[name]) == 1:
+            if axis in self.buffers[name].axes or most(lir, axis, homes[name]) == 1:
                 continue
             raise fault(lir, e, f"%{name} holds no axis {axis}, of which there are several here")
 
@@ -134,14 +134,9 @@ def _check_offsets(lir: LinearIR, body: list[Statement], outer: list[Buffer]) ->
                 _check_offsets(lir, piece.body, [*outer, *alive])
 
 
-def _task(lir: LinearIR) -> list[Statement]:
-    loops = parallel_loops(lir)
-    return loops[-1].body if loops else lir.body
-
-
 def _check_shared_offsets(lir: LinearIR) -> None:
     """What a chunk leaves in one shared buffer ends before the next one begins."""
-    shared = sorted(lir.shared_buffers().values(), key=lambda buffer: buffer.offset or 0)
+    shared = sorted(shared_buffers(lir).values(), key=lambda buffer: buffer.offset or 0)
     for one, two in itertools.pairwise(shared):
         size = one.stride(one.axes[0]) * BYTES[one.dtype]
         if (one.offset or 0) + size > (two.offset or 0):

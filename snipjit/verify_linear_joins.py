@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Statement, walk
+from snipjit.loop_nest import shared_buffers
 from snipjit.verify_linear_loops import fault
 
 
@@ -15,7 +16,7 @@ def check_joins(lir: LinearIR) -> None:
         _check_place(lir, join, loops)
         _check_bodies(lir, join)
         _check_work(lir, join, loops[-1])
-    shared = lir.shared_buffers()
+    shared = shared_buffers(lir)
     for buffer in shared.values():
         if len(joins) != 1:
             raise fault(lir, buffer, f"%{buffer.name} is shared, for which there must be one join")

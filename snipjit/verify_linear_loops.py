@@ -17,11 +17,10 @@ from snipjit.linear_ir import (
     Piece,
     Statement,
     Tensor,
-    join_of,
-    parallel_loop,
     walk,
 )
 from snipjit.loop_limits import Limit
+from snipjit.loop_nest import join_of, parallel_loop
 from snipjit.text_linear import around
 
 Tile = dict[str, bool]

@@ -13,6 +13,7 @@ from snipjit.linear_ir import (
     STRIDE,
     Buffer,
     Expression,
+    Join,
     LinearIR,
     Loop,
     LoopPort,
@@ -189,3 +190,31 @@ def test_around_shows_a_statement_that_is_elsewhere_alone() -> None:
     stray = Expression("exp", "z", ("u",), ValueType("f32", ("m",)))
     assert around(lir, stray) == print_statement(stray) == "%z = exp %u : f32[m]"
     assert copy.deepcopy(lir) == lir
+
+
+JOIN = """\
+linear @g lanes m x 4
+axis c = 2
+parallel c step 1 {
+  join c moves %a by 8 %b by 1 {
+    store %a %u : f32[c m]
+  } last {
+    for c step 1 {
+      %u = load %a : f32[c m]
+    }
+  }
+}
+"""
+
+
+def test_joins() -> None:
+    lir = parse_linear(JOIN)
+    assert print_linear(lir) == JOIN
+    (loop,) = lir.body
+    assert isinstance(loop, Loop)
+    (join,) = loop.body
+    assert isinstance(join, Join)
+    assert [port.tensor for port in join.pieces[0].ports] == ["a", "b"]
+    assert isinstance(join.last[0], Loop)
+    with pytest.raises(ParseError, match="expected 'last'"):
+        parse_linear(JOIN.replace("last", "tail 1"))

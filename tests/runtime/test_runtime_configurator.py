@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from snipjit.runtime.runtime_configurator import (
     RuntimeConfig,
     RuntimeConfigurator,
     dense,
+    split_chunks,
     split_parallel,
 )
 from tests.runtime.workers import recipe, spec
@@ -161,3 +163,38 @@ def test_strides_reach_every_element(data: st.DataObject) -> None:
     assert all(
         slot[f"rewind.x.{axis}"] == -slot[f"stride.x.{axis}"] * size for axis, size in sizes.items()
     )
+
+
+@given(st.integers(0, 300_000), st.integers(1, 64))
+def test_chunks_cover_a_stream(size: int, wanted: int) -> None:
+    """No chunk is empty but that of an empty stream; all but the last are whole blocks."""
+    chunks, step = split_chunks(size, 512, 128, wanted)
+    assert 1 <= chunks <= max(min(wanted, size // 512), 1)
+    assert step % 128 == 0
+    assert chunks == 1 or (chunks - 1) * step < size <= chunks * step
+    assert size <= chunks * step
+
+
+SPLIT = replace(
+    ATTENTION,
+    fields=(*ATTENTION.fields, "blocks.n", "step.n", "arrived.0"),
+    split=("n", 512, 128, 64, 192),
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "chunks", "step"), [(0, 1, 128), (50, 1, 128), (1023, 1, 1024), (1025, 2, 640),
+                                    (100_000, 6, 16768)],
+)  # fmt: skip
+def test_slots_of_a_split_loop(columns: int, chunks: int, step: int) -> None:
+    """Twelve groups make chunks until there are some 64 tasks; these share memory if several."""
+    config = configure(SPLIT, *attention(31, columns))
+    slot = slots(config, SPLIT)
+    assert (slot["blocks.n"], slot["step.n"], slot["arrived.0"]) == (chunks, step, 0)
+    assert config.tasks == slot["tasks"] == 12 * chunks
+    assert config.shared == slot["shared"] == (12 * chunks * 192 if chunks > 1 else 0)
+
+
+def test_many_groups_are_not_split() -> None:
+    arrays = [np.zeros((16, *array.shape[1:]), array.dtype) for array in attention(8, 5000)]
+    assert slots(configure(SPLIT, *arrays), SPLIT)["blocks.n"] == 1

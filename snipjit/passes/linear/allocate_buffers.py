@@ -8,8 +8,8 @@ import networkx as nx
 
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
+from snipjit.loop_nest import shared_buffers, task_body
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import task_body
 
 SCRATCHPAD_LIMIT = 2 << 20
 """Bytes of scratchpad a thread may use, whatever the lengths."""
@@ -31,7 +31,7 @@ class AllocateBuffers(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Assign offsets; UnsupportedError when the scratchpad would exceed its limit."""
-        shared = lir.shared_buffers()
+        shared = shared_buffers(lir)
         _place(shared)
         buffers = [buffer for name, buffer in lir.buffers().items() if name not in shared]
         clusters = _clusters(lir, buffers)
@@ -55,7 +55,7 @@ class AllocateBuffers(Pass):
 
 def scratch_bytes(lir: LinearIR) -> int:
     """Bytes of scratchpad that one worker needs."""
-    local = lir.buffers().keys() - lir.shared_buffers().keys()
+    local = lir.buffers().keys() - shared_buffers(lir).keys()
     buffers = (buffer for name, buffer in lir.buffers().items() if name in local)
     return max(((b.offset or 0) + _bytes(b) for b in buffers), default=0)
 

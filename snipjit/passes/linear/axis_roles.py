@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snipjit.linear_ir import Expression, LinearIR, Statement, parallel_loop
+from snipjit.linear_ir import Expression, LinearIR
 
 REDUCTIONS = ("brgemm", "reduce")
 
@@ -13,14 +13,6 @@ SYNTHETIC_LANES = "lane"
 def expressions(lir: LinearIR) -> list[Expression]:
     """Every Expression, in order."""
     return [s for s, _ in lir.walk() if isinstance(s, Expression)]
-
-
-def task_body(lir: LinearIR) -> list[Statement]:
-    """What stands inside the parallel loops."""
-    body = lir.body
-    while (loop := parallel_loop(body)) is not None:
-        body = loop.body
-    return body
 
 
 def kept_axes(lir: LinearIR) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.loop_nest import most
 from snipjit.passes.base import Pass
 
 Path = tuple[Loop, ...]
@@ -127,7 +128,7 @@ def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, 
     """How much a buffer for a value holds of each axis, declared inside the loops ``home``."""
     found: dict[str, int] = {}
     for axis in type.axes:
-        size = lir.most(axis, home)
+        size = most(lir, axis, home)
         if size is None:
             raise UnsupportedError(
                 f"value %{name} would need a buffer along axis {axis} of unknown size"

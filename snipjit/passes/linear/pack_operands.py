@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.call_args import parallel_loops
 from snipjit.linear_ir import Expression, LinearIR, ValueType, walk
+from snipjit.loop_nest import most, parallel_loops, task_body
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import task_body
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def _pack(lir: LinearIR, name: str, packed: dict[str, Expression]) -> str:
     if tensor is None or lir.vector_axis(tensor.axes) in (None, tensor.unit_axis):
         return name
     parallel = parallel_loops(lir)
-    if any(lir.most(axis, parallel) is None for axis in tensor.axes):
+    if any(most(lir, axis, parallel) is None for axis in tensor.axes):
         return name
     output = f"{name}.packed"
     type = ValueType(tensor.dtype, lir.sort_axes(tensor.axes))

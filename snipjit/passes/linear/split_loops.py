@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
+from snipjit.loop_nest import task_body
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import panel_axes, task_body
+from snipjit.passes.linear.axis_roles import panel_axes
 from snipjit.target_machine import TargetMachine
 
 

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import (
-    Buffer,
-    Expression,
-    Join,
-    LinearIR,
-    Loop,
-    Piece,
-    Statement,
-    ValueType,
-    parallel_loop,
-)
+from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Piece, Statement, ValueType
+from snipjit.loop_nest import parallel_loops, task_body
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import task_body
 from snipjit.passes.linear.insert_buffers import extents
 from snipjit.passes.linear.merge_states import Merge
 from snipjit.target_machine import TargetMachine
@@ -91,16 +81,12 @@ class SplitStream(Pass):
 
 def _shared_buffers(lir: LinearIR, types: dict[str, ValueType], chunk: str) -> list[Buffer]:
     """A buffer for each accumulator, with a place for each chunk."""
-    home: list[Loop] = []
-    body = lir.body
-    while (loop := parallel_loop(body)) is not None:
-        home.append(loop)
-        body = loop.body
+    home = tuple(parallel_loops(lir))
     return [
         Buffer(
             f"{name}.chunks",
             type.dtype,
-            {chunk: MOST_CHUNKS, **extents(lir, name, type, tuple(home))},
+            {chunk: MOST_CHUNKS, **extents(lir, name, type, home)},
         )
         for name, type in types.items()
     ]

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from snipjit.call_args import CallArgs, parallel_loops
-from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Statement, join_of, walk
+from snipjit.call_args import CallArgs
+from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Statement, walk
+from snipjit.loop_nest import join_of, parallel_loops, shared_buffers
 from snipjit.passes.base import Pass
 from snipjit.passes.llvm.emission import BYTES, I8, POINTER, Emission, Group, Scope
 from snipjit.passes.llvm.emit_join import emit_join
@@ -63,7 +64,7 @@ def _worker_scratchpad(emission: Emission) -> ir.Value:
     address = emission.field_address(head, "worker")
     worker = head.atomic_rmw("add", address, ir.Constant(I64, 1), "monotonic")
     offset = head.mul(worker, emission.field("pitch"))
-    if emission.lir.shared_buffers():
+    if shared_buffers(emission.lir):
         offset = head.add(offset, emission.field("shared"))
     return head.gep(emission.field("scratch", POINTER), [offset], source_etype=I8)
 
@@ -177,7 +178,7 @@ Place = tuple[str, int, int, tuple[tuple[str, int], ...]]
 def _place(emission: Emission, name: str) -> Place:
     """Where a tensor lies: what memory, its first and last byte, the layout."""
     tensor = emission.tensors[name]
-    if not isinstance(tensor, Buffer) or name in emission.lir.shared_buffers():
+    if not isinstance(tensor, Buffer) or name in shared_buffers(emission.lir):
         return name, 0, 1, ()
     start = tensor.offset or 0
     end = start + tensor.elements * BYTES[tensor.dtype]

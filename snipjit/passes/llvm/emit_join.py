@@ -8,6 +8,7 @@ from llvmlite import ir
 
 from snipjit.call_args import chunk_bytes
 from snipjit.linear_ir import Join, Statement
+from snipjit.loop_nest import shared_buffers
 from snipjit.passes.llvm.emission import BYTES, I8, POINTER, Emission, Group, Scope
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
 from snipjit.passes.llvm.vector_ir import I64
@@ -48,7 +49,7 @@ class _JoinEmitter(LoopState):
         part = ir.Constant(I64, chunk_bytes(emission.lir))
         before = builder.mul(self.group.number, part)
         pointers: Carried = {}
-        for name, buffer in emission.lir.shared_buffers().items():
+        for name, buffer in shared_buffers(emission.lir).items():
             place = builder.add(before, ir.Constant(I64, buffer.offset or 0))
             distance = builder.mul(place, self.group.tasks)
             base = emission.field("scratch", POINTER)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from snipjit.call_args import split_loop
 from snipjit.interpret_linear import interpret
 from snipjit.linear_ir import LinearIR
+from snipjit.loop_nest import split_loop
 from snipjit.passes.linear.split_stream import SplitStream
 from snipjit.schedule import Schedule
 from snipjit.text_linear import parse_linear
