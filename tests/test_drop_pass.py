@@ -58,15 +58,15 @@ def shifted() -> Subgraph:
 
 
 def cast_factor() -> Subgraph:
-    """A product with a scaled operand, behind a cast that changes nothing."""
+    """A scaled product, behind a cast that changes nothing."""
     build = SubgraphBuilder("cast_factor", x1=8, w1=8)
     x = build.add("parameter", TensorType.of("f32", "x0", "x1"), name="x")
     w = build.add("parameter", TensorType.of("f32", "w1", "w0"), name="w")
     scale = build.add("scalar", TensorType("f32"), name="scale")
-    scaled = build.add("mul", TensorType.of("f32", "x0", "x1"), x, scale)
-    cast = build.add("to_f32", TensorType.of("f32", "x0", "x1"), scaled)
-    s = build.add("matmul", TensorType.of("f32", "x0", "w0"), cast, w)
-    build.result(build.add("softmax", TensorType.of("f32", "x0", "w0"), s, dim=-1), name="y")
+    scores = TensorType.of("f32", "x0", "w0")
+    cast = build.add("to_f32", scores, build.add("matmul", scores, x, w))
+    scaled = build.add("mul", scores, cast, scale)
+    build.result(build.add("softmax", scores, scaled, dim=-1), name="y")
     return build.subgraph()
 
 

@@ -95,7 +95,7 @@ class _Panel:
                 self.zero[f"exp {name}"] = self.hidden[name]
         elif e.op == "add" and e.inputs[1] in self.hidden:
             self.hidden[name] = self.hidden[e.inputs[1]]
-        elif e.op == "exp" and f"exp {e.inputs[0]}" in self.zero:
+        elif e.op in ("exp", "exp2") and f"exp {e.inputs[0]}" in self.zero:
             self.zero[name] = self.zero[f"exp {e.inputs[0]}"]
         elif e.op in ("mul", "div", "neg"):
             factors = e.inputs if e.op == "mul" else e.inputs[:1]

@@ -10,7 +10,7 @@ from llvmlite import ir
 from snipjit.call_args import CallArgs
 from snipjit.linear_ir import Buffer, LinearIR, Tensor, ValueType
 from snipjit.passes.llvm.tile import Index, Tile, indices
-from snipjit.passes.llvm.vector_ir import F32, I1, I32, I64
+from snipjit.passes.llvm.vector_ir import F32, I1, I32, I64, broadcast, lane_numbers
 from snipjit.target_machine import TargetMachine
 
 I8 = ir.IntType(8)
@@ -161,7 +161,7 @@ class Emission:
 
     def mask(self, axis: str, first: int) -> ir.Value:
         """The valid lanes of a vector, computed once in a masked piece."""
-        scope, vector, valid = self.scope, ir.VectorType(I32, self.width), self.scope.valid[axis]
+        scope, valid = self.scope, self.scope.valid[axis]
         if isinstance(valid, ir.Constant):
             inside = [first + lane < valid.constant for lane in range(self.width)]
             return ir.Constant(ir.VectorType(I1, self.width), inside)
@@ -170,7 +170,7 @@ class Emission:
             assert scope.preamble is not None
             rest = scope.preamble.sub(valid, ir.Constant(I64, first))
             wide = broadcast(scope.preamble, scope.preamble.trunc(rest, I32), self.width)
-            lanes = ir.Constant(vector, list(range(self.width)))
+            lanes = lane_numbers(tuple(range(self.width)))
             scope.cache[slot] = scope.preamble.icmp_signed("<", lanes, wide)
         return scope.cache[slot]
 
@@ -196,12 +196,3 @@ class Emission:
         if memory.unit_axis == axis:
             return ir.Constant(I64, BYTES[memory.dtype])
         return self.field(f"stride.{tensor}.{axis}")
-
-
-def broadcast(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
-    """A scalar in every lane of a vector."""
-    vector = ir.VectorType(value.type, width)
-    undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(I32, 0))
-    zeros = ir.Constant(ir.VectorType(I32, width), [0] * width)
-    return builder.shuffle_vector(first, undefined, zeros)

@@ -16,7 +16,15 @@ from snipjit.linear_ir import Buffer, Expression
 from snipjit.passes.llvm.emission import BYTES, I8, IN_MEMORY, Emission
 from snipjit.passes.llvm.emit_transpose import columns_to_rows, rows_to_columns
 from snipjit.passes.llvm.tile import Index, Tile, indices
-from snipjit.passes.llvm.vector_ir import I16, I32, I64, call_intrinsic, constant, with_element
+from snipjit.passes.llvm.vector_ir import (
+    I16,
+    I32,
+    I64,
+    call_intrinsic,
+    constant,
+    pick,
+    with_element,
+)
 
 GROUP = 4
 """Rows whose addresses are one base and three offsets: few registers hold those of a tile."""
@@ -219,11 +227,8 @@ class _Access:
         first = start.get(self.unit, 0) if self.unit else 0
         if self.unit is None or self.run == 1 or not self.emission.is_partial(self.unit, first):
             return None
-        lanes = ir.Constant(ir.VectorType(I32, self.run), list(range(self.run)))
         mask = self.emission.mask(self.unit, first)
-        return self.emission.builder.shuffle_vector(
-            mask, ir.Constant(mask.type, ir.Undefined), lanes
-        )
+        return pick(self.emission.builder, mask, range(self.run))
 
     def store_blocks(self, tile: Tile) -> None:
         """Transpose and store every block of a tile, the last vectors first if they need it."""
