@@ -29,7 +29,8 @@ Assigning to a value again updates the register: that is how accumulators pass t
 
 **Tensors** are memory: inputs, outputs and buffers. Inside loops a tensor stands for the part at
 the loops' current position. A buffer begins where it is declared, covers ``extent`` elements of
-each axis from there, and is laid out as listed, last axis innermost.
+each axis from there, and is laid out as listed, last axis innermost. What memory holds in 16 bits
+is ``f32`` in registers: a load converts it, and so a tensor reads; a store of ``f32`` rounds.
 
 **Loops.** A loop over an axis that holds another loop over the same axis is a *block* loop: each
 iteration covers ``min(step, what remains)`` elements, which are the work amount of the inner one.

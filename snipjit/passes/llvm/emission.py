@@ -10,14 +10,12 @@ from llvmlite import ir
 from snipjit.call_args import CallArgs
 from snipjit.linear_ir import Buffer, LinearIR, Tensor
 from snipjit.passes.llvm.tile import Tile
-from snipjit.passes.llvm.vector_ir import F32, I1, I32, I64
+from snipjit.passes.llvm.vector_ir import F32, I1, I8, I16, I32, I64
 from snipjit.target_machine import TargetMachine
 
-I8 = ir.IntType(8)
 POINTER = ir.PointerType()
-ELEMENTS = {"f32": F32, "i1": I1, "i32": I32}
-IN_MEMORY = {"f32": F32, "i1": I8, "i32": I32}
-BYTES = {"f32": 4, "i1": 1, "i32": 4}
+ELEMENTS = {"f32": F32, "bf16": F32, "f16": F32, "i1": I1, "i32": I32}
+IN_MEMORY = {"f32": F32, "bf16": I16, "f16": I16, "i1": I8, "i32": I32}
 
 
 @dataclass

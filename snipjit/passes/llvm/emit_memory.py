@@ -12,11 +12,13 @@ from math import gcd
 
 from llvmlite import ir
 
+from snipjit.element_types import BYTES, NARROW
 from snipjit.linear_ir import Buffer, Expression
-from snipjit.passes.llvm.emission import BYTES, I8, IN_MEMORY, Emission, broadcast
+from snipjit.passes.llvm.emission import IN_MEMORY, Emission, broadcast
+from snipjit.passes.llvm.emit_convert import from_memory, to_memory
 from snipjit.passes.llvm.emit_transpose import columns_to_rows, rows_to_columns
 from snipjit.passes.llvm.tile import Index, Tile, indices
-from snipjit.passes.llvm.vector_ir import I16, I32, I64, call_intrinsic, constant, with_element
+from snipjit.passes.llvm.vector_ir import I8, I16, I32, I64, call_intrinsic, constant
 
 GROUP = 4
 """Rows whose addresses are one base and three offsets: few registers hold those of a tile."""
@@ -75,6 +77,8 @@ class _Access:
         unit = None if isinstance(self.tensor, Buffer) else self.tensor.unit_axis
         run = gcd(self.scope.counts.get(unit, 1), emission.width) if unit else 1
         self.unit, self.run = unit, run
+        # Of what memory holds in 16 bits whole rows are converted: floats transpose faster.
+        self.by_rows = run > 1 and self.tensor.dtype in NARROW
         self.groups: dict[tuple[ir.Block, ir.Value, str, int], ir.Value] = {}
 
     def stride(self, axis: str) -> int | None:
@@ -199,11 +203,13 @@ class _Access:
             self.emission.builder.load(self.row(base, vector, lane), typ=type, align=self.bytes)
             for lane in range(self.emission.width)
         ]
+        if self.by_rows:
+            rows = [self.from_memory(row) for row in rows]
         columns = [self.gather(rows)] if run == 1 else rows_to_columns(self.emission.builder, rows)
         for number, column in enumerate(columns):
             place = {**start, unit: start[unit] + number} if unit and run > 1 else start
             slot = tuple(place.get(axis, 0) for axis in tile.axes)
-            tile.made[slot] = self.from_memory(column)
+            tile.made[slot] = column if self.by_rows else self.from_memory(column)
         return tile.made[tuple(index.get(axis, 0) for axis in tile.axes)]
 
     def store_blocks(self, tile: Tile, axes: tuple[str, ...]) -> None:
@@ -217,7 +223,8 @@ class _Access:
             columns = []
             for part in range(self.run):
                 place = {**index, self.unit: number + part} if self.unit else index
-                columns.append(self.to_memory(self.emission.operand(tile, place, axes)))
+                value = self.emission.operand(tile, place, axes)
+                columns.append(value if self.by_rows else self.to_memory(value))
             self.store_block(index, columns)
 
     def store_block(self, index: Index, columns: list[ir.Value]) -> None:
@@ -225,6 +232,7 @@ class _Access:
         base = self.address(index)
         if self.run > 1:
             rows = columns_to_rows(builder, columns)
+            rows = [self.to_memory(row) for row in rows] if self.by_rows else rows
         else:
             lanes = range(self.emission.width)
             rows = [builder.extract_element(columns[0], ir.Constant(I32, lane)) for lane in lanes]
@@ -275,17 +283,13 @@ class _Access:
             scope.cache[slot] = scope.preamble.icmp_signed("<", lanes, wide)
         return scope.cache[slot]
 
-    # Booleans are bytes in memory.
+    # Memory may hold other types than registers.
 
     def from_memory(self, value: ir.Value) -> ir.Value:
-        if self.tensor.dtype != "i1":
-            return value
-        return self.emission.builder.icmp_unsigned("!=", value, constant(value.type, 0))
+        return from_memory(self.emission.builder, self.emission.target, self.tensor.dtype, value)
 
     def to_memory(self, value: ir.Value) -> ir.Value:
-        if self.tensor.dtype != "i1":
-            return value
-        return self.emission.builder.zext(value, with_element(value.type, I8))
+        return to_memory(self.emission.builder, self.emission.target, self.tensor.dtype, value)
 
 
 def _suffix(type: ir.Type) -> str:
