@@ -73,7 +73,8 @@ class _Machine:
         self.origins: dict[str, dict[str, int]] = {}
         self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
         buffers = lir.buffers()
-        self.held = {tensor.name: tensor.dtype for tensor in (*lir.outputs, *buffers.values())}
+        self.held = {tensor.name: tensor.dtype for tensor in lir.outputs}
+        self.held |= {buffer.name: buffer.dtype for buffer in buffers.values()}
         least = min((BYTES[b.dtype] for b in buffers.values() if b.dtype in FLOATS), default=4)
         self.scale = dtype.itemsize // least
         self.scratch = self._scratchpad()

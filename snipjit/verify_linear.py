@@ -267,7 +267,7 @@ class _Verifier:
         name = e.inputs[0]
         self.demand(e.output is None, "a store has no output")
         self.demand(target.kind in ("output", "buffer"), f"%{name} is no output or buffer")
-        same = value.dtype == e.type.dtype and value.dtype in target.types()
+        same = e.type.dtype in target.types() and e.type.dtype in value.types()
         self.demand(same, f"%{name} holds {target.dtype}, %{e.inputs[1]} is {value.dtype}")
         self.demand(set(value.axes) <= set(e.type.axes), f"%{e.inputs[1]} has other axes")
         self.match(e, name, target)
