@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import torch
 from snipjit.compiler import assemble, lower, optimize
 from snipjit.interpret_subgraph import interpret
 from snipjit.linear_ir import LinearIR
-from snipjit.runtime.launcher import Launcher
+from snipjit.runtime.launcher import DTYPES, Launcher
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import ROWS, TargetMachine
 
@@ -53,21 +54,27 @@ def inputs(
     tensors = []
     for shape, node in zip(shapes(subgraph, sizes), subgraph.parameters, strict=True):
         tensor = torch.randn(shape, generator=generator)
-        tensors.append(tensor > 0 if node.type.dtype == "i1" else tensor)
+        dtype = node.type.dtype
+        tensors.append(tensor > 0 if dtype == "i1" else tensor.to(DTYPES[dtype]))
     return tensors, [0.3 + 0.1 * i for i in range(len(subgraph.scalars))]
 
 
 def expected(subgraph: Subgraph, tensors: list[torch.Tensor], scalars: list[float]) -> Arrays:
     """The results in float64."""
     with np.errstate(all="ignore"):
-        return interpret(subgraph, [tensor.numpy() for tensor in tensors], scalars)
+        return interpret(subgraph, [array(tensor) for tensor in tensors], scalars)
+
+
+def array(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """The elements of a tensor; NumPy has no bfloat16."""
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def results(run: Launcher, tensors: list[torch.Tensor], scalars: list[float]) -> Arrays:
     """What the kernel returns."""
     output = run(*tensors, *scalars)
     outputs = output if isinstance(output, tuple) else (output,)
-    return [tensor.numpy().astype(np.float64) for tensor in outputs]
+    return [array(tensor).astype(np.float64) for tensor in outputs]
 
 
 def assert_right(
