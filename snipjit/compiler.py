@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import gc
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 from snipjit import config
 from snipjit.axis_sizes import undetermined
 from snipjit.call_args import CallArgs, parallel_loops
-from snipjit.errors import OptionError, UnsupportedError
-from snipjit.linear_ir import LinearIR, Tensor
+from snipjit.dumps import Dumps, writer
+from snipjit.errors import UnsupportedError
+from snipjit.linear_ir import LinearIR, Loop, Tensor, walk
 from snipjit.passes import graph, linear, llvm
-from snipjit.passes.base import Pass, run_pipeline
+from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
 from snipjit.passes.linear.allocate_buffers import scratch_bytes
 from snipjit.runtime import engine
@@ -25,9 +22,9 @@ from snipjit.runtime.disk_cache import disk_cache
 from snipjit.runtime.kernel import Kernel, Schedules, Structure
 from snipjit.runtime.kernel_cache import KERNELS, SCHEDULES
 from snipjit.runtime.runtime_configurator import Recipe, TensorSpec
+from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine, select
-from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import print_subgraph
 from snipjit.verify_linear import verify as verify_linear
 from snipjit.verify_subgraph import verify_between, verify_canonical, verify_positional
@@ -39,56 +36,57 @@ SPECIALIZED_SIZES = 4
 def compile_subgraph(subgraph: Subgraph, target: TargetMachine | None = None) -> Structure:
     """The kernel of a positional Subgraph, from the cache if its structure was compiled before.
 
-    If it has features of dynamic size, a kernel for each size is compiled when a call brings it.
-    Raises UnsupportedError if this version cannot compile it.
+    If it has features of dynamic size, or another schedule for few rows, the kernel for the sizes
+    of a call is compiled when the call brings them. Raises UnsupportedError if this version cannot
+    compile it.
     """
     target = target or select(engine.host_features())
-    dumps = _Dumps.of(print_subgraph(subgraph))
+    dumps = Dumps.of(print_subgraph(subgraph))
     canonical = optimize(subgraph, dumps)
-    if features := feature_axes(canonical):
+    if feature_axes(canonical) or linear.few_rows_axis(canonical):
         key = _key(canonical, target)
-        return SCHEDULES.get(key, lambda: _schedules(key, canonical, target, features, dumps))
+        return SCHEDULES.get(key, lambda: _schedules(key, canonical, target, dumps))
     return _kernel(canonical, target, dumps)
 
 
-def _key(canonical: Subgraph, target: TargetMachine) -> str:
-    return f"{target.name}\n{print_subgraph(canonical)}"
+def _key(canonical: Subgraph, target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> str:
+    return f"{target.name} {schedule.value}\n{print_subgraph(canonical)}"
 
 
 def _schedules(
-    key: str,
-    canonical: Subgraph,
-    target: TargetMachine,
-    features: list[str],
-    dumps: _Dumps | None,
+    key: str, canonical: Subgraph, target: TargetMachine, dumps: Dumps | None
 ) -> Schedules:
-    """One kernel for each of the first few sizes of the features, a general one for the others."""
+    """Kernels for the first few sizes of the features, by rows and by columns; a general one."""
+    features, few = feature_axes(canonical), linear.few_rows_axis(canonical)
     seen: set[tuple[int, ...]] = set()
     general = _general_recipe(key, canonical, target, dumps)
 
     @cache
-    def kernel(wanted: tuple[int, ...]) -> Kernel:
+    def kernel(wanted: tuple[int, ...], schedule: Schedule) -> Kernel:
         """The kernel for sizes of the features; the general one for none."""
         own = SpecializeSizes(dict(zip(features, wanted, strict=False))).run(canonical)
         try:
-            return _kernel(own, target, _Dumps.of(print_subgraph(own)))
+            return _kernel(own, target, Dumps.of(print_subgraph(own)), schedule)
         except UnsupportedError:
+            if schedule is not Schedule.ROWS:
+                return kernel(wanted, Schedule.ROWS)
             if not wanted:
                 raise
-            return kernel(())
+            return kernel((), schedule)
 
     def choose(sizes: Mapping[str, int]) -> Kernel:
         wanted = tuple(sizes[axis] for axis in features)
         if wanted not in seen and (not all(wanted) or len(seen) >= SPECIALIZED_SIZES):
-            return kernel(())
+            return kernel((), Schedule.ROWS)
         seen.add(wanted)
-        return kernel(wanted)
+        few_rows = few is not None and sizes[few] <= target.few_rows
+        return kernel(wanted, Schedule.COLUMNS if few_rows else Schedule.ROWS)
 
     return Schedules(key, general, choose)
 
 
 def _general_recipe(
-    key: str, canonical: Subgraph, target: TargetMachine, dumps: _Dumps | None
+    key: str, canonical: Subgraph, target: TargetMachine, dumps: Dumps | None
 ) -> Recipe:
     """The recipe of the general kernel, without its code. UnsupportedError if it has none."""
     disk, name = disk_cache(), f"recipe\n{key}\n{target}"
@@ -100,18 +98,23 @@ def _general_recipe(
     return found
 
 
-def _kernel(canonical: Subgraph, target: TargetMachine, dumps: _Dumps | None) -> Kernel:
-    key = _key(canonical, target)
-    return KERNELS.get(key, lambda: _compile(key, canonical, target, dumps))
+def _kernel(
+    canonical: Subgraph,
+    target: TargetMachine,
+    dumps: Dumps | None,
+    schedule: Schedule = Schedule.ROWS,
+) -> Kernel:
+    key = _key(canonical, target, schedule)
+    return KERNELS.get(key, lambda: _compile(key, canonical, target, dumps, schedule))
 
 
-def optimize(subgraph: Subgraph, dumps: _Dumps | None = None) -> Subgraph:
+def optimize(subgraph: Subgraph, dumps: Dumps | None = None) -> Subgraph:
     """Data flow: a positional Subgraph to its canonical form."""
     verify = verify_between if config.verify_passes() else None
     if verify:
         verify_positional(subgraph)
     result: Subgraph = run_pipeline(
-        graph.PIPELINE, subgraph, verify=verify, dump=_writer(dumps, "graph")
+        graph.PIPELINE, subgraph, verify=verify, dump=writer(dumps, "graph")
     )
     if verify:
         verify_canonical(result)
@@ -128,21 +131,26 @@ def _check_sizes(canonical: Subgraph) -> None:
         )
 
 
-def lower(canonical: Subgraph, target: TargetMachine, dumps: _Dumps | None = None) -> LinearIR:
+def lower(
+    canonical: Subgraph,
+    target: TargetMachine,
+    dumps: Dumps | None = None,
+    schedule: Schedule = Schedule.ROWS,
+) -> LinearIR:
     """Control flow: a canonical Subgraph to the final LinearIR."""
     verify = verify_linear if config.verify_passes() else None
     result: LinearIR = run_pipeline(
-        linear.pipeline(target), canonical, verify=verify, dump=_writer(dumps, "linear")
+        linear.pipeline(target, schedule), canonical, verify=verify, dump=writer(dumps, "linear")
     )
     if verify:
         verify_linear(result, final=True)
     return result
 
 
-def emit(lir: LinearIR, target: TargetMachine, dumps: _Dumps | None = None) -> str:
+def emit(lir: LinearIR, target: TargetMachine, dumps: Dumps | None = None) -> str:
     """Binary code generation: the final LinearIR to the text of an LLVM module."""
     with _collection_paused():
-        return str(run_pipeline(llvm.pipeline(target), lir, dump=_writer(dumps, "llvm")))
+        return str(run_pipeline(llvm.pipeline(target), lir, dump=writer(dumps, "llvm")))
 
 
 @contextmanager
@@ -161,7 +169,7 @@ def assemble(
     key: str,
     lir: LinearIR,
     target: TargetMachine,
-    dumps: _Dumps | None = None,
+    dumps: Dumps | None = None,
     strict: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Kernel:
     """LinearIR to a kernel that can be called; ``strict`` as ``contracted_dims`` gives it."""
@@ -172,12 +180,18 @@ def assemble(
     return Kernel.from_object(key, recipe(lir, target, strict), object_code, llvm.SYMBOL)
 
 
-def _compile(key: str, canonical: Subgraph, target: TargetMachine, dumps: _Dumps | None) -> Kernel:
+def _compile(
+    key: str,
+    canonical: Subgraph,
+    target: TargetMachine,
+    dumps: Dumps | None,
+    schedule: Schedule,
+) -> Kernel:
     """The kernel of a canonical Subgraph, from the disk if a process before compiled it."""
     disk, name = disk_cache(), f"{key}\n{target}"
     if disk is not None and (kept := disk.load(name)) is not None:
         return Kernel.from_object(key, *kept, llvm.SYMBOL, compiled=False)
-    lir = lower(canonical, target, dumps)
+    lir = lower(canonical, target, dumps, schedule)
     kernel = assemble(key, lir, target, dumps, contracted_dims(canonical))
     if disk is not None:
         disk.store(name, kernel.recipe, kernel.object_code)
@@ -206,68 +220,26 @@ def recipe(
 ) -> Recipe:
     """What the run time must know about a kernel."""
     strict = strict or {}
-    granule = {lir.lanes: target.lanes}
     loops = parallel_loops(lir)
     return Recipe(
         axes=tuple(lir.axes.items()),
         inputs=tuple(_spec(tensor, strict.get(tensor.name, ())) for tensor in lir.inputs),
         outputs=tuple(_spec(tensor) for tensor in lir.outputs),
         scalars=tuple(lir.scalars),
-        parallel=tuple((loop.axis, loop.step, granule.get(loop.axis, 1)) for loop in loops),
+        parallel=tuple((loop.axis, loop.step, _granule(lir, loop)) for loop in loops),
         scratch_bytes=scratch_bytes(lir),
         fields=CallArgs.of(lir).fields,
     )
 
 
+def _granule(lir: LinearIR, loop: Loop) -> int:
+    """What a block has a multiple of: whole vectors; all rows where they share what they read."""
+    if loop.axis in lir.lanes:
+        return lir.width
+    panels = {s.axis for s, _ in walk(loop.body) if isinstance(s, Loop)}
+    return loop.step if loop.axis in panels else 1
+
+
 def _spec(tensor: Tensor, strict: tuple[int, ...] = ()) -> TensorSpec:
     order = tensor.order or tuple(range(len(tensor.dims)))
     return TensorSpec(tensor.name, tensor.dtype, tensor.dims, order, strict)
-
-
-@dataclass
-class _Dumps:
-    """The numbered files of one subgraph's stages."""
-
-    directory: Path
-    last: str
-    count: int = 0
-
-    @staticmethod
-    def of(source: str) -> _Dumps | None:
-        """The dumps of a Subgraph; None if they are off."""
-        root = config.dump_directory()
-        if root is None:
-            return None
-        name = f"subgraph_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
-        dumps = _Dumps(root / name, source)
-        dumps.write("tokenized.txt", source)
-        return dumps
-
-    def write(self, name: str, text: str) -> None:
-        """The next file. Raises OptionError where it cannot be written."""
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / f"{self.count:02}_{name}").write_text(text)
-        except OSError as error:
-            raise OptionError(f"SNIPJIT_DUMP: cannot write below it ({error})") from error
-        self.count += 1
-
-    def stage(self, stage: str, step: Pass, ir: Any) -> None:
-        """The outcome of a pass, or that it changed nothing."""
-        text = _print(ir)
-        suffix = "ll" if stage == "llvm" else "txt"
-        body = text if text != self.last else "(unchanged)\n"
-        self.write(f"{stage}_{step.name}.{suffix}", body)
-        self.last = text
-
-
-def _writer(dumps: _Dumps | None, stage: str) -> Callable[[Pass, Any], None] | None:
-    if dumps is None:
-        return None
-    return lambda step, ir: dumps.stage(stage, step, ir)
-
-
-def _print(ir: Any) -> str:
-    if isinstance(ir, Subgraph):
-        return print_subgraph(ir)
-    return print_linear(ir) if isinstance(ir, LinearIR) else str(ir)

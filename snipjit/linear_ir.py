@@ -2,7 +2,7 @@
 
 Grammar of the printed form (``text_linear.py`` prints and parses it)::
 
-    linear   ::= "linear @" name "lanes" axis "x" int line*
+    linear   ::= "linear @" name "lanes" axis+ "x" int line*
     line     ::= "axis" name ("=" int)?
                | ("input" | "output") "%" tensor ":" dtype dim* ("order" int*)?
                | "scalar" "%" name
@@ -27,6 +27,11 @@ of an axis a value holds is the step of the innermost loop over that axis around
 ``f32[n m]`` inside ``for m step 48 { for n step 8 {`` is an 8×48 tile. Operands align by axis name.
 Assigning to a value again updates the register: that is how accumulators pass through loops.
 
+**Lanes.** Of the lanes axes the last one that a value has lies in the lanes of vectors, if its tile
+holds whole vectors of it; the other axes number them. With ``lanes n d``, ``[n d]`` is vectors of
+d, ``[m n]`` vectors of n, ``[m]`` single elements, and so is ``[m n]`` inside ``for n step 4``
+where a vector has more than 4.
+
 **Tensors** are memory: inputs, outputs and buffers. Inside loops a tensor stands for the part at
 the loops' current position. A buffer begins where it is declared, covers ``extent`` elements of
 each axis from there, and is laid out as listed, last axis innermost. What memory holds in 16 bits
@@ -37,7 +42,7 @@ iteration covers ``min(step, what remains)`` elements, which are the work amount
 The innermost loop over an axis is a *tile* loop: an iteration covers exactly ``step`` elements.
 ``tail`` pieces run after the main body on what remains, in order, each as long as its step fits;
 a ``masked`` piece runs while more remains than the next masked piece (or 0) can cover, and an
-iteration covers ``min(step, what remains)``. Only the lanes axis is masked. Each port of a loop is
+iteration covers ``min(step, what remains)``. Only lanes axes are masked. Each port of a loop is
 a tensor that advances with it: by a number of elements, or by the run-time stride of the axis;
 ``rewind`` undoes the advance at the end. A limit ``for m where n upto m + 3`` shortens what is left
 of axis n in each iteration to the elements that satisfy it for some m of the iteration; ``from``
@@ -64,7 +69,7 @@ leaves (that anything outside reads), and begins anew with each run of the outer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import ceil, floor
 from typing import Any
@@ -239,7 +244,7 @@ class LinearIR:
     """A whole kernel: the tensors of its call, and the statements."""
 
     name: str
-    lanes: str
+    lanes: tuple[str, ...]
     width: int
     axes: dict[str, int | None]
     inputs: list[Tensor]
@@ -261,9 +266,13 @@ class LinearIR:
         return {s.name: s for s, _ in self.walk() if isinstance(s, Buffer)}
 
     def sort_axes(self, axes: Mapping[str, Any] | set[str] | tuple[str, ...]) -> tuple[str, ...]:
-        """The given axes in the order of the kernel, the lanes axis last."""
-        chosen = [axis for axis in self.axes if axis in axes and axis != self.lanes]
-        return (*chosen, self.lanes) if self.lanes in axes else tuple(chosen)
+        """The given axes in the order of the kernel, lanes axes last."""
+        chosen = [axis for axis in self.axes if axis in axes and axis not in self.lanes]
+        return (*chosen, *(axis for axis in self.lanes if axis in axes))
+
+    def vector_axis(self, axes: Collection[str]) -> str | None:
+        """Of a value with these axes, the one in lanes where tiles hold whole vectors of it."""
+        return next((axis for axis in reversed(self.lanes) if axis in axes), None)
 
 
 def walk(

@@ -17,6 +17,10 @@ class TargetMachine:
     tile        (rows, vectors) of a register tile of a product: rows are broadcast elements
     task_vectors  most vectors of the lanes axis in one task
     block       elements of a streamed axis in one block
+    few_rows    at how many rows lanes are columns; more of them lie in lanes themselves
+    row_tile    rows of a register tile whose lanes are columns; its product has ...
+    column_vectors  ... as many vectors of columns
+    task_rows   most rows of a row axis in one task, where lanes are columns
     unroll      elements of a contracted axis in one iteration of a product
     features    LLVM features the row needs, and the host must have
     disabled    LLVM features switched off
@@ -28,6 +32,10 @@ class TargetMachine:
     tile: tuple[int, int]
     task_vectors: int
     block: int
+    few_rows: int = 12
+    row_tile: int = 4
+    column_vectors: int = 4
+    task_rows: int = 8
     unroll: int = 4
     features: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
@@ -46,9 +54,10 @@ ROWS: tuple[TargetMachine, ...] = (
     ),
     TargetMachine(
         "avx2", lanes=8, registers=16, tile=(4, 3), task_vectors=12, block=128,
-        features=("avx2", "fma", "f16c", "bmi2"), disabled=("avx512f",),
+        few_rows=6, row_tile=2, features=("avx2", "fma", "f16c", "bmi2"), disabled=("avx512f",),
     ),
-    TargetMachine("portable", lanes=4, registers=16, tile=(4, 2), task_vectors=12, block=128),
+    TargetMachine("portable", lanes=4, registers=16, tile=(4, 2), task_vectors=12, block=128,
+                  few_rows=3, row_tile=2),
 )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def around(lir: LinearIR, fault: Statement, context: int = 6) -> str:
 
 def _lines(lir: LinearIR) -> Iterator[tuple[str, Statement | None]]:
     """Every line with the statement that it prints."""
-    yield f"linear @{lir.name} lanes {lir.lanes} x {lir.width}", None
+    yield f"linear @{lir.name} lanes {' '.join(lir.lanes)} x {lir.width}", None
     for axis, size in lir.axes.items():
         yield f"axis {axis}" + ("" if size is None else f" = {size}"), None
     for tensor in lir.inputs:
@@ -123,9 +123,10 @@ def parse_linear(text: str) -> LinearIR:
     tokens.expect("linear")
     name = tokens.word("@name", "@")
     tokens.expect("lanes")
-    lanes = tokens.word("the lanes axis")
-    tokens.expect("x")
-    lir = LinearIR(name, lanes, tokens.integer("the vector width"), {}, [], [], [], [])
+    lanes = [tokens.word("a lanes axis")]
+    while not tokens.accept("x"):
+        lanes.append(tokens.word("a lanes axis or 'x'"))
+    lir = LinearIR(name, tuple(lanes), tokens.integer("the vector width"), {}, [], [], [], [])
     while _declaration(tokens, lir):
         pass
     lir.body = _block(tokens)

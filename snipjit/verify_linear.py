@@ -98,7 +98,8 @@ class _Verifier:
     def head(self) -> None:
         """Axes, tensors and scalars: known, and each name once."""
         lir = self.lir
-        self.demand(lir.lanes in lir.axes, f"the lanes axis {lir.lanes} is not declared")
+        for lanes in lir.lanes:
+            self.demand(lanes in lir.axes, f"the lanes axis {lanes} is not declared")
         self.demand(lir.width > 0, "the vector width must be at least 1")
         for axis, size in lir.axes.items():
             self.demand(size is None or size > 0, f"axis {axis} has size {size}: at least 1")
@@ -148,8 +149,8 @@ class _Verifier:
         self.demand(not (loop.parallel and repeated), f"two parallel loops over axis {loop.axis}")
         for piece in loop.pieces:
             self.demand(piece.step > 0, "a step must be at least 1")
-            masked = piece.masked and loop.axis != self.lir.lanes
-            self.demand(not masked, f"only the lanes axis {self.lir.lanes} can be masked")
+            masked = piece.masked and loop.axis not in self.lir.lanes
+            self.demand(not masked, f"only lanes axes ({' '.join(self.lir.lanes)}) can be masked")
 
     def buffer(self, buffer: Buffer) -> None:
         """Declared once, or again as it was (tails repeat the main body)."""
@@ -201,12 +202,11 @@ class _Verifier:
             self.over(e, loops)
 
     def over(self, e: Expression, loops: Path) -> None:
-        """The combined axes: some, known, not of the result, never lanes, never parallel."""
+        """The combined axes: some, known, not of the result, never parallel."""
         self.demand(isinstance(e.attrs["over"], tuple) and bool(e.over), "over=(axis, …) is empty")
         self.axes(e.over, "over")
         kept = ", ".join(axis for axis in e.over if axis in e.type.axes)
         self.demand(not kept, f"axes {kept} cannot be combined and stay in the result")
-        self.demand(self.lir.lanes not in e.over, f"the lanes axis {self.lir.lanes} is combined")
         split = [loop.axis for loop in loops if loop.parallel and loop.axis in e.over]
         self.demand(not split, f"axis {', '.join(split)} is combined in a parallel loop over it")
 

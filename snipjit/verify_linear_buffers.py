@@ -30,8 +30,8 @@ def _check_shape(lir: LinearIR, buffer: Buffer, loops: Path) -> None:
             needs = "a bounded number of" if needed is None else str(needed)
             message = f"%{buffer.name} holds {extent} elements of axis {axis}, but needs {needs}"
             raise fault(lir, buffer, message)
-    lanes = lir.lanes
-    if lanes in buffer.axes and (buffer.axes[-1] != lanes or buffer.extents[lanes] % lir.width):
+    lanes = lir.vector_axis(buffer.axes)
+    if lanes and (buffer.axes[-1] != lanes or buffer.extents[lanes] % lir.width):
         message = f"%{buffer.name} must have whole vectors of lanes [{lanes}:…] innermost"
         raise fault(lir, buffer, message)
 

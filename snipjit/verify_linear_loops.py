@@ -120,9 +120,9 @@ def _cut(lir: LinearIR, loop: Loop, limit: Limit, amounts: Amounts) -> set[int]:
 
 
 def _check_steps(lir: LinearIR, loop: Loop) -> None:
-    """Whole vectors of lanes; masked pieces last, with falling steps."""
-    steps = [piece.step for piece in loop.pieces]
-    if loop.axis == lir.lanes and any(step % lir.width for step in steps):
+    """Whole vectors of lanes, or less than one; masked pieces last, with falling steps."""
+    vectors = [p.step for p in loop.pieces if p.masked or p.step > lir.width]
+    if loop.axis in lir.lanes and any(step % lir.width for step in vectors):
         raise fault(lir, loop, f"steps of the lanes axis must be multiples of {lir.width}")
     masked = [piece.masked for piece in loop.pieces]
     falling = [piece.step for piece in loop.pieces if piece.masked]

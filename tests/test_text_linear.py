@@ -80,7 +80,7 @@ def build_everything() -> LinearIR:
     body = Piece(1, [Loop("m", lanes), Loop("d", rows)], ports=ports)
     return LinearIR(
         name="every.thing",
-        lanes="m",
+        lanes=("m",),
         width=16,
         axes={"b": None, "m": None, "d": 64},
         inputs=[

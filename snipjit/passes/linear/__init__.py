@@ -5,7 +5,7 @@ from __future__ import annotations
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.brgemm_blocking import BrgemmBlocking
-from snipjit.passes.linear.convert_graph_to_linear import ConvertGraphToLinear
+from snipjit.passes.linear.convert_graph_to_linear import ConvertGraphToLinear, few_rows_axis
 from snipjit.passes.linear.extract_loop_invariants import ExtractLoopInvariants
 from snipjit.passes.linear.fuse_converts import FuseConverts
 from snipjit.passes.linear.fuse_loops import FuseLoops
@@ -21,13 +21,14 @@ from snipjit.passes.linear.pack_operands import PackOperands
 from snipjit.passes.linear.prefetch_strided import PrefetchStrided
 from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
 from snipjit.passes.linear.split_loops import SplitLoops
+from snipjit.schedule import Schedule
 from snipjit.target_machine import TargetMachine
 
 
-def pipeline(target: TargetMachine) -> tuple[Pass, ...]:
+def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple[Pass, ...]:
     """The passes for one target row, in order, each with the reason for its place."""
     return (
-        ConvertGraphToLinear(target),  # the way in: a flat list, the lanes axis chosen
+        ConvertGraphToLinear(target, schedule),  # the way in: a flat list, the lanes axes chosen
         FuseConverts(),  # first: what reads and writes memory is all that later passes see
         MarkLoops(target),  # needs the lanes axis; everything later rewrites its loops
         InitializeAccumulators(),  # makes the state of the streaming loops explicit ...
@@ -46,3 +47,6 @@ def pipeline(target: TargetMachine) -> tuple[Pass, ...]:
         InsertSpecificIterations(),  # copies bodies, so everything above works on one
         InitLoops(),  # last: ports of every piece, tails included
     )
+
+
+__all__ = ["few_rows_axis", "pipeline"]

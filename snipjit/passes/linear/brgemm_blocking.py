@@ -9,13 +9,17 @@ from snipjit.passes.base import Pass
 from snipjit.passes.linear.initialize_accumulators import identity
 from snipjit.target_machine import TargetMachine
 
+ACROSS = 16
+"""Vectors of a contracted axis that are multiplied before they are summed across lanes."""
+
 
 @dataclass(frozen=True)
 class BrgemmBlocking(Pass):
     """The register tile of a product: an accumulator, and a loop over the contracted axis.
 
     The operand without lanes is broadcast element by element, so the order of the two is the
-    order in which the emitter holds them: the broadcast one first.
+    order in which the emitter holds them: the broadcast one first. Where both have the contracted
+    axis in lanes, whole rows are multiplied and summed across lanes.
 
     Before:  for n step 8 { %s = brgemm %q.packed %k {over=(d)} : f32[n m] }
     After:   for n step 8 {
@@ -53,12 +57,25 @@ class BrgemmBlocking(Pass):
         result: list[Statement] = []
         if len(e.inputs) == 2:
             result.append(identity(e, 0.0))
-        operands = sorted(e.inputs[:2], key=lambda name: lir.lanes in _axes(lir, name, types))
+        axes = {name: _axes(lir, name, types) for name in e.inputs[:2]}
+        lanes = {name: lir.vector_axis(axes[name]) for name in axes}
+        mine = lir.vector_axis(e.type.axes)
+        operands = sorted(e.inputs[:2], key=lambda name: lanes[name] == mine)
         inputs = (*operands, e.output)
         body: list[Statement] = [Expression("fma", e.output, inputs, e.type, {"over": e.over})]
         for depth, axis in enumerate(reversed(e.over)):
-            body = [Loop(axis, [Piece(self.target.unroll if depth == 0 else 1, body)])]
+            step = self._step(lir, axis, across={*lanes.values()} == {axis}) if depth == 0 else 1
+            body = [Loop(axis, [Piece(step, body)])]
         return result + body
+
+    def _step(self, lir: LinearIR, axis: str, across: bool) -> int:
+        """How many elements an iteration contracts: of an axis in lanes whole vectors, or few."""
+        if across:
+            size, lanes = lir.axes[axis], self.target.lanes
+            return lanes * (ACROSS if size is None else min(ACROSS, -(-size // lanes)))
+        if axis in lir.lanes:
+            return min(self.target.unroll, self.target.lanes // 2)
+        return self.target.unroll
 
 
 def _axes(lir: LinearIR, name: str, types: dict[str | None, ValueType]) -> tuple[str, ...]:

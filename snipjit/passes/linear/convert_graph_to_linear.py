@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 from snipjit.linear_ir import Expression, LinearIR, Tensor, ValueType
 from snipjit.passes.base import Pass
+from snipjit.passes.linear.axis_roles import SYNTHETIC_LANES
+from snipjit.schedule import Schedule
 from snipjit.subgraph import Node, Subgraph
 from snipjit.target_machine import TargetMachine
-
-SYNTHETIC_LANES = "lane"
 
 
 @dataclass(frozen=True)
 class ConvertGraphToLinear(Pass):
-    """One Expression a node, in topological order; choose the lanes axis.
+    """One Expression a node, in topological order; choose the lanes axes.
 
-    The lanes axis is vectorised. It must survive in every product, reduction and result, so that
-    nothing is ever combined across lanes; of the axes that do, the last in the Subgraph's order is
-    the row axis. A graph without one gets an axis of size 1, and its kernel is scalar.
+    By rows, the one lanes axis survives in every product, reduction and result, so that nothing is
+    ever combined across lanes; of the axes that do, it is the last in the Subgraph's order. A graph
+    without one gets an axis of size 1, and its kernel is scalar. By columns, all axes that do not
+    survive are lanes axes, first those that values carry and reductions remove.
 
     Before:  %s = brgemm %q %k {over=(d)} : f32[b m n]
              %y = result %s {order=(0, 1, 2)}
@@ -28,13 +29,17 @@ class ConvertGraphToLinear(Pass):
     """
 
     target: TargetMachine
+    schedule: Schedule = Schedule.ROWS
 
     def run(self, subgraph: Subgraph) -> LinearIR:
         """The LinearIR of a canonical Subgraph."""
         axes = dict(subgraph.axes)
         kept = surviving_axes(subgraph)
-        lanes = kept[-1] if kept else SYNTHETIC_LANES
-        axes.setdefault(lanes, None)
+        lanes: tuple[str, ...] = (kept[-1] if kept else SYNTHETIC_LANES,)
+        if self.schedule is Schedule.COLUMNS:
+            lanes = tuple(column_axes(subgraph))
+        for axis in lanes:
+            axes.setdefault(axis, None)
         lir = LinearIR(
             name=subgraph.name,
             lanes=lanes,
@@ -62,6 +67,29 @@ def surviving_axes(subgraph: Subgraph) -> list[str]:
         for axis in subgraph.axes
         if axis not in reduced and all(axis in node.type.axes for node in anchors)
     ]
+
+
+def column_axes(subgraph: Subgraph) -> list[str]:
+    """The axes that do not survive, first those that values carry and reductions remove."""
+    anchors = subgraph.of("brgemm", "reduce", "result")
+    reduced = {axis for node in anchors for axis in node.attrs.get("over", ())}
+    computed = {axis for node in subgraph.of("brgemm") for axis in node.type.axes}
+    others = [axis for axis in subgraph.axes if axis not in surviving_axes(subgraph)]
+    return sorted(others, key=lambda axis: axis not in reduced & computed)
+
+
+def few_rows_axis(subgraph: Subgraph) -> str | None:
+    """The axis that decides between the schedules: by columns is for few of its elements.
+
+    None if there is no choice: without a product, or where no streamed input serves several rows.
+    """
+    rows = surviving_axes(subgraph)[-1:]
+    products = subgraph.of("brgemm")
+    operands = [subgraph[name] for node in products for name in node.inputs]
+    shared = [
+        node for node in operands if node.op == "parameter" and not {*rows} & {*node.type.axes}
+    ]
+    return rows[0] if rows and shared and column_axes(subgraph) else None
 
 
 def _output(node: Node) -> Tensor:

@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
 from snipjit.passes.base import Pass
+from snipjit.passes.linear.axis_roles import panel_axes
 from snipjit.target_machine import TargetMachine
 
 ELEMENTWISE_ROWS = 4
 """Rows of a tile without a product: enough independent work, a quarter of the code."""
+
+ELEMENTWISE_VECTORS = 2
+"""The same where the rows are vectors of columns."""
 
 
 @dataclass(frozen=True)
@@ -31,30 +35,30 @@ class FuseLoops(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Group the Expressions of every body."""
-        self._descend(lir, lir.body, ())
+        self._descend(lir, lir.body, {*panel_axes(lir)})
         return lir
 
-    def _descend(self, lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> None:
+    def _descend(self, lir: LinearIR, body: list[Statement], tiled: set[str]) -> None:
+        """``tiled`` are the axes that loops around say the tile of."""
         result: list[Statement] = []
         run: list[Expression] = []
         for statement in body:
             if isinstance(statement, Expression):
                 run.append(statement)
                 continue
-            result += self._group(lir, run, loops)
+            result += self._group(lir, run, tiled)
             run = []
             result.append(statement)
             if isinstance(statement, Loop):
+                single = {statement.axis} if statement.step == 1 else set()
                 for piece in statement.pieces:
-                    self._descend(lir, piece.body, (*loops, statement))
-        body[:] = result + self._group(lir, run, loops)
+                    self._descend(lir, piece.body, tiled | single)
+        body[:] = result + self._group(lir, run, tiled)
 
-    def _group(
-        self, lir: LinearIR, run: list[Expression], loops: tuple[Loop, ...]
-    ) -> list[Statement]:
+    def _group(self, lir: LinearIR, run: list[Expression], tiled: set[str]) -> list[Statement]:
         groups: list[_Group] = []
         for e in run:
-            axes = _tile_axes(lir, e, loops)
+            axes = _tile_axes(lir, e, tiled)
             ready = max([0, *(i + g.delay(e) for i, g in enumerate(groups) if g.touches(e))])
             home = [i for i in range(ready, len(groups)) if groups[i].axes == axes]
             if home:
@@ -71,12 +75,23 @@ class FuseLoops(Pass):
         return body
 
     def _rows(self, lir: LinearIR, group: _Group, axis: str) -> int:
-        expressions = [e for e in group.body if isinstance(e, Expression)]
-        if any(e.op == "brgemm" for e in expressions):
+        if axis in lir.lanes:
+            return self._columns(lir, group, axis)
+        if any(e.op == "brgemm" for e in group.body):
             return self.target.tile[0]
-        if any(_is_transposed(lir, e, axis) for e in expressions):
+        if any(_is_transposed(lir, e, axis) for e in group.body):
             return self.target.lanes
         return ELEMENTWISE_ROWS
+
+    def _columns(self, lir: LinearIR, group: _Group, axis: str) -> int:
+        """Elements of whole vectors: one of sums across lanes, more of anything else."""
+        vectors = ELEMENTWISE_VECTORS
+        products = [e for e in group.body if e.op == "brgemm"]
+        if products:
+            across = any(lir.vector_axis((*e.type.axes, *e.over)) in e.over for e in products)
+            vectors = 1 if across else self.target.column_vectors
+        size, lanes = lir.axes[axis], self.target.lanes
+        return lanes * (vectors if size is None else min(vectors, -(-size // lanes)))
 
 
 @dataclass
@@ -107,13 +122,12 @@ def _unfinished(e: Expression, axes: tuple[str, ...]) -> bool:
     return any(axis in axes for axis in e.over) or not set(axes) <= set(e.type.axes)
 
 
-def _tile_axes(lir: LinearIR, e: Expression, loops: tuple[Loop, ...]) -> tuple[str, ...]:
-    unrolled = {loop.axis for loop in loops if loop.step == 1} | {lir.lanes}
-    over = {*e.over} - unrolled if e.op == "reduce" else set()
-    return (*lir.sort_axes({*e.type.axes} - unrolled), *lir.sort_axes(over))
+def _tile_axes(lir: LinearIR, e: Expression, tiled: set[str]) -> tuple[str, ...]:
+    over = {*e.over} - tiled if e.op == "reduce" else set()
+    return (*lir.sort_axes({*e.type.axes} - tiled), *lir.sort_axes(over))
 
 
 def _is_transposed(lir: LinearIR, e: Expression, axis: str) -> bool:
     """Whether ``e`` moves between lanes and a tensor whose innermost axis is ``axis``."""
     tensors = [lir.tensors[name] for name in e.inputs if name in lir.tensors]
-    return any(t.unit_axis == axis and lir.lanes in t.axes for t in tensors)
+    return any(t.unit_axis == axis and lir.vector_axis(t.axes) not in (None, axis) for t in tensors)

@@ -131,6 +131,8 @@ def _extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str,
             raise UnsupportedError(
                 f"value %{name} would need a buffer along axis {axis} of unknown size"
             )
+        if axis == lir.vector_axis(type.axes):
+            size = -(-size // lir.width) * lir.width
         if size != 1:
             extents[axis] = size
     return extents

@@ -13,9 +13,10 @@ from snipjit.passes.base import Pass
 class InsertSpecificIterations(Pass):
     """Expand tile loops into a main body and the tails their work amount may need.
 
-    Rows go on in halves (8 ▸ 4, 2, 1): each tail runs at most once. Every body of lanes is masked
-    and the rest gets as few vectors as hold it; a body that needed no mask would save nothing that
-    pays for its code. A static axis gets just the tails it needs.
+    Rows go on in halves (8 ▸ 4, 2, 1): each tail runs at most once. Every body of a panel of lanes
+    is masked and the rest gets as few vectors as hold it; a body that needed no mask would save
+    nothing that pays for its code. Vectors of columns have bodies without a mask, and one masked
+    tail. A static axis gets just the tails it needs.
 
     Before:  for m step 48 { for n step 8 { … } }
     After:   for m step 48 masked { for n step 8 { … } tail 4 { … } tail 2 { … } tail 1 { … } }
@@ -24,33 +25,55 @@ class InsertSpecificIterations(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Expand every loop, innermost first."""
-        self._descend(lir, lir.body, {})
+        _descend(lir, lir.body, ())
         return lir
 
-    def _descend(self, lir: LinearIR, body: list[Statement], blocks: dict[str, int]) -> None:
-        for statement in body:
-            if not isinstance(statement, Loop):
-                continue
-            inner = {**blocks, statement.axis: statement.step}
-            self._descend(lir, statement.body, inner)
-            if not statement.parallel and not is_block_loop(statement):
-                size = None if statement.axis in blocks else lir.axes[statement.axis]
-                self._expand(lir, statement, size)
 
-    def _expand(self, lir: LinearIR, loop: Loop, size: int | None) -> None:
-        main = loop.pieces[0]
-        if loop.axis == lir.lanes:
-            main.masked = True
-            tails = list(range(main.step - lir.width, 0, -lir.width))
-            loop.pieces += [Piece(step, copy.deepcopy(main.body), masked=True) for step in tails]
-            return
-        tails = _halves(main.step)
-        if size is not None:
-            rest = size % main.step
-            tails = [step for step in tails if rest & step]
-            if size < main.step:
-                loop.pieces = []
-        loop.pieces += [Piece(step, copy.deepcopy(main.body)) for step in tails]
+def _descend(lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> None:
+    for statement in body:
+        if not isinstance(statement, Loop):
+            continue
+        _descend(lir, statement.body, (*loops, statement))
+        if not statement.parallel and not is_block_loop(statement):
+            statement.pieces = _expanded(lir, statement.pieces[0], statement.axis, loops)
+
+
+def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) -> list[Piece]:
+    blocks = [loop for loop in loops if loop.axis == axis]
+    size = None if blocks else lir.axes[axis]
+    if axis not in lir.lanes or main.step % lir.width:
+        return _rows(main, size)
+    if any(block.parallel for block in blocks):
+        return _panel(main, lir.width)
+    return _columns(main, lir.width, size)
+
+
+def _panel(main: Piece, width: int) -> list[Piece]:
+    steps = range(main.step, 0, -width)
+    return [Piece(step, _body(main, step), masked=True) for step in steps]
+
+
+def _columns(main: Piece, width: int, size: int | None) -> list[Piece]:
+    if size is None:
+        return [main, Piece(main.step, copy.deepcopy(main.body), masked=True)]
+    pieces, rest = [main] if size >= main.step else [], size % main.step
+    if rest:
+        step = -(-rest // width) * width
+        pieces.append(Piece(step, _body(main, step), masked=rest % width > 0))
+    return pieces
+
+
+def _rows(main: Piece, size: int | None) -> list[Piece]:
+    tails = _halves(main.step)
+    if size is None:
+        return [main, *(Piece(step, copy.deepcopy(main.body)) for step in tails)]
+    rest = size % main.step
+    pieces = [main] if size >= main.step else []
+    return [*pieces, *(Piece(step, copy.deepcopy(main.body)) for step in tails if rest & step)]
+
+
+def _body(main: Piece, step: int) -> list[Statement]:
+    return main.body if step == main.step else copy.deepcopy(main.body)
 
 
 def _halves(step: int) -> list[int]:

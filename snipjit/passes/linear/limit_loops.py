@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from snipjit.linear_ir import Expression, Limit, LinearIR, Loop
 from snipjit.passes.base import Pass
+from snipjit.passes.linear.axis_roles import panel_axes
 from snipjit.passes.linear.index_conditions import Definitions, limits_of
 
 MAXIMA = ("max", "larger")
@@ -14,7 +15,7 @@ MAXIMA = ("max", "larger")
 
 @dataclass(frozen=True)
 class LimitLoops(Pass):
-    """Limit the streamed axis in panels of lanes to where a condition on indices can hold.
+    """Limit the streamed axis in panels of rows to where a condition on indices can hold.
 
     Legal if all that the panel does with a hidden element is to take the maximum of -inf with
     others, or to add zero to a sum: the exponential of -inf less the maximum of the visible
@@ -30,11 +31,12 @@ class LimitLoops(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Limit every panel of every streaming loop."""
-        definitions = _definitions(lir)
+        definitions, panels = _definitions(lir), {*panel_axes(lir)}
+        parallel = {loop.axis for _, loops in lir.walk() for loop in loops if loop.parallel}
         for panel, loops in lir.walk():
-            if not isinstance(panel, Loop) or panel.parallel or panel.axis != lir.lanes:
+            if not isinstance(panel, Loop) or panel.parallel or panel.axis not in panels:
                 continue
-            streams = [loop.axis for loop in loops if not loop.parallel]
+            streams = [loop.axis for loop in loops if loop.axis not in panels | parallel]
             if len(streams) == 1:
                 panel.limits = _Panel(definitions, panel, streams[0]).limits()
         return lir

@@ -7,21 +7,20 @@ from dataclasses import dataclass, replace
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.convert_graph_to_linear import SYNTHETIC_LANES
+from snipjit.passes.linear.axis_roles import expressions, kept_axes, row_axes
 from snipjit.target_machine import TargetMachine
-
-REDUCTIONS = ("brgemm", "reduce")
 
 
 @dataclass(frozen=True)
 class MarkLoops(Pass):
     """Give every Expression its loops: parallel ones around all, streaming ones around levels.
 
-    Axes that every product, reduction and result keeps become parallel loops; so does a dynamic
-    axis that only some results have (columns of unknown size), in blocks. The *streamed* axis
-    is the one that values carry and reductions remove; it is never held whole. A finished
-    reduction is needed before the next *level* can start, so there is one loop a level, and what a
-    later level needs of an earlier one is computed again: nothing grows with the streamed axis.
+    Axes that every product, reduction and result keeps become parallel loops, the row axes in
+    blocks; so does a dynamic axis that only some results have (columns of unknown size). The
+    *streamed* axis is the one that values carry and reductions remove; it is never held whole. A
+    finished reduction is needed before the next *level* can start, so there is one loop a level,
+    and what a later level needs of an earlier one is computed again: nothing grows with the
+    streamed axis.
 
     Before:  %s = brgemm %q %k {over=(d)} : f32[n m]
              %x = reduce %s {over=(n)} : f32[m]
@@ -37,57 +36,46 @@ class MarkLoops(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Wrap the flat body in its loops."""
+        flat = expressions(lir)
         parallel = _parallel_axes(lir)
+        steps = [self._step(lir, axis) for axis in parallel]
         stream = _streamed_axis(lir, parallel)
-        expressions = [s for s in lir.body if isinstance(s, Expression)]
-        body: list[Statement] = list(expressions)
+        body: list[Statement] = list(flat)
         if stream is not None:
-            body = _levels(expressions, stream, self.target.block)
-        for axis in reversed(parallel):
-            body = [Loop(axis, [Piece(self._step(lir, axis), body)], parallel=True)]
+            body = _levels(flat, stream, self.target.block)
+        for axis, step in zip(reversed(parallel), reversed(steps), strict=True):
+            body = [Loop(axis, [Piece(step, body)], parallel=True)]
         lir.body = body
         return lir
 
     def _step(self, lir: LinearIR, axis: str) -> int:
-        if axis == lir.lanes:
-            return self.target.task_vectors * self.target.lanes
-        return 1 if axis in _kept(lir) else 8 * self.target.tile[0]
-
-
-def _kept(lir: LinearIR) -> list[str]:
-    """The axes of every product, reduction and result (as ConvertGraphToLinear orders them)."""
-    expressions = [s for s in lir.body if isinstance(s, Expression)]
-    anchors = [e for e in expressions if e.op in (*REDUCTIONS, "store")]
-    reduced = {axis for e in anchors for axis in e.over}
-    kept = [
-        axis
-        for axis in lir.axes
-        if axis not in reduced and all(axis in e.type.axes for e in anchors)
-    ]
-    return [*(axis for axis in kept if axis != lir.lanes), lir.lanes]
+        if axis not in kept_axes(lir):
+            return 8 * self.target.tile[0]
+        if axis not in row_axes(lir):
+            return 1
+        in_lanes = axis in lir.lanes
+        return self.target.task_vectors * self.target.lanes if in_lanes else self.target.task_rows
 
 
 def _parallel_axes(lir: LinearIR) -> list[str]:
-    """Batch axes, dynamic axes that no operation removes, and the lanes axis last."""
-    expressions = [s for s in lir.body if isinstance(s, Expression)]
-    kept = _kept(lir)
-    reduced = {axis for e in expressions for axis in e.over}
-    stored = {axis for e in expressions if e.op == "store" for axis in e.type.axes}
+    """Batch axes, dynamic axes that no operation removes, and the row axes last."""
+    kept, rows = kept_axes(lir), row_axes(lir)
+    reduced = {axis for e in expressions(lir) for axis in e.over}
+    stored = {axis for e in expressions(lir) if e.op == "store" for axis in e.type.axes}
     blocked = [
         axis
         for axis, size in lir.axes.items()
         if axis in stored and axis not in reduced and axis not in kept and size is None
     ]
-    batch = [axis for axis in kept if axis not in (lir.lanes, SYNTHETIC_LANES)]
-    return [*batch, *blocked, lir.lanes]
+    return [*(axis for axis in kept if axis not in rows), *blocked, *rows]
 
 
 def _streamed_axis(lir: LinearIR, parallel: list[str]) -> str | None:
     """The axis that computed values carry and reductions remove; a dynamic one comes first."""
-    expressions = [s for s in lir.body if isinstance(s, Expression)]
-    carried = {axis for e in expressions if e.op != "fill" for axis in e.type.axes}
-    reduced = {axis for e in expressions for axis in e.over}
-    loads = {a for e in expressions if e.op == "reduce" for a in e.over}
+    flat = expressions(lir)
+    carried = {axis for e in flat if e.op != "fill" for axis in e.type.axes}
+    reduced = {axis for e in flat for axis in e.over}
+    loads = {a for e in flat if e.op == "reduce" for a in e.over}
     axes = [
         axis
         for axis in lir.axes

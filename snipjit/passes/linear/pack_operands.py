@@ -41,7 +41,7 @@ def _task_body(body: list[Statement]) -> list[Statement]:
 
 def _pack(lir: LinearIR, name: str, packed: dict[str, Expression]) -> str:
     tensor = lir.tensors.get(name)
-    if tensor is None or lir.lanes not in tensor.axes or tensor.unit_axis == lir.lanes:
+    if tensor is None or lir.vector_axis(tensor.axes) in (None, tensor.unit_axis):
         return name
     parallel = {loop.axis for _, loops in lir.walk() for loop in loops if loop.parallel}
     if any(lir.axes[axis] is None for axis in tensor.axes if axis not in parallel):

@@ -47,4 +47,4 @@ def _descend(lir: LinearIR, body: list[Statement]) -> None:
 
 def _is_strided(lir: LinearIR, e: Expression) -> bool:
     tensor = lir.tensors.get(e.inputs[0]) if e.op == "load" else None
-    return tensor is not None and lir.lanes in tensor.axes and tensor.unit_axis != lir.lanes
+    return tensor is not None and lir.vector_axis(tensor.axes) not in (None, tensor.unit_axis)

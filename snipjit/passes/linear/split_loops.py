@@ -1,4 +1,4 @@
-"""SplitLoops: the block of lanes a task works on is split into panels of register tiles."""
+"""SplitLoops: the block of rows a task works on is split into panels of register tiles."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from dataclasses import dataclass, replace
 
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
 from snipjit.passes.base import Pass
+from snipjit.passes.linear.axis_roles import panel_axes
 from snipjit.target_machine import TargetMachine
 
 
 @dataclass(frozen=True)
 class SplitLoops(Pass):
-    """Wrap neighbouring Expressions that carry the lanes axis in a loop over panels.
+    """Wrap neighbouring Expressions that carry a row axis in a loop over panels.
 
-    The parallel loop over lanes (step 192) is the outer half, this loop (step 48, three vectors)
-    the inner one, whose work amount is the outer increment or its tail. Expressions without lanes
-    depend on no lane, so they move in front of the panels and run once a block.
+    The parallel loop over rows (step 192) is the outer half, this loop (step 48, three vectors)
+    the inner one, whose work amount is the outer increment or its tail. Expressions without rows
+    depend on no row, so they stand before the panels and run once a block. Rows that are not in
+    lanes make panels of a few; of several row axes the outermost does.
 
     Before:  parallel m step 192 {
                %c = not %keep : i1[n] ; %x = fill : f32[m]
@@ -32,36 +34,43 @@ class SplitLoops(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Split in every block of the task."""
-        self._descend(lir, lir.body)
+        if panels := self._steps(lir):
+            self._descend(lir.body, panels)
         return lir
 
-    def _descend(self, lir: LinearIR, body: list[Statement]) -> None:
+    def _steps(self, lir: LinearIR) -> dict[str, int]:
+        """The panel axes, outer to inner, with how much of each a panel has."""
+        steps = dict.fromkeys(panel_axes(lir), 1)
+        for axis in list(steps)[:1]:
+            lanes = self.target.tile[1] * self.target.lanes
+            steps[axis] = lanes if axis in lir.lanes else self.target.row_tile
+        return steps
+
+    def _descend(self, body: list[Statement], steps: dict[str, int]) -> None:
         if len(body) == 1 and isinstance(body[0], Loop) and body[0].parallel:
-            self._descend(lir, body[0].body)
+            self._descend(body[0].body, steps)
         else:
-            body[:] = self._panels(lir, body)
-
-    def _panels(self, lir: LinearIR, body: list[Statement]) -> list[Statement]:
-        result: list[Statement] = []
-        panel: list[Statement] = []
-        for statement in body:
-            if isinstance(statement, Loop):
-                result += self._close(lir, panel)
-                panel = []
-                pieces = [replace(p, body=self._panels(lir, p.body)) for p in statement.pieces]
-                result.append(replace(statement, pieces=pieces))
-            elif isinstance(statement, Expression) and _has_lanes(lir, statement):
-                panel.append(statement)
-            else:
-                result.append(statement)
-        return result + self._close(lir, panel)
-
-    def _close(self, lir: LinearIR, panel: list[Statement]) -> list[Statement]:
-        if not panel:
-            return []
-        step = self.target.tile[1] * self.target.lanes
-        return [Loop(lir.lanes, [Piece(step, panel)])]
+            body[:] = _panels(body, steps)
 
 
-def _has_lanes(lir: LinearIR, e: Expression) -> bool:
-    return lir.lanes in e.type.axes
+def _panels(body: list[Statement], steps: dict[str, int]) -> list[Statement]:
+    result: list[Statement] = []
+    panel: list[Statement] = []
+    for statement in body:
+        if isinstance(statement, Loop):
+            result += _close(panel, steps)
+            panel = []
+            pieces = [replace(p, body=_panels(p.body, steps)) for p in statement.pieces]
+            result.append(replace(statement, pieces=pieces))
+        elif isinstance(statement, Expression) and not steps.keys().isdisjoint(statement.type.axes):
+            panel.append(statement)
+        else:
+            result.append(statement)
+    return result + _close(panel, steps)
+
+
+def _close(panel: list[Statement], steps: dict[str, int]) -> list[Statement]:
+    body = panel
+    for axis, step in reversed(steps.items()) if panel else ():
+        body = [Loop(axis, [Piece(step, body)])]
+    return body

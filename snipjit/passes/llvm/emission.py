@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from llvmlite import ir
 
 from snipjit.call_args import CallArgs
-from snipjit.linear_ir import Buffer, LinearIR, Tensor
-from snipjit.passes.llvm.tile import Tile
+from snipjit.element_types import BYTES
+from snipjit.linear_ir import Buffer, LinearIR, Tensor, ValueType
+from snipjit.passes.llvm.tile import Index, Tile, indices
 from snipjit.passes.llvm.vector_ir import F32, I1, I8, I16, I32, I64
 from snipjit.target_machine import TargetMachine
 
@@ -23,15 +24,15 @@ class Scope:
     """What the loops around the current position have fixed."""
 
     counts: dict[str, int] = field(default_factory=dict)
-    """Elements of each axis in a tile; vectors for the lanes axis."""
+    """Elements of each axis in a tile."""
     index: dict[str, ir.Value] = field(default_factory=dict)
     """The first element of the tile or block along each axis (i64)."""
     work: dict[str, ir.Value] = field(default_factory=dict)
     """Elements of the current block along each axis (i64): the work amount of an inner loop."""
-    valid: ir.Value | None = None
-    """In a masked piece, how many elements of the lanes axis there are (i64)."""
-    whole: int = 0
-    """How many vectors of the lanes axis a masked piece always fills."""
+    valid: dict[str, ir.Value] = field(default_factory=dict)
+    """In masked pieces, how many elements of their axis there are (i64)."""
+    whole: dict[str, int] = field(default_factory=dict)
+    """How many elements of its axis a masked piece has at least."""
     pointers: dict[str, ir.Value] = field(default_factory=dict)
     """Address of each tensor at the current position."""
     registers: dict[str, Tile] = field(default_factory=dict)
@@ -47,6 +48,8 @@ class Scope:
             counts=dict(self.counts),
             index=dict(self.index),
             work=dict(self.work),
+            valid=dict(self.valid),
+            whole=dict(self.whole),
             pointers=dict(self.pointers),
             registers={name: replace(t, splats={}) for name, t in self.registers.items()},
         )
@@ -69,11 +72,6 @@ class Emission:
     """Loads in the order of the IR; a later store makes those that are not emitted yet happen."""
 
     @property
-    def lanes(self) -> str:
-        """The vectorised axis."""
-        return self.lir.lanes
-
-    @property
     def width(self) -> int:
         """Elements of a vector."""
         return self.lir.width
@@ -89,23 +87,114 @@ class Emission:
         offset = ir.Constant(I64, 8 * self.fields.slot(name))
         return builder.gep(self.arguments, [offset], source_etype=I8)
 
-    def shape(self, dtype: str, axes: tuple[str, ...]) -> ir.Type:
-        """The LLVM type of one element of a tile: a vector if the tile has the lanes axis."""
-        element = ELEMENTS[dtype]
-        return ir.VectorType(element, self.width) if self.lanes in axes else element
+    def vector_axis(self, axes: tuple[str, ...]) -> str | None:
+        """The axis in lanes of a value in the current scope, if its tile has whole vectors."""
+        axis = self.lir.vector_axis(axes)
+        whole = axis is not None and self.scope.counts.get(axis, 1) % self.width == 0
+        return axis if whole else None
 
-    def splat(self, tile: Tile, index: Mapping[str, int]) -> ir.Value:
-        """The element of a tile without lanes, in every lane."""
+    def shape(self, dtype: str, axes: tuple[str, ...]) -> ir.Type:
+        """The LLVM type of one value of a tile: a vector if the tile has an axis in lanes."""
+        element = ELEMENTS[dtype]
+        return ir.VectorType(element, self.width) if self.vector_axis(axes) else element
+
+    def tile(
+        self,
+        type: ValueType,
+        make: Callable[[Index], ir.Value],
+        operands: tuple[Tile, ...] = (),
+        make_element: Callable[[Index], ir.Value] | None = None,
+    ) -> Tile:
+        """A tile of the current scope whose values are made on demand."""
+        vector = self.vector_axis(type.axes)
+        return Tile(
+            type.dtype, type.axes, make, vector, self.width, make_element, operands=operands
+        )
+
+    def given(self, type: ValueType, values: dict[tuple[int, ...], ir.Value]) -> Tile:
+        """A tile of the current scope whose values exist already."""
+
+        def missing(index: Index) -> ir.Value:
+            raise KeyError(f"no element at {dict(index)}")
+
+        tile = self.tile(type, missing)
+        tile.made = values
+        return tile
+
+    def indices(self, axes: tuple[str, ...]) -> Iterator[dict[str, int]]:
+        """The index of every value of a tile with these axes in the current scope."""
+        vector = self.vector_axis(axes)
+        return indices(axes, self.scope.counts, {vector: self.width} if vector else {})
+
+    def element(self, tile: Tile, index: Index) -> ir.Value:
+        """One element of a tile."""
+        if tile.vector is None:
+            return tile.at(index)
+        if tile.make_element is not None:
+            return tile.make_element(index)
+        number = index.get(tile.vector, 0)
+        lane = number % tile.width
+        values = tile.at({**index, tile.vector: number - lane})
+        return self.builder.extract_element(values, ir.Constant(I32, lane))
+
+    def splat(self, tile: Tile, index: Index) -> ir.Value:
+        """One element of a tile in every lane."""
         slot = tuple(index.get(axis, 0) for axis in tile.axes)
         if slot not in tile.splats:
-            tile.splats[slot] = broadcast(self.builder, tile.at(index), self.width)
+            element = self.element(tile, index)
+            tile.splats[slot] = broadcast(self.builder, element, self.width)
         return tile.splats[slot]
 
-    def operand(self, tile: Tile, index: Mapping[str, int], axes: tuple[str, ...]) -> ir.Value:
-        """The operand of an operation whose result has ``axes``: a vector if those hold lanes."""
-        if self.lanes in axes and self.lanes not in tile.axes:
-            return self.splat(tile, index)
-        return tile.at(index)
+    def operand(self, tile: Tile, index: Index, axes: tuple[str, ...]) -> ir.Value:
+        """The operand for a result with ``axes``: in its lanes, or the same in all of them."""
+        vector = self.vector_axis(axes)
+        if vector == tile.vector:
+            return tile.at(index)
+        return self.element(tile, index) if vector is None else self.splat(tile, index)
+
+    # Masked pieces.
+
+    def is_partial(self, axis: str, first: int) -> bool:
+        """Whether elements from ``first`` on may lie beyond the end of an axis."""
+        return axis in self.scope.valid and first >= self.scope.whole[axis]
+
+    def mask(self, axis: str, first: int) -> ir.Value:
+        """The valid lanes of a vector, computed once in a masked piece."""
+        scope, vector, valid = self.scope, ir.VectorType(I32, self.width), self.scope.valid[axis]
+        if isinstance(valid, ir.Constant):
+            inside = [first + lane < valid.constant for lane in range(self.width)]
+            return ir.Constant(ir.VectorType(I1, self.width), inside)
+        slot = ("mask", axis, first)
+        if slot not in scope.cache:
+            assert scope.preamble is not None
+            rest = scope.preamble.sub(valid, ir.Constant(I64, first))
+            wide = broadcast(scope.preamble, scope.preamble.trunc(rest, I32), self.width)
+            lanes = ir.Constant(vector, list(range(self.width)))
+            scope.cache[slot] = scope.preamble.icmp_signed("<", lanes, wide)
+        return scope.cache[slot]
+
+    def clamped(self, tensor: str, axis: str, number: int) -> ir.Value:
+        """The bytes to element ``number`` of an axis, or to the last valid one."""
+        scope, slot = self.scope, ("row", tensor, axis, number)
+        if slot not in scope.cache:
+            assert scope.preamble is not None
+            last = scope.cache.get(("last", axis))
+            if last is None:
+                last = scope.preamble.sub(scope.valid[axis], ir.Constant(I64, 1))
+                scope.cache["last", axis] = last
+            wanted = ir.Constant(I64, number)
+            inside = scope.preamble.icmp_signed("<", wanted, last)
+            row = scope.preamble.select(inside, wanted, last)
+            stride = self.stride(tensor, axis)
+            scope.cache[slot] = scope.preamble.mul(row, stride)
+        return scope.cache[slot]
+
+    def stride(self, tensor: str, axis: str) -> ir.Value:
+        """Bytes between neighbours along an axis of an input or output."""
+        memory = self.lir.tensors[tensor]
+        if memory.unit_axis == axis:
+            return ir.Constant(I64, BYTES[memory.dtype])
+        return self.field(f"stride.{tensor}.{axis}")
 
 
 def broadcast(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:

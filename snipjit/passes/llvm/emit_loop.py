@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llvmlite import ir
 
@@ -11,7 +11,6 @@ from snipjit.element_types import BYTES
 from snipjit.linear_ir import STRIDE, Expression, Loop, Piece, Statement, is_block_loop, walk
 from snipjit.passes.llvm.emission import Emission, Scope
 from snipjit.passes.llvm.emit_limits import emit_limit
-from snipjit.passes.llvm.tile import given, indices
 from snipjit.passes.llvm.vector_ir import I64
 
 EmitBody = Callable[[list[Statement]], None]
@@ -75,7 +74,7 @@ class _LoopEmitter:
         return {
             f"{name} {tuple(index.values())}": scope.registers[name].at(index)
             for name in self.accumulators
-            for index in indices(scope.registers[name].axes, self.scope.counts)
+            for index in scope.registers[name].indices(self.scope.counts)
         }
 
     def enter(self, scope: Scope, state: Carried) -> None:
@@ -86,9 +85,9 @@ class _LoopEmitter:
             tile = scope.registers[name]
             values = {
                 tuple(index.values()): state[f"{name} {tuple(index.values())}"]
-                for index in indices(tile.axes, self.scope.counts)
+                for index in tile.indices(self.scope.counts)
             }
-            scope.registers[name] = given(tile.dtype, tile.axes, values)
+            scope.registers[name] = replace(tile, made=values, splats={}, operands=())
 
     # One piece.
 
@@ -104,13 +103,11 @@ class _LoopEmitter:
 
     def known_trips(self, piece: Piece, state: Carried) -> int | None:
         done = state["done"]
-        if (
-            piece.masked
-            or not isinstance(self.work, ir.Constant)
-            or not isinstance(done, ir.Constant)
-        ):
+        if not isinstance(self.work, ir.Constant) or not isinstance(done, ir.Constant):
             return None
         rest = int(self.work.constant) - int(done.constant)
+        if piece.masked:
+            return -(-max(rest - self.smaller(piece), 0) // piece.step)
         return -(-rest // piece.step) if self.is_block else rest // piece.step
 
     def runs_once(self, number: int) -> bool:
@@ -130,7 +127,7 @@ class _LoopEmitter:
     def enough(self, number: int, done: ir.Value) -> ir.Value:
         """Whether another iteration of a piece is due."""
         builder, piece = self.emission.builder, self.loop.pieces[number]
-        rest = builder.sub(self.work, done)
+        rest = _difference(builder, self.work, done)
         if piece.masked:
             return builder.icmp_signed(">", rest, ir.Constant(I64, self.smaller(piece)))
         least = 1 if self.is_block else piece.step
@@ -175,10 +172,14 @@ class _LoopEmitter:
 
     def mask(self, scope: Scope, rest: ir.Value, piece: Piece) -> None:
         """Enter a masked iteration: the valid lanes, and a place for what depends on them."""
-        builder, step = self.emission.builder, piece.step
+        builder, step, axis = self.emission.builder, piece.step, self.loop.axis
         full = ir.Constant(I64, step)
-        scope.valid = builder.select(builder.icmp_signed("<", rest, full), rest, full)
-        scope.whole = self.smaller(piece) // self.emission.width
+        scope.valid[axis] = builder.select(builder.icmp_signed("<", rest, full), rest, full)
+        scope.whole[axis] = self.smaller(piece)
+        if isinstance(rest, ir.Constant):
+            scope.valid[axis] = ir.Constant(I64, min(rest.constant, step))
+            scope.whole[axis] = min(rest.constant, step) // self.emission.width
+            scope.whole[axis] *= self.emission.width
         scope.cache = {}
         tiles = builder.append_basic_block(f"{self.loop.axis}.{step}.tiles")
         scope.preamble = ir.IRBuilder(builder.block)
@@ -204,15 +205,14 @@ class _LoopEmitter:
         outer = self.scope.index.get(axis)
         scope.index[axis] = done if outer is None else builder.add(outer, done)
         amount: ir.Value = ir.Constant(I64, piece.step)
-        rest = builder.sub(self.work, done)
+        rest = _difference(builder, self.work, done)
         if piece.masked:
             self.mask(scope, rest, piece)
         if self.is_block:
             amount = builder.select(builder.icmp_signed("<", rest, amount), rest, amount)
             scope.work[axis] = amount
         else:
-            per_element = emission.width if axis == emission.lanes else 1
-            scope.counts[axis] = piece.step // per_element
+            scope.counts[axis] = piece.step
         for limit in self.loop.limits:
             emit_limit(emission, limit, scope, piece.step, rest)
         self.enter(scope, state)
@@ -263,3 +263,10 @@ class _LoopEmitter:
                 moved = state[f"pointer {port.tensor}"]
                 pointer = self.emission.builder.gep(moved, [field], source_etype=ir.IntType(8))
             self.scope.pointers[port.tensor] = pointer
+
+
+def _difference(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """``a - b``, a constant if both are."""
+    if isinstance(a, ir.Constant) and isinstance(b, ir.Constant):
+        return ir.Constant(a.type, a.constant - b.constant)
+    return builder.sub(a, b)

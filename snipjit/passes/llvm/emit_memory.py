@@ -14,7 +14,7 @@ from llvmlite import ir
 
 from snipjit.element_types import BYTES, NARROW
 from snipjit.linear_ir import Buffer, Expression
-from snipjit.passes.llvm.emission import IN_MEMORY, Emission, broadcast
+from snipjit.passes.llvm.emission import IN_MEMORY, Emission
 from snipjit.passes.llvm.emit_convert import from_memory, to_memory
 from snipjit.passes.llvm.emit_transpose import columns_to_rows, rows_to_columns
 from snipjit.passes.llvm.tile import Index, Tile, indices
@@ -30,35 +30,35 @@ CACHE_LINE = 64
 def emit_load(emission: Emission, e: Expression) -> Tile:
     """The tile of a tensor at its current position."""
     access = _Access(emission, e.inputs[0])
-    if emission.lanes not in e.type.axes:
-        return Tile(e.type.dtype, e.type.axes, lambda index: access.load_element(index))
+    if access.lanes is None:
+        return emission.tile(e.type, access.load_element)
     if access.contiguous:
-        return Tile(e.type.dtype, e.type.axes, lambda index: access.load_vector(index))
-    tile = Tile(e.type.dtype, e.type.axes, lambda index: access.load_block(tile, index))
+        return emission.tile(e.type, access.load_vector, make_element=access.load_element)
+    tile = emission.tile(
+        e.type, lambda index: access.load_block(tile, index), make_element=access.load_element
+    )
     return tile
 
 
 def emit_store(emission: Emission, e: Expression, tile: Tile) -> None:
     """Write a tile to a tensor at its current position."""
     access = _Access(emission, e.inputs[0])
-    axes = emission.lir.sort_axes(tuple(access.tensor.axes))
-    if emission.lanes not in access.tensor.axes:
-        for index in indices(axes, emission.scope.counts):
-            access.store_element(index, tile.at(index))
-    elif access.contiguous:
-        for index in indices(axes, emission.scope.counts):
-            access.store_vector(index, emission.operand(tile, index, axes))
-    else:
-        access.store_blocks(tile, axes)
+    if access.lanes is not None and not access.contiguous:
+        access.store_blocks(tile)
+        return
+    store = access.store_element if access.lanes is None else access.store_vector
+    for index in emission.indices(access.axes):
+        store(index, emission.operand(tile, index, access.axes))
 
 
 def emit_prefetch(emission: Emission, e: Expression) -> None:
     """Ask for every cache line of the tile of a tensor at its current position."""
     access = _Access(emission, e.inputs[0])
-    counts = dict(emission.scope.counts)
-    if access.unit is not None and access.unit != emission.lanes:
-        counts[access.unit] = -(-counts.get(access.unit, 1) * access.bytes // CACHE_LINE)
-    for index in indices(emission.lir.sort_axes(tuple(access.tensor.axes)), counts):
+    line = max(CACHE_LINE // access.bytes, 1)
+    steps = {access.lanes: emission.width} if access.lanes else {}
+    if access.unit is not None:
+        steps.setdefault(access.unit, line)
+    for index in indices(access.axes, emission.scope.counts, steps):
         access.prefetch(index)
 
 
@@ -68,17 +68,19 @@ class _Access:
     def __init__(self, emission: Emission, name: str) -> None:
         self.emission = emission
         self.tensor = emission.tensors[name]
+        self.axes = emission.lir.sort_axes(self.tensor.axes)
+        self.lanes = emission.vector_axis(self.axes)
         self.pointer = emission.scope.pointers[name]
         self.scope = emission.scope
         self.type = IN_MEMORY[self.tensor.dtype]
         self.bytes = BYTES[self.tensor.dtype]
         self.is_buffer = isinstance(self.tensor, Buffer)
-        self.contiguous = self.stride(emission.lanes) == 1
-        unit = None if isinstance(self.tensor, Buffer) else self.tensor.unit_axis
-        run = gcd(self.scope.counts.get(unit, 1), emission.width) if unit else 1
-        self.unit, self.run = unit, run
+        self.contiguous = self.lanes is not None and self.stride(self.lanes) == 1
+        self.unit = None if isinstance(self.tensor, Buffer) else self.tensor.unit_axis
+        count = self.scope.counts.get(self.unit, 1) if self.unit else 1
+        self.run = gcd(count, emission.width)
         # Of what memory holds in 16 bits whole rows are converted: floats transpose faster.
-        self.by_rows = run > 1 and self.tensor.dtype in NARROW
+        self.by_rows = self.run > 1 and self.tensor.dtype in NARROW
         self.groups: dict[tuple[ir.Block, ir.Value, str, int], ir.Value] = {}
 
     def stride(self, axis: str) -> int | None:
@@ -90,7 +92,9 @@ class _Access:
         return 1 if axis == self.tensor.unit_axis else None
 
     def advance(self, pointer: ir.Value, axis: str, count: int) -> ir.Value:
-        """The address ``count`` elements further along an axis."""
+        """The address ``count`` elements further along an axis, within the tensor."""
+        if self.emission.is_partial(axis, count) and axis != self.lanes and not self.is_buffer:
+            return self.offset(pointer, self.emission.clamped(self.tensor.name, axis, count))
         if count == 0:
             return pointer
         stride = self.stride(axis)
@@ -126,83 +130,84 @@ class _Access:
         return self.emission.builder.gep(pointer, [distance], source_etype=I8)
 
     def address(self, index: Index) -> ir.Value:
-        """The address of a tile's element, lanes axis aside."""
+        """The address of a tile's element, the axis in lanes aside."""
         pointer = self.pointer
         order = sorted(self.tensor.axes, key=lambda axis: self.stride(axis) is not None)
         for axis in order:
-            if axis != self.emission.lanes:
+            if axis != self.lanes:
                 pointer = self.advance(pointer, axis, index.get(axis, 0))
         return pointer
 
-    def is_partial(self, vector: int) -> bool:
-        """Whether some lanes of a vector lie beyond the tensor."""
-        return self.scope.valid is not None and vector >= self.scope.whole
+    def place(self, index: Index) -> ir.Value:
+        """The address of a tile's element; in lanes, of the first one of a vector."""
+        address = self.address(index)
+        number = index.get(self.lanes, 0) if self.lanes else 0
+        return self.advance(address, self.lanes, number) if self.lanes else address
+
+    def is_masked(self, index: Index) -> bool:
+        """Whether some lanes of a contiguous vector lie beyond the tensor."""
+        if self.lanes is None or self.is_buffer:
+            return False
+        return self.emission.is_partial(self.lanes, index.get(self.lanes, 0))
+
+    def mask(self, index: Index) -> ir.Value:
+        """The valid lanes of a vector."""
+        assert self.lanes is not None
+        return self.emission.mask(self.lanes, index.get(self.lanes, 0))
 
     # Elements and contiguous vectors.
 
     def load_element(self, index: Index) -> ir.Value:
-        value = self.emission.builder.load(self.address(index), typ=self.type, align=self.bytes)
+        value = self.emission.builder.load(self.place(index), typ=self.type, align=self.bytes)
         return self.from_memory(value)
 
     def store_element(self, index: Index, value: ir.Value) -> None:
-        self.emission.builder.store(self.to_memory(value), self.address(index), align=self.bytes)
-
-    def vector_address(self, index: Index) -> ir.Value:
-        lanes = self.emission.lanes
-        step = index.get(lanes, 0) * self.emission.width
-        return self.advance(self.address(index), lanes, step)
+        self.emission.builder.store(self.to_memory(value), self.place(index), align=self.bytes)
 
     def load_vector(self, index: Index) -> ir.Value:
-        type = ir.VectorType(self.type, self.emission.width)
-        address = self.vector_address(index)
-        vector = index.get(self.emission.lanes, 0)
-        if self.is_buffer or not self.is_partial(vector):
-            return self.from_memory(self.emission.builder.load(address, typ=type, align=self.bytes))
-        name = f"llvm.masked.load.v{type.count}{_suffix(self.type)}.p0"
-        operands = [address, ir.Constant(I32, self.bytes), self.mask(vector), constant(type, 0)]
-        return self.from_memory(call_intrinsic(self.emission.builder, name, type, operands))
+        mask = self.mask(index) if self.is_masked(index) else None
+        return self.from_memory(self.load_run(self.place(index), self.emission.width, mask))
+
+    def load_run(self, address: ir.Value, count: int, mask: ir.Value | None = None) -> ir.Value:
+        """Neighbours in memory as a vector, where the mask is set; one is no vector."""
+        type = self.type if count == 1 else ir.VectorType(self.type, count)
+        if mask is None:
+            return self.emission.builder.load(address, typ=type, align=self.bytes)
+        name = f"llvm.masked.load.v{count}{_suffix(self.type)}.p0"
+        operands = [address, ir.Constant(I32, self.bytes), mask, constant(type, 0)]
+        return call_intrinsic(self.emission.builder, name, type, operands)
 
     def store_vector(self, index: Index, value: ir.Value) -> None:
-        value, address = self.to_memory(value), self.vector_address(index)
-        vector = index.get(self.emission.lanes, 0)
-        if self.is_buffer or not self.is_partial(vector):
+        value, address = self.to_memory(value), self.place(index)
+        if not self.is_masked(index):
             self.emission.builder.store(value, address, align=self.bytes)
             return
         name = f"llvm.masked.store.v{value.type.count}{_suffix(self.type)}.p0"
-        operands = [value, address, ir.Constant(I32, self.bytes), self.mask(vector)]
+        operands = [value, address, ir.Constant(I32, self.bytes), self.mask(index)]
         call_intrinsic(self.emission.builder, name, ir.VoidType(), operands)
 
     def prefetch(self, index: Index) -> None:
-        """A line for each lane that has memory of its own; ``index`` counts lines of the unit."""
-        for address in [self.vector_address(index)] if self.contiguous else self.lines(index):
+        """A line for each lane that has memory of its own."""
+        addresses = [self.place(index)]
+        if self.lanes is not None and not self.contiguous:
+            base = self.address(index)
+            addresses = [self.row(base, index, lane) for lane in range(self.emission.width)]
+        for address in addresses:
             operands = [address, *(ir.Constant(I32, flag) for flag in (0, 3, 1))]
             call_intrinsic(self.emission.builder, "llvm.prefetch.p0", ir.VoidType(), operands)
-
-    def lines(self, index: Index) -> list[ir.Value]:
-        """The addresses of a line in every row of a vector, or in the only one."""
-        place, line = dict(index), 0
-        if self.unit is not None:
-            place[self.unit], line = 0, index.get(self.unit, 0)
-        base = self.offset(self.address(place), ir.Constant(I64, line * CACHE_LINE))
-        if self.emission.lanes not in self.tensor.axes:
-            return [base]
-        vector = index.get(self.emission.lanes, 0)
-        return [self.row(base, vector, lane) for lane in range(self.emission.width)]
 
     # Strided lanes.
 
     def load_block(self, tile: Tile, index: Index) -> ir.Value:
         """Load and transpose the block that holds an element; the whole block enters the tile."""
-        lanes, unit, run = self.emission.lanes, self.unit, self.run
+        unit, run = self.unit, self.run
         start = dict(index)
         if unit is not None and run > 1:
             start[unit] = index.get(unit, 0) // run * run
-        base, vector = self.address(start), index.get(lanes, 0)
-        type = self.type if run == 1 else ir.VectorType(self.type, run)
-        rows = [
-            self.emission.builder.load(self.row(base, vector, lane), typ=type, align=self.bytes)
-            for lane in range(self.emission.width)
-        ]
+        base = self.address(start)
+        mask = self.run_mask(start)
+        addresses = [self.row(base, start, lane) for lane in range(self.emission.width)]
+        rows = [self.load_run(address, run, mask) for address in addresses]
         if self.by_rows:
             rows = [self.from_memory(row) for row in rows]
         columns = [self.gather(rows)] if run == 1 else rows_to_columns(self.emission.builder, rows)
@@ -212,10 +217,23 @@ class _Access:
             tile.made[slot] = column if self.by_rows else self.from_memory(column)
         return tile.made[tuple(index.get(axis, 0) for axis in tile.axes)]
 
-    def store_blocks(self, tile: Tile, axes: tuple[str, ...]) -> None:
+    def run_mask(self, start: Index) -> ir.Value | None:
+        """Which neighbours of a run along the unit axis are in the tensor; None if all are."""
+        first = start.get(self.unit, 0) if self.unit else 0
+        if self.unit is None or self.run == 1 or not self.emission.is_partial(self.unit, first):
+            return None
+        lanes = ir.Constant(ir.VectorType(I32, self.run), list(range(self.run)))
+        mask = self.emission.mask(self.unit, first)
+        return self.emission.builder.shuffle_vector(
+            mask, ir.Constant(mask.type, ir.Undefined), lanes
+        )
+
+    def store_blocks(self, tile: Tile) -> None:
         """Transpose and store every block of a tile, the last vectors first if they need it."""
-        places = list(indices(axes, self.scope.counts))
-        partial = [v for v in range(self.scope.counts.get(axes[-1], 1)) if self.is_partial(v)]
+        assert self.lanes is not None
+        places = list(self.emission.indices(self.axes))
+        firsts = range(0, self.scope.counts.get(self.lanes, 1), self.emission.width)
+        partial = [first for first in firsts if self.emission.is_partial(self.lanes, first)]
         for index in reversed(places) if len(partial) > 1 else places:
             number = index.get(self.unit, 0) if self.unit else 0
             if number % self.run:
@@ -223,12 +241,12 @@ class _Access:
             columns = []
             for part in range(self.run):
                 place = {**index, self.unit: number + part} if self.unit else index
-                value = self.emission.operand(tile, place, axes)
+                value = self.emission.operand(tile, place, self.axes)
                 columns.append(value if self.by_rows else self.to_memory(value))
             self.store_block(index, columns)
 
     def store_block(self, index: Index, columns: list[ir.Value]) -> None:
-        builder, vector = self.emission.builder, index.get(self.emission.lanes, 0)
+        builder = self.emission.builder
         base = self.address(index)
         if self.run > 1:
             rows = columns_to_rows(builder, columns)
@@ -237,51 +255,22 @@ class _Access:
             lanes = range(self.emission.width)
             rows = [builder.extract_element(columns[0], ir.Constant(I32, lane)) for lane in lanes]
         for lane in reversed(range(self.emission.width)):
-            builder.store(rows[lane], self.row(base, vector, lane), align=self.bytes)
+            builder.store(rows[lane], self.row(base, index, lane), align=self.bytes)
 
-    def row(self, base: ir.Value, vector: int, lane: int) -> ir.Value:
+    def row(self, base: ir.Value, index: Index, lane: int) -> ir.Value:
         """The address of one lane; a lane beyond the tensor gets the last valid one's."""
-        number = vector * self.emission.width + lane
-        if self.is_partial(vector):
-            return self.offset(base, self.clamped(number))
-        return self.advance(base, self.emission.lanes, number)
-
-    def clamped(self, number: int) -> ir.Value:
-        """``min(number, valid - 1)`` rows in bytes, computed once in a masked piece."""
-        scope, lanes = self.scope, self.emission.lanes
-        assert scope.preamble is not None
-        assert scope.valid is not None
-        slot = ("row", self.tensor.name, number)
-        if slot not in scope.cache:
-            stride = self.emission.field(f"stride.{self.tensor.name}.{lanes}")
-            last = scope.cache.get("last")
-            if last is None:
-                last = scope.preamble.sub(scope.valid, ir.Constant(I64, 1))
-                scope.cache["last"] = last
-            wanted = ir.Constant(I64, number)
-            inside = scope.preamble.icmp_signed("<", wanted, last)
-            row = scope.preamble.select(inside, wanted, last)
-            scope.cache[slot] = scope.preamble.mul(row, stride)
-        return scope.cache[slot]
+        assert self.lanes is not None
+        first = index.get(self.lanes, 0)
+        if self.emission.is_partial(self.lanes, first):
+            distance = self.emission.clamped(self.tensor.name, self.lanes, first + lane)
+            return self.offset(base, distance)
+        return self.advance(base, self.lanes, first + lane)
 
     def gather(self, elements: list[ir.Value]) -> ir.Value:
         vector: ir.Value = ir.Constant(ir.VectorType(self.type, len(elements)), ir.Undefined)
         for lane, element in enumerate(elements):
             vector = self.emission.builder.insert_element(vector, element, ir.Constant(I32, lane))
         return vector
-
-    def mask(self, vector: int) -> ir.Value:
-        """The valid lanes of a vector, computed once in a masked piece."""
-        scope, width = self.scope, self.emission.width
-        assert scope.preamble is not None
-        assert scope.valid is not None
-        slot = ("mask", vector)
-        if slot not in scope.cache:
-            rest = scope.preamble.sub(scope.valid, ir.Constant(I64, vector * width))
-            wide = broadcast(scope.preamble, scope.preamble.trunc(rest, I32), width)
-            lanes = ir.Constant(ir.VectorType(I32, width), list(range(width)))
-            scope.cache[slot] = scope.preamble.icmp_signed("<", lanes, wide)
-        return scope.cache[slot]
 
     # Memory may hold other types than registers.
 

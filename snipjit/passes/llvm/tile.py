@@ -9,20 +9,25 @@ from dataclasses import dataclass, field
 from llvmlite import ir
 
 Index = Mapping[str, int]
-"""The position in a tile: element number for each axis, vector number for the lanes axis."""
+"""The position in a tile: an element of each axis, of the vector's axis its first."""
 
 
 @dataclass
 class Tile:
-    """A value of ``axes``; ``make`` emits the element at an index when it is first asked for.
+    """A value of ``axes``; ``make`` emits what stands at an index when it is first asked for.
 
     Emission on demand follows each element through its chain of operations, from the store back
-    to the load, so that few values are alive at a time.
+    to the load, so that few values are alive at a time. ``vector`` is the axis of which each value
+    holds ``width`` elements in lanes, if there is one; ``make_element`` emits a single element
+    where that is cheaper than to take it out of the vector.
     """
 
     dtype: str
     axes: tuple[str, ...]
     make: Callable[[Index], ir.Value]
+    vector: str | None = None
+    width: int = 1
+    make_element: Callable[[Index], ir.Value] | None = None
     made: dict[tuple[int, ...], ir.Value] = field(default_factory=dict)
     splats: dict[tuple[int, ...], ir.Value] = field(default_factory=dict)
     operands: tuple[Tile, ...] = ()
@@ -37,22 +42,19 @@ class Tile:
 
     def force(self, counts: Mapping[str, int]) -> Tile:
         """Emit every element now."""
-        for index in indices(self.axes, counts):
+        for index in self.indices(counts):
             self.at(index)
         return self
 
+    def indices(self, counts: Mapping[str, int]) -> Iterator[dict[str, int]]:
+        """The index of every value of the tile, given how many elements it has of each axis."""
+        return indices(self.axes, counts, {self.vector: self.width} if self.vector else {})
 
-def indices(axes: tuple[str, ...], counts: Mapping[str, int]) -> Iterator[dict[str, int]]:
-    """Every index of a tile, the last axis fastest."""
-    ranges = [range(counts.get(axis, 1)) for axis in axes]
+
+def indices(
+    axes: tuple[str, ...], counts: Mapping[str, int], steps: Mapping[str, int]
+) -> Iterator[dict[str, int]]:
+    """Every index along some axes, the last one fastest; ``steps`` of axes that go by vectors."""
+    ranges = [range(0, counts.get(axis, 1), steps.get(axis, 1)) for axis in axes]
     for position in itertools.product(*ranges):
         yield dict(zip(axes, position, strict=True))
-
-
-def given(dtype: str, axes: tuple[str, ...], values: dict[tuple[int, ...], ir.Value]) -> Tile:
-    """A tile whose elements exist already."""
-
-    def missing(index: Index) -> ir.Value:
-        raise KeyError(f"no element at {dict(index)}")
-
-    return Tile(dtype, axes, missing, values)

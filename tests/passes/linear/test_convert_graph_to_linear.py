@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from snipjit.passes.linear.convert_graph_to_linear import SYNTHETIC_LANES, ConvertGraphToLinear
+from snipjit.passes.linear.axis_roles import SYNTHETIC_LANES
+from snipjit.passes.linear.convert_graph_to_linear import ConvertGraphToLinear
 from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import parse_subgraph, print_subgraph
 from snipjit.verify_linear import verify
@@ -44,7 +45,7 @@ def test_before_and_after(golden: Callable[[str], None]) -> None:
 
 def test_lanes_are_the_last_axis_that_survives_everywhere() -> None:
     lir = ConvertGraphToLinear(TINY).run(parse_subgraph(GRAPH))
-    assert lir.lanes == "m"
+    assert lir.lanes == ("m",)
     assert lir.width == TINY.lanes
 
 
@@ -57,7 +58,7 @@ def test_a_graph_without_a_surviving_axis_is_scalar() -> None:
     %y = result %s {order=()} : f32
     """
     lir = ConvertGraphToLinear(TINY).run(parse_subgraph(text))
-    assert lir.lanes == SYNTHETIC_LANES
+    assert lir.lanes == (SYNTHETIC_LANES,)
     assert SYNTHETIC_LANES in lir.axes
 
 

@@ -1,0 +1,119 @@
+"""Products and reductions: fma and horizon, within lanes and across them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from llvmlite import ir
+
+from snipjit.elementwise import MONOIDS
+from snipjit.linear_ir import Expression
+from snipjit.passes.llvm.across import Across, Combine
+from snipjit.passes.llvm.emission import Emission
+from snipjit.passes.llvm.emit_elementwise import EMITTERS
+from snipjit.passes.llvm.tile import Index, Tile, indices
+from snipjit.passes.llvm.vector_ir import F32, constant, fma
+
+
+def emit_fma(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
+    """Accumulate products; the contracted axes go outermost, as rank-1 updates of the tile."""
+    a, b, accumulator = operands
+    if a.vector is not None and a.vector == b.vector and a.vector in e.over:
+        return _emit_dot(emission, e, operands)
+    values = {tuple(i.values()): accumulator.at(i) for i in emission.indices(e.type.axes)}
+    for step in indices(e.over, emission.scope.counts, {}):
+        for index in emission.indices(e.type.axes):
+            slot, place = tuple(index.values()), {**index, **step}
+            left, right = (emission.operand(tile, place, e.type.axes) for tile in (a, b))
+            values[slot] = fma(emission.builder, emission.target, left, right, values[slot])
+    return emission.given(e.type, values)
+
+
+def _emit_dot(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
+    """Products of operands that have the contracted axis in lanes, summed across them."""
+    a, b, accumulator = operands
+    builder = emission.builder
+
+    def products(place: Index) -> ir.Value:
+        return _products(emission, e, a, b, place)
+
+    values = {}
+    for index, total in _combined_across(emission, e, products, builder.fadd):
+        values[tuple(index.values())] = builder.fadd(accumulator.at(index), total)
+    return emission.given(e.type, values)
+
+
+def _products(emission: Emission, e: Expression, a: Tile, b: Tile, place: Index) -> ir.Value:
+    """Products added up lane by lane; lanes beyond the end of the axis add nothing."""
+    assert a.vector is not None
+    total: ir.Value = constant(ir.VectorType(F32, emission.width), 0.0)
+    for step in indices(e.over, emission.scope.counts, {a.vector: emission.width}):
+        index, first = {**place, **step}, step[a.vector]
+        more = fma(emission.builder, emission.target, a.at(index), b.at(index), total)
+        if emission.is_partial(a.vector, first):
+            more = emission.builder.select(emission.mask(a.vector, first), more, total)
+        total = more
+    return total
+
+
+def emit_horizon(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
+    """Combine the elements of a tile pairwise, as a tree; those in lanes last."""
+    source, monoid = operands[0], MONOIDS[e.attrs["monoid"]]
+    emitter = EMITTERS[monoid.combine]
+    steps = {source.vector: emission.width} if source.vector else {}
+
+    def combine(x: ir.Value, y: ir.Value) -> ir.Value:
+        return emitter(emission.builder, emission.target, x, y)
+
+    def rows(place: Index, read: Callable[[Index], ir.Value]) -> ir.Value:
+        places = ({**place, **step} for step in indices(e.over, emission.scope.counts, steps))
+        return _tree([read(at) for at in places], combine)
+
+    if source.vector in e.over:
+        read = _valid(emission, source, monoid.identity)
+        pairs = _combined_across(emission, e, lambda place: rows(place, read), combine)
+        return emission.given(e.type, {tuple(i.values()): value for i, value in pairs})
+    values = {}
+    for index in emission.indices(e.type.axes):
+        values[tuple(index.values())] = rows(
+            index, lambda place: emission.operand(source, place, e.type.axes)
+        )
+    return emission.given(e.type, values)
+
+
+def _valid(emission: Emission, tile: Tile, identity: float) -> Callable[[Index], ir.Value]:
+    """Reads vectors of a tile, with the identity in lanes beyond the end of the axis."""
+
+    def read(place: Index) -> ir.Value:
+        value, axis = tile.at(place), tile.vector
+        if axis is None or not emission.is_partial(axis, place[axis]):
+            return value
+        mask = emission.mask(axis, place[axis])
+        return emission.builder.select(mask, value, constant(value.type, identity))
+
+    return read
+
+
+def _tree(values: list[ir.Value], combine: Combine) -> ir.Value:
+    while len(values) > 1:
+        odd = values[-1:] if len(values) % 2 else []
+        pairs = zip(values[0::2], values[1::2], strict=False)
+        values = [combine(x, y) for x, y in pairs] + odd
+    return values[0]
+
+
+def _combined_across(
+    emission: Emission, e: Expression, vector: Callable[[Index], ir.Value], combine: Combine
+) -> Iterator[tuple[dict[str, int], ir.Value]]:
+    """The values of a result whose elements are ``vector``s, combined across their lanes.
+
+    The lanes of a result are neighbours along an axis: one is made for all rows of the tile, then
+    the next, so that what they share is read once.
+    """
+    axis, rows = emission.vector_axis(e.type.axes), list(emission.indices(e.type.axes))
+    totals = [Across(emission.builder, combine) for _ in rows]
+    for lane in range(emission.width) if axis else range(1):
+        for row, total in zip(rows, totals, strict=True):
+            total.add(vector({**row, axis: row[axis] + lane} if axis else row))
+    for row, total in zip(rows, totals, strict=True):
+        yield row, total.lanes() if axis else total.element()
