@@ -15,7 +15,7 @@ from snipjit.element_types import NARROW
 from snipjit.runtime.launcher import DTYPES, Launcher
 from snipjit.subgraph import Subgraph
 from tests import kernels, subgraphs
-from tests.kernels import TARGETS
+from tests.kernels import ROUNDING, TARGETS
 from tests.narrow import narrowed
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
@@ -37,8 +37,6 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "mlp": lambda: subgraphs.mlp(D=32),
 }
 SIZES = [(1, 1), (13, 17), (31, 31), (77, 130), (200, 300)]
-ROUNDING = {"bf16": 2.0**-8, "f16": 2.0**-11}
-"""Half the distance of neighbours, relative to the smaller one."""
 QUICK = ("plain", "D 7", "full", "grouped", "sdpa causal", "weights")
 
 targets = pytest.mark.parametrize("target", TARGETS)
