@@ -15,7 +15,7 @@ from snipjit.element_types import NARROW
 from snipjit.runtime.launcher import DTYPES, Launcher
 from snipjit.subgraph import Subgraph
 from tests import kernels, subgraphs
-from tests.kernels import ROUNDING, TARGETS
+from tests.kernels import ROUNDING, VARIANTS, compilable
 from tests.narrow import narrowed
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
@@ -36,20 +36,23 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "softmax": subgraphs.softmax_alone,
     "mlp": lambda: subgraphs.mlp(D=32),
 }
-SIZES = [(1, 1), (13, 17), (31, 31), (77, 130), (200, 300)]
+SIZES = [(1, 1), (3, 400), (13, 17), (31, 31), (77, 130), (200, 300)]
 QUICK = ("plain", "D 7", "full", "grouped", "sdpa causal", "weights")
 
-targets = pytest.mark.parametrize("target", TARGETS)
+variants = pytest.mark.parametrize("variant", VARIANTS)
 dtypes = pytest.mark.parametrize("dtype", NARROW)
 examples = pytest.mark.parametrize(
-    "example",
-    [pytest.param(e, marks=[] if e in QUICK else pytest.mark.long) for e in EXAMPLES],
+    ("example", "variant"),
+    [
+        pytest.param(example, variant, marks=[] if example in QUICK else pytest.mark.long)
+        for example, variant in compilable(EXAMPLES)
+    ],
 )
 
 
 @cache
-def compiled(example: str, dtype: str, target: str) -> Launcher:
-    return kernels.launcher(narrowed(EXAMPLES[example](), dtype), TARGETS[target])
+def compiled(example: str, dtype: str, variant: str) -> Launcher:
+    return kernels.launcher(narrowed(EXAMPLES[example](), dtype), *VARIANTS[variant])
 
 
 def assert_rounded_once(
@@ -62,25 +65,24 @@ def assert_rounded_once(
         np.testing.assert_allclose(got, right, rtol=ROUNDING[dtype] * 1.01, atol=3e-5 * size)
 
 
-@targets
 @dtypes
 @examples
-def test_awkward_sizes(example: str, dtype: str, target: str) -> None:
+def test_awkward_sizes(example: str, dtype: str, variant: str) -> None:
     exact = EXAMPLES[example]()
     for seed, (m, n) in enumerate(SIZES):
         sizes = {"m": m, "n": n, "d": 19, "e": 70}
         tensors, scalars = kernels.inputs(narrowed(exact, dtype), sizes, seed)
-        run = compiled(example, dtype, target)
+        run = compiled(example, dtype, variant)
         assert run.structure.recipe.outputs[0].dtype == dtype
         assert_rounded_once(run, exact, tensors, scalars, dtype)
 
 
-@targets
+@variants
 @dtypes
-def test_strides(dtype: str, target: str) -> None:
+def test_strides(dtype: str, variant: str) -> None:
     exact = EXAMPLES["grouped"]()
     tensors, scalars = kernels.inputs(narrowed(exact, dtype), {"m": 33, "n": 21})
-    run = compiled("grouped", dtype, target)
+    run = compiled("grouped", dtype, variant)
     want = kernels.results(run, tensors, scalars)
     moved = [tensor.transpose(0, 1).contiguous().transpose(0, 1) for tensor in tensors]
     strided = [tensor.repeat_interleave(2, dim=-1)[..., ::2] for tensor in tensors]
@@ -89,9 +91,9 @@ def test_strides(dtype: str, target: str) -> None:
             np.testing.assert_array_equal(got, right)
 
 
-@targets
+@variants
 @dtypes
-def test_hidden_rows(dtype: str, target: str) -> None:
+def test_hidden_rows(dtype: str, variant: str) -> None:
     """Rows of -inf: NaN in written-out softmax; partly hidden blocks recover."""
     for example in ("full", "boolean full", "weights"):
         exact = EXAMPLES[example]()
@@ -101,12 +103,12 @@ def test_hidden_rows(dtype: str, target: str) -> None:
         mask[..., :200] = hidden
         mask[:, :, 5] = hidden
         mask[0, 0, 11, 250:] = hidden
-        assert_rounded_once(compiled(example, dtype, target), exact, tensors, scalars, dtype)
+        assert_rounded_once(compiled(example, dtype, variant), exact, tensors, scalars, dtype)
 
 
-@targets
+@variants
 @dtypes
-def test_special_numbers(dtype: str, target: str) -> None:
+def test_special_numbers(dtype: str, variant: str) -> None:
     """NaN and infinities of a mask and of values come out as in eager."""
     for number in (float("nan"), float("inf"), float("-inf"), torch.finfo(DTYPES[dtype]).min):
         for place in (2, 3):
@@ -114,7 +116,7 @@ def test_special_numbers(dtype: str, target: str) -> None:
             tensors, scalars = kernels.inputs(narrowed(exact, dtype), {"m": 20, "n": 150})
             tensors[place][0, 0, 3, 7] = number
             tensors[place][1, 1, 2, 1] = number
-            run = compiled("full", dtype, target)
+            run = compiled("full", dtype, variant)
             assert_rounded_once(run, exact, tensors, scalars, dtype)
 
 
@@ -137,11 +139,11 @@ def _slopes(heads: int, rows: int, columns: int) -> Tensor:
     return -(2.0 ** -torch.arange(heads)).view(-1, 1, 1) * distance.abs()
 
 
-@targets
+@variants
 @dtypes
 @pytest.mark.parametrize("kind", ["plain", "large scores", "alibi"])
-def test_errors_are_no_larger_than_those_of_pytorch(kind: str, dtype: str, target: str) -> None:
-    run = kernels.launcher(narrowed(subgraphs.sdpa("bias", D=64), dtype), TARGETS[target])
+def test_errors_are_no_larger_than_those_of_pytorch(kind: str, dtype: str, variant: str) -> None:
+    run = kernels.launcher(narrowed(subgraphs.sdpa("bias", D=64), dtype), *VARIANTS[variant])
     narrow, generator = DTYPES[dtype], torch.Generator().manual_seed(0)
     for size in (1, 13, 17, 31, 77):
         q, k, v = torch.randn(3, 2, 4, size, 64, generator=generator).to(narrow)
