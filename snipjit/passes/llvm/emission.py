@@ -141,8 +141,11 @@ class Emission:
         """One element of a tile in every lane."""
         slot = tuple(index.get(axis, 0) for axis in tile.axes)
         if slot not in tile.splats:
-            element = self.element(tile, index)
-            tile.splats[slot] = broadcast(self.builder, element, self.width)
+            if tile.make_splat is not None and slot not in tile.made:
+                tile.splats[slot] = tile.make_splat(index)
+            else:
+                element = self.element(tile, index)
+                tile.splats[slot] = broadcast(self.builder, element, self.width)
         return tile.splats[slot]
 
     def operand(self, tile: Tile, index: Index, axes: tuple[str, ...]) -> ir.Value:

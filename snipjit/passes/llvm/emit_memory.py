@@ -14,7 +14,7 @@ from llvmlite import ir
 
 from snipjit.element_types import BYTES, NARROW
 from snipjit.linear_ir import Buffer, Expression
-from snipjit.passes.llvm.emission import IN_MEMORY, Emission
+from snipjit.passes.llvm.emission import IN_MEMORY, Emission, broadcast
 from snipjit.passes.llvm.emit_convert import from_memory, to_memory
 from snipjit.passes.llvm.emit_transpose import columns_to_rows, rows_to_columns
 from snipjit.passes.llvm.tile import Index, Tile, indices
@@ -22,6 +22,9 @@ from snipjit.passes.llvm.vector_ir import I8, I16, I32, I64, call_intrinsic, con
 
 GROUP = 4
 """Rows whose addresses are one base and three offsets: few registers hold those of a tile."""
+
+SPLAT_FIRST = ("f16",)
+"""Element types whose conversion takes more instructions for one element than for a vector."""
 
 CACHE_LINE = 64
 """Bytes that a prefetch brings."""
@@ -31,7 +34,9 @@ def emit_load(emission: Emission, e: Expression) -> Tile:
     """The tile of a tensor at its current position."""
     access = _Access(emission, e.inputs[0])
     if access.lanes is None:
-        return emission.tile(e.type, access.load_element)
+        tile = emission.tile(e.type, access.load_element)
+        tile.make_splat = access.load_splat if access.tensor.dtype in SPLAT_FIRST else None
+        return tile
     if access.contiguous:
         return emission.tile(e.type, access.load_vector, make_element=access.load_element)
     tile = emission.tile(
@@ -163,6 +168,11 @@ class _Access:
     def load_element(self, index: Index) -> ir.Value:
         value = self.emission.builder.load(self.place(index), typ=self.type, align=self.bytes)
         return self.from_memory(value)
+
+    def load_splat(self, index: Index) -> ir.Value:
+        """An element in every lane, broadcast as it lies in memory and then converted."""
+        value = self.emission.builder.load(self.place(index), typ=self.type, align=self.bytes)
+        return self.from_memory(broadcast(self.emission.builder, value, self.emission.width))
 
     def store_element(self, index: Index, value: ir.Value) -> None:
         self.emission.builder.store(self.to_memory(value), self.place(index), align=self.bytes)
