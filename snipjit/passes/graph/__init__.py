@@ -15,13 +15,15 @@ from snipjit.passes.graph.matmul_to_brgemm import MatmulToBrgemm
 from snipjit.passes.graph.move_scalar_factors import MoveScalarFactors
 from snipjit.passes.graph.name_axes import NameAxes
 from snipjit.passes.graph.name_values import NameValues
+from snipjit.passes.graph.propagate_precision import PropagatePrecision
 from snipjit.passes.graph.reduce_dims_to_reduce import ReduceDimsToReduce
 from snipjit.passes.graph.scale_rows import ScaleRows
 from snipjit.passes.graph.sdpa_decomposition import SdpaDecomposition
 from snipjit.passes.graph.softmax_decomposition import SoftmaxDecomposition
 
 PIPELINE: tuple[Pass, ...] = (
-    SdpaDecomposition(),  # first: it makes positional operations, whose dims want unifying too
+    PropagatePrecision(),  # first: roundings would hide what the passes below look for
+    SdpaDecomposition(),  # it makes positional operations, whose dims want unifying too
     Canonicalization(),  # the names that all later passes go by
     DropSoftmaxShift(),  # while softmax is one operation, and its dim has a number
     SoftmaxDecomposition(),  # before layouts go: it keeps the position of the reduced dim

@@ -64,6 +64,9 @@ def _scaled(out: Rewriter, node: Node, row: str, factors: list[Factor]) -> str:
     operand = next(name for name in product.inputs if row in out.type(name).axes)
     # By name: a parameter's dims are its memory, where one dim may be a product of axes.
     axes = (axis for axis in out.axes if axis in out.type(operand).axes)
-    scaled = apply(out, operand, TensorType.of(out.type(operand).dtype, *axes), factors)
+    type = TensorType.of("f32", *axes)
+    narrow = out.type(operand).dtype != "f32"
+    wide = out.add(f"{operand}.wide", "to_f32", type, operand) if narrow else operand
+    scaled = apply(out, wide, type, factors)
     inputs = product.with_inputs({operand: scaled}).inputs
     return out.add(f"{node.name}.product", "brgemm", node.type, *inputs, **product.attrs)

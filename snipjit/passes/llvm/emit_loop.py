@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from llvmlite import ir
 
+from snipjit.element_types import BYTES
 from snipjit.linear_ir import STRIDE, Expression, Loop, Piece, Statement, is_block_loop, walk
-from snipjit.passes.llvm.emission import BYTES, Emission, Scope
+from snipjit.passes.llvm.emission import Emission, Scope
 from snipjit.passes.llvm.emit_limits import emit_limit
 from snipjit.passes.llvm.vector_ir import I64
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from snipjit.element_types import FLOATS
 from snipjit.linear_ir import Expression, ValueType
 from snipjit.passes.llvm.emission import ELEMENTS, Emission
 from snipjit.passes.llvm.emit_elementwise import EMITTERS
@@ -29,7 +30,7 @@ def emit_fill(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     """One constant everywhere."""
     value = e.attrs["value"]
     shape = emission.shape(e.type.dtype, e.type.axes)
-    number = constant(shape, float(value) if e.type.dtype == "f32" else int(value))
+    number = constant(shape, float(value) if e.type.dtype in FLOATS else int(value))
     return emission.tile(e.type, lambda index: number)
 
 
