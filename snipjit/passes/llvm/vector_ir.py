@@ -23,6 +23,9 @@ I64 = ir.IntType(64)
 
 _ZERO = ir.Constant(I32, 0)
 
+QUAD = 4
+"""Lanes of 128 bits, inside which shuffles are cheap on x86."""
+
 
 class Splat(ir.Constant):  # type: ignore[misc]  # llvmlite has no types
     """One number in every lane, printed as LLVM's short ``splat (float 1.0)``."""
@@ -55,11 +58,32 @@ def pick(builder: ir.IRBuilder, vector: ir.Value, lanes: Iterable[int]) -> ir.Va
     return builder.shuffle_vector(vector, _undefined(vector.type), lane_numbers(tuple(lanes)))
 
 
-def pick_of_two(
-    builder: ir.IRBuilder, a: ir.Value, b: ir.Value, lanes: Iterable[int]
-) -> ir.Value:
+def pick_of_two(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, lanes: Iterable[int]) -> ir.Value:
     """Lanes of two vectors side by side."""
     return builder.shuffle_vector(a, b, lane_numbers(tuple(lanes)))
+
+
+def interleave(
+    builder: ir.IRBuilder, a: ir.Value, b: ir.Value, stride: int
+) -> tuple[ir.Value, ir.Value]:
+    """Blocks of ``stride`` lanes of two vectors in turns: the first half of each, and the second.
+
+    Of 1 or 2 lanes this happens inside quads (x86's unpack instructions). Blocks of 4 come from
+    whole vectors: the even ones of ``a`` and then of ``b``, and the odd ones (x86's shuf).
+    """
+    width = a.type.count
+    lanes = [lane for lane in range(width) if not lane & stride] if stride >= QUAD else []
+    low = lanes + [width + lane for lane in lanes]
+    for quad in range(0, width if stride < QUAD else 0, QUAD):
+        starts = (
+            (quad, quad + width)
+            if stride == 2
+            else (quad, quad + width, quad + 1, quad + 1 + width)
+        )
+        low += [start + lane for start in starts for lane in range(stride)]
+    distance = stride if stride >= QUAD else 2
+    high = [lane + distance for lane in low]
+    return pick_of_two(builder, a, b, low), pick_of_two(builder, a, b, high)
 
 
 def broadcast(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
