@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, Limit
+from snipjit.linear_ir import Expression
+from snipjit.loop_limits import Limit
 
 Definitions = dict[str, Expression | None]
 """The Expression that makes a value, None if there are several; ``scalar`` for those of a call."""

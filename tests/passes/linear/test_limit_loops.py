@@ -11,7 +11,8 @@ import torch
 from snipjit.compiler import lower, optimize
 from snipjit.interpret_linear import interpret
 from snipjit.interpret_subgraph import interpret as interpret_subgraph
-from snipjit.linear_ir import Limit, LinearIR, Loop
+from snipjit.linear_ir import LinearIR, Loop
+from snipjit.loop_limits import Limit
 from snipjit.passes.linear.limit_loops import LimitLoops
 from snipjit.runtime.launcher import Launcher
 from snipjit.subgraph import Subgraph
