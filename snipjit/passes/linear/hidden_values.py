@@ -121,12 +121,16 @@ class HiddenValues:
     ) -> Hidden | None:
         if condition is not None and not isinstance(condition.value, str):
             return a if condition.value else b
-        if a is None or b is None:
-            return None
-        if a.value == b.value:
+        if a is not None and b is not None and a.value == b.value:
             return Hidden(a.value, a.exact and b.exact)
-        most = e.type.dtype == "f32"
-        return Hidden(self._applied(e, "larger", [a, b]), exact=False) if most else None
+        if e.type.dtype != "f32" or (a is None and b is None):
+            return None
+        # Nothing is above infinity, so that is what an unknown side is at most.
+        sides = [a or Hidden(math.inf, exact=False), b or Hidden(math.inf, exact=False)]
+        if condition is None:
+            return Hidden(self._applied(e, "larger", sides), exact=False)
+        exact = sides[0].exact and sides[1].exact
+        return Hidden(self._applied(e, "where", [condition, *sides]), exact)
 
     def _absorbed(self, e: Expression, low: Hidden) -> Hidden | None:
         """The most that can come of a low number and of others added to it."""
