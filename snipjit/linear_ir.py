@@ -11,7 +11,7 @@ Grammar of the printed form (``text_linear.py`` prints and parses it)::
     retry    ::= "retry" "%" value "{" block "}"
     loop     ::= ("parallel" | "for") axis limits? "step" int "masked"? ports? "{" block "}" tail*
     limits   ::= "where" limit ("and" limit)*
-    limit    ::= axis ("upto" | "from") axis offset ("when" "%" value)?
+    limit    ::= axis ("upto" | "from") axis? offset ("when" "%" value)?
     offset   ::= ("+" | "-") int (("+" | "-") "%" scalar)*
     tail     ::= "tail" int "masked"? ports? "{" block "}"
     ports    ::= "moves" ("%" tensor "by" (int | "stride") "rewind"?)*
@@ -50,8 +50,8 @@ a tensor that advances with it: by a number of elements, or by the run-time stri
 **Limits.** ``for m where n upto m + 3`` shortens what is left of axis n in each iteration to the
 elements that satisfy it for some m of the iteration; ``from`` leaves all of them or none. A limit
 of the loop's own axis, ``for n where n from m - 3``, is one of what the loop covers: it ends where
-no m in the current range needs more, and begins later by whole steps. What is cut off must not
-matter to the result. ``when %on`` makes it a limit only where that register is true. Scalars in an
+no m in the current range needs more, and begins later by whole steps; such a limit may also be a
+number alone, ``for n where n upto + 0 + %s``. What is cut off must not matter to the result. ``when %on`` makes it a limit only where that register is true. Scalars in an
 offset are rounded so that more is left; where one is no number or above 2^22 nothing is cut off.
 
 **Retries.** ``retry %again { … }`` runs its body, and once more if that has made the register true,

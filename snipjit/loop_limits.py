@@ -17,8 +17,9 @@ Range = tuple[int, int]
 class Limit:
     """What an iteration needs of another axis: ``upto`` or ``from`` the index ``of + offset``.
 
-    The scalars ``plus`` belong to the offset, those of ``minus`` are taken off it. The register
-    ``when``, if there is one, says whether there is a limit at all.
+    Without an axis ``of`` the offset itself is the index. The scalars ``plus`` belong to it, those
+    of ``minus`` are taken off it. The register ``when``, if there is one, says whether there is a
+    limit at all.
     """
 
     axis: str
@@ -36,7 +37,7 @@ class Limit:
 
     def within(self, ranges: Mapping[str, Range], scalars: Mapping[str, float]) -> Range:
         """The part of the range of ``axis`` that some index of the range of ``of`` needs."""
-        (start, stop), (first, end) = ranges[self.axis], ranges[self.of]
+        (start, stop), (first, end) = ranges[self.axis], ranges.get(self.of, (0, 1))
         if not all(abs(scalars[name]) <= LARGEST_SCALAR for name in (*self.plus, *self.minus)):
             return start, stop
         up, down = (ceil, floor) if self.sense == "upto" else (floor, ceil)

@@ -89,7 +89,8 @@ def _limits(loop: Loop) -> str:
     texts = []
     for limit in loop.limits:
         sign = "-" if limit.offset < 0 else "+"
-        text = f"{limit.axis} {limit.sense} {limit.of} {sign} {abs(limit.offset)}"
+        of = f"{limit.of} " if limit.of else ""
+        text = f"{limit.axis} {limit.sense} {of}{sign} {abs(limit.offset)}"
         text += "".join(f" + %{name}" for name in limit.plus)
         text += "".join(f" - %{name}" for name in limit.minus)
         texts.append(text + (f" when %{limit.when}" if limit.when else ""))
@@ -217,7 +218,7 @@ def _parse_limit(tokens: Tokens) -> Limit:
     axis, sense = tokens.word("an axis"), tokens.word("'upto' or 'from'")
     if sense not in ("upto", "from"):
         raise tokens.refuse("a limit is 'upto' or 'from'")
-    of = tokens.word("an axis")
+    of = "" if tokens.peek() in ("+", "-") else tokens.word("an axis")
     sign = -1 if tokens.accept("-") else 1
     if sign > 0:
         tokens.expect("+")

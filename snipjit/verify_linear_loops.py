@@ -149,7 +149,7 @@ def _check_remainder(lir: LinearIR, loop: Loop, amounts: Amounts) -> None:
 def _cut(lir: LinearIR, loop: Loop, limit: Limit, amounts: Amounts) -> set[int]:
     """The work amounts that a limit may leave: any up to those there were."""
     own = limit.axis == loop.axis
-    if (own and limit.of == loop.axis) or not (own or limit.of == loop.axis):
+    if own == (limit.of == loop.axis):
         raise fault(lir, loop, f"a limit is of or by the axis of its loop, {loop.axis}, not both")
     if not own and limit.axis not in amounts:
         raise fault(lir, loop, f"no loop over axis {limit.axis} is around its limit")

@@ -65,12 +65,12 @@ class CallScalars:
     def _make(
         self, op: str, inputs: tuple[str, ...], dtype: str, name: str, attrs: dict[str, Scalar]
     ) -> str:
-        key = (op, inputs, dtype, repr(attrs))
-        if key not in self.names:
+        made = (op, inputs, dtype, repr(attrs))
+        if made not in self.names:
             taken = {*self.names.values()}
-            self.names[key] = f"{name}.{len(taken)}" if name in taken else name
-            self.made.append(Expression(op, self.names[key], inputs, ValueType(dtype), attrs))
-        return self.names[key]
+            self.names[made] = f"{name}.{len(taken)}" if name in taken else name
+            self.made.append(Expression(op, self.names[made], inputs, ValueType(dtype), attrs))
+        return self.names[made]
 
 
 def _number(value: float, dtype: str) -> float:

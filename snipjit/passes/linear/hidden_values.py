@@ -91,7 +91,7 @@ class HiddenValues:
         return {
             limit: Hidden(not holds)
             for holds in (True, False)
-            for row in self.rows
+            for row in (*self.rows, "")
             for limit in limits_of(self.scalars.definitions, e.output, holds, self.stream, row)
         }
 

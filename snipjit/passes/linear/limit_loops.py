@@ -111,6 +111,9 @@ class _Stream:
     def _limits(self, panel: list[Statement]) -> Limits:
         """The limits outside of which no reduction sees anything but its identity."""
         values = HiddenValues(self.scalars, self.loop.axis, self.rows, self.maxima)
+        for e in self.loop.body:
+            if isinstance(e, Expression) and self.loop.axis in e.type.axes:
+                values.follow(e)
         common: Limits | None = None
         for e in panel:
             if not isinstance(e, Expression):

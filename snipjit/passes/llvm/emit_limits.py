@@ -34,7 +34,8 @@ def emit_range(
     for limit in limits:
         ahead = _ahead(emission, limit, scope)
         if limit.sense == "upto":
-            end = _clamped(builder, builder.add(ahead, scope.work[limit.of]), work)
+            extent = scope.work[limit.of] if limit.of else ir.Constant(I64, 1)
+            end = _clamped(builder, builder.add(ahead, extent), work)
             work = _if_asked(emission, limit, end, work)
         else:
             first = _if_asked(emission, limit, _clamped(builder, ahead, work), begin)
@@ -46,9 +47,10 @@ def emit_range(
 
 def _ahead(emission: Emission, limit: Limit, scope: Scope) -> ir.Value:
     """How far behind the beginning of the limited axis the first element of the limit lies."""
-    builder, begin = emission.builder, scope.index.get(limit.axis, ir.Constant(I64, 0))
-    ahead = builder.add(scope.index[limit.of], _offset(emission, limit))
-    return builder.sub(ahead, begin)
+    builder, zero = emission.builder, ir.Constant(I64, 0)
+    first = scope.index[limit.of] if limit.of else zero
+    ahead = builder.add(first, _offset(emission, limit))
+    return builder.sub(ahead, scope.index.get(limit.axis, zero))
 
 
 def least(builder: ir.IRBuilder, value: ir.Value, bound: ir.Value | int) -> ir.Value:
