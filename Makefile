@@ -13,7 +13,8 @@ help:
 	@echo "make test    ruff, mypy --strict and the test suite"
 	@echo "make test-models  models of transformers and diffusers; ten minutes on two cores"
 	@echo "make lint    ruff and mypy --strict only"
-	@echo "make bench   the microbenchmarks: attention at fixed sizes, then at changing lengths"
+	@echo "make bench   the microbenchmarks: attention at fixed sizes against the best peers, then at"
+	@echo "             changing lengths; an hour on two cores, with a C++ compiler for the peers"
 	@echo "make clean   remove what these commands made"
 
 demo: $(VENV)/.demo
@@ -29,7 +30,7 @@ lint: $(VENV)/.test
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
-bench: $(VENV)/.demo
+bench: $(VENV)/.peers
 	$(RUN) -m benchmarks attention
 	$(RUN) -m benchmarks dynamic
 
@@ -43,6 +44,10 @@ $(VENV)/.torch:
 
 $(VENV)/.demo: $(VENV)/.torch setup.py snipjit/version.py
 	$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.demo
+	$(PIP) -e '.[peers]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch setup.py snipjit/version.py

@@ -12,6 +12,8 @@ _VERSION = re.search(r'= "(.+)"', (ROOT / "snipjit" / "version.py").read_text(en
 assert _VERSION, "snipjit/version.py holds no version string"
 
 BENCH = ["rich>=13"]
+# Whom the attention benchmark compares with besides torch; it does without.
+PEERS = ["openvino==2026.4.1"]
 DEMO = [*BENCH, "transformers>=5.0", "matplotlib>=3.8"]
 # The linters are pinned: a new release of one must not break an old checkout.
 TEST = [*DEMO, "pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff==0.17.5", "mypy==2.4.1"]
@@ -27,7 +29,7 @@ setup(
     packages=find_packages(include=["snipjit", "snipjit.*"]),
     python_requires=">=3.10",
     install_requires=["numpy", "llvmlite>=0.50,<0.51", "networkx>=3", "torch==2.13.0"],
-    extras_require={"bench": BENCH, "demo": DEMO, "test": TEST},
+    extras_require={"bench": BENCH, "peers": PEERS, "demo": DEMO, "test": TEST},
     entry_points={
         "console_scripts": ["snipjit = snipjit.cli:main"],
         "torch_dynamo_backends": ["snipjit = snipjit.torch_backend:backend"],

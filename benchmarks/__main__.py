@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from benchmarks import attention, demo, dynamic
+from benchmarks.peers.table import PEERS
 from benchmarks.rounds import Plan
 from benchmarks.rows import ROWS, select
 from snipjit.cli import positive_int
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     console = Console()
     if not console.is_terminal:
-        console = Console(width=132)  # a file has no width of its own
+        console = Console(width=160)  # a file has no width of its own
     report = _report(options, console)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +38,7 @@ def _report(options: argparse.Namespace, console: Console) -> dict[str, object]:
         return demo.run(options.texts, options.layers, console)
     with torch.inference_mode():
         if options.benchmark == "attention":
-            return attention.run(select(options.rows), plan, console)
+            return attention.run(select(options.rows), options.peers, plan, console)
         return dynamic.run(options.calls, plan, console)
 
 
@@ -51,15 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="benchmark", required=True)
     rows = commands.add_parser("attention", parents=[common], help=attention.__doc__)
-    names = [row.name for row in ROWS]
-    rows.add_argument(
-        "--rows",
-        nargs="+",
-        choices=names,
-        default=[],
-        metavar="ROW",
-        help=f"some of: {' '.join(names)}",
-    )
+    _add_choice(rows, "--rows", [row.name for row in ROWS], metavar="ROW")
+    _add_choice(rows, "--peers", list(PEERS), metavar="PEER")
     calls = commands.add_parser("dynamic", parents=[common], help=dynamic.__doc__)
     calls.add_argument("--calls", type=positive_int, default=200, metavar="N")
     texts = commands.add_parser("demo", parents=[common], help=demo.__doc__)
@@ -68,6 +62,14 @@ def _parser() -> argparse.ArgumentParser:
         "--layers", type=positive_int, default=12, metavar="N", help="12 as in BERT-base"
     )
     return parser
+
+
+def _add_choice(
+    parser: argparse.ArgumentParser, option: str, names: list[str], metavar: str
+) -> None:
+    """An option that takes some of the names; all are the default."""
+    text = f"some of: {' '.join(names)}"
+    parser.add_argument(option, nargs="+", choices=names, default=names, metavar=metavar, help=text)
 
 
 if __name__ == "__main__":

@@ -1,101 +1,140 @@
-"""Who runs in the attention benchmark: eager, SDPA, our launcher, our whole ``torch.compile``."""
+"""Who runs in the attention benchmark: our launcher, our whole ``torch.compile``, and the peers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import sqrt
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import fx
+from torch import Tensor, fx
 
+from benchmarks.peers.base import Absent, Inputs, own_code
+from benchmarks.peers.table import PEERS
+from benchmarks.read_speed import reader
+from benchmarks.rows import Row
+from benchmarks.sources import Form
 from snipjit.compiler import compile_subgraph
 from snipjit.passes.fx import tokenize
 from snipjit.runtime.kernel_cache import launcher_of
 
 Call = Callable[[], Any]
 
-NAMES = ("eager", "sdpa", "snipjit", "compile")
-"""Those that compute the row's attention."""
+OURS, COMPILE, READ = "snipjit", "compile", "read"
+"""The launcher called directly, the ``torch.compile`` call, and the bound of cold rows."""
 
 
-def written_out(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Attention as models write it: two matmuls around a softmax."""
-    scores = torch.matmul(q, k.transpose(-1, -2)) * (1 / sqrt(q.shape[-1]))
-    if mask is not None:
-        scores = scores + mask
-    return torch.matmul(torch.softmax(scores, dim=-1), v)
+@dataclass
+class Contestants:
+    """Those of one row, compiled and warm.
 
-
-def fused(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None
-) -> torch.Tensor:
-    """The same by PyTorch's own fused function."""
-    return F.scaled_dot_product_attention(q, k, v, mask)
-
-
-def attention(inputs: tuple[torch.Tensor, ...]) -> dict[str, Call]:
-    """Calls of every contestant on the same tensors, compiled and warm.
-
-    Where there is a mask, ``plain`` is our launcher without it.
+    calls   one for each set of inputs
+    absent  why the others do not run
     """
-    ours = {"snipjit": launcher_call(written_out, inputs)}
-    if len(inputs) > 3:
-        ours["plain"] = launcher_call(written_out, inputs[:3])
+
+    calls: dict[str, list[Call]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, prepare: Callable[[], list[Call]]) -> None:
+        """Prepare a contestant, or note why that fails: a foreign compiler may raise anything."""
+        try:
+            self.calls[name] = prepare()
+        except Absent as absent:
+            self.absent[name] = str(absent)
+        except Exception as error:
+            self.absent[name] = _first_line(error)
+
+    def in_turn(self) -> dict[str, Call]:
+        """One call of each contestant, on the inputs that nobody has read for the longest time."""
+        turns = itertools.count()
+        return {name: _in_turn(calls, turns) for name, calls in self.calls.items()}
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
+
+
+def _in_turn(calls: list[Call], turns: Iterator[int]) -> Call:
+    if len(calls) == 1:
+        return calls[0]
+    return lambda: calls[next(turns) % len(calls)]()
+
+
+def prepare(
+    row: Row,
+    sets: Sequence[Inputs],
+    peers: Sequence[str],
+    progress: Callable[[str], None] = lambda _: None,
+) -> Contestants:
+    """Ours and the peers of these names, each compiled once, on the same inputs."""
     torch._dynamo.reset()
-    compiled = torch.compile(written_out, backend="snipjit", dynamic=True)
-    compiled(*inputs)
-    return {
-        "eager": lambda: written_out(*inputs),
-        "sdpa": lambda: fused(*inputs),
-        **ours,
-        "compile": lambda: compiled(*inputs),
+    contestants = Contestants()
+    makers: dict[str, Callable[[], list[Call]]] = {
+        OURS: lambda: launcher_calls(row.model.form, sets),
+        COMPILE: lambda: _calls(_compiled(row.model.form, sets[0]), sets),
     }
+    for name in peers:
+        makers[name] = partial(_peer_calls, name, row, sets)
+    if row.cold:
+        makers[READ] = lambda: [reader(*inputs[1:3]) for inputs in sets]
+    for name, maker in makers.items():
+        progress(f"preparing {name}")
+        contestants.add(name, maker)
+    return contestants
 
 
-def launcher_call(function: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> Call:
-    """A call of the launcher that ``torch.compile`` leaves in the graph of ``function``.
+def _peer_calls(name: str, row: Row, sets: Sequence[Inputs]) -> list[Call]:
+    return _calls(PEERS[name](row, sets[0]), sets)
 
-    The arguments are those that the launcher gets there: no guard and no other node runs.
+
+def _calls(form: Form, sets: Sequence[Inputs]) -> list[Call]:
+    return [partial(form, *inputs) for inputs in sets]
+
+
+def _compiled(form: Form, inputs: Inputs) -> Form:
+    """The source compiled by us, after its first call."""
+    compiled: Form = torch.compile(own_code(form), backend="snipjit", dynamic=True)
+    compiled(*inputs)
+    return compiled
+
+
+def launcher_calls(form: Form, sets: Sequence[Inputs]) -> list[Call]:
+    """Calls of the launcher that ``torch.compile`` leaves in the graph of a form.
+
+    The arguments are those that the launcher gets there: no guard and no other node runs. Raises
+    Absent where the graph is not one fused attention.
     """
-    graph, values = _traced(function, inputs)
-    (candidate,) = tokenize(graph).candidates
-    launcher = launcher_of(compile_subgraph(candidate.subgraph)).call
-    nodes = (*candidate.tensors, *candidate.scalars)
-    arguments = [values[node] if isinstance(node, fx.Node) else node for node in nodes]
-    return lambda: launcher(*arguments)
+    calls: list[Call] = []
 
+    def backend(graph: fx.GraphModule, _: list[Tensor]) -> Callable[..., Any]:
+        found = cache(partial(_launcher, graph))
 
-def _traced(
-    function: Callable[..., Any], inputs: tuple[torch.Tensor, ...]
-) -> tuple[fx.GraphModule, dict[fx.Node, Any]]:
-    """The graph that a backend receives for a function, and what each node gives on the inputs."""
-    traces: list[tuple[fx.GraphModule, dict[fx.Node, Any]]] = []
-
-    def backend(graph: fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
         def run(*args: Any) -> Any:
+            launcher, nodes = found()  # here, where Dynamo does not wrap what it raises
             interpreter = fx.Interpreter(graph, garbage_collect_values=False)
             result = interpreter.run(*args)
-            traces.append((graph, interpreter.env))
+            values = interpreter.env
+            given = (values[node] if isinstance(node, fx.Node) else node for node in nodes)
+            calls.append(partial(launcher, *given))
             return result
 
         return run
 
-    torch._dynamo.reset()
-    torch.compile(function, backend=backend, dynamic=True)(*inputs)
-    return traces[0]
+    traced: Form = torch.compile(own_code(form), backend=backend, dynamic=True)
+    for inputs in sets:
+        traced(*inputs)
+    return calls
 
 
-def exact(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None
-) -> torch.Tensor:
-    """The attention in float64, head by head: whole scores of the largest row take 2 GiB."""
-    heads = []
-    for head in range(q.shape[1]):
-        one_q, one_k, one_v = (tensor[:, head].double() for tensor in (q, k, v))
-        bias = None if mask is None else mask[:, min(head, mask.shape[1] - 1)].double()
-        heads.append(written_out(one_q, one_k, one_v, bias))
-    return torch.stack(heads, dim=1)
+def _launcher(graph: fx.GraphModule) -> tuple[Callable[..., Any], list[Any]]:
+    """The launcher of a graph's one attention, and the nodes or numbers it is called with."""
+    found = tokenize(graph)
+    if len(found.candidates) != 1:
+        reasons = "; ".join(refusal.reason for refusal in found.refusals)
+        raise Absent(f"{len(found.candidates)} kernels instead of one. {reasons}")
+    (candidate,) = found.candidates
+    launcher = launcher_of(compile_subgraph(candidate.subgraph)).call
+    return launcher, [*candidate.tensors, *candidate.scalars]

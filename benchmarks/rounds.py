@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
+from random import Random
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -33,7 +35,10 @@ class Plan:
 
 @dataclass
 class Timing:
-    """Seconds a call by contestant and round; ``spoiled`` rounds were repeated and left out."""
+    """Seconds of a contestant's shortest call in each round.
+
+    ``spoiled`` rounds were repeated and left out.
+    """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     spoiled: int = 0
@@ -46,15 +51,21 @@ class Timing:
 
     def ratio(self, name: str, other: str) -> float:
         """How many times as fast ``name`` is as ``other``: the median of the rounds' ratios."""
-        pairs = zip(self.seconds[other], self.seconds[name], strict=True)
-        return median(theirs / ours for theirs, ours in pairs)
+        return self.lead(name, [other])
+
+    def lead(self, name: str, others: Sequence[str]) -> float:
+        """The same against whoever of the others was the fastest of each round."""
+        rounds = zip(self.seconds[name], *(self.seconds[other] for other in others), strict=True)
+        leads: list[float] = [min(theirs) / ours for ours, *theirs in rounds]
+        return median(leads)
 
 
 def measure(
     contestants: Mapping[str, Call], plan: Plan, watch: Watch, progress: Progress = lambda _: None
 ) -> Timing:
     """Time the contestants in interleaved rounds, repeating those that were disturbed."""
-    counts = {name: _calls_per_round(call, plan.slice) for name, call in contestants.items()}
+    for call in contestants.values():
+        call()
     good: list[dict[str, float]] = []
     bad: list[dict[str, float]] = []
     end = perf_counter() + plan.seconds
@@ -62,8 +73,8 @@ def measure(
         if perf_counter() > end and len(good) + len(bad) >= min(plan.least, plan.rounds):
             break
         state = watch.begin()
-        order = _rotated(list(contestants), len(good) + len(bad))
-        result = {name: _time(contestants[name], counts[name]) for name in order}
+        order = _shuffled(list(contestants), len(good) + len(bad))
+        result = {name: _time(contestants[name], plan.slice) for name in order}
         (bad if watch.spoiled(state) else good).append(result)
         progress(f"round {len(good)} of {plan.rounds}, {len(bad)} spoiled")
     disturbed = len(good) < min(plan.least, plan.rounds)
@@ -72,23 +83,21 @@ def measure(
     return Timing(seconds, len(bad), disturbed)
 
 
-def _calls_per_round(call: Call, slice: float) -> int:
-    """How many calls fill a slice of time; warms the contestant up as well."""
-    call()
-    return max(1, round(slice / _time(call, 3)))
+def _time(call: Call, slice: float) -> float:
+    """Seconds of the shortest of the calls that fill a slice of time, one at least.
 
-
-def _time(call: Call, count: int) -> float:
-    """Seconds a call; short ones follow one that brings code and data back to the caches."""
-    if count > 1:
+    The first brings code and data back to the caches.
+    """
+    shortest, end = inf, perf_counter() + slice
+    while True:
+        start = perf_counter()
         call()
-    start = perf_counter()
-    for _ in range(count):
-        call()
-    return (perf_counter() - start) / count
+        now = perf_counter()
+        shortest = min(shortest, now - start)
+        if now >= end:
+            return shortest
 
 
-def _rotated(names: list[str], turn: int) -> Iterator[str]:
-    """The names, beginning with another one each turn: nobody always runs after the slowest."""
-    start = turn % len(names)
-    return iter(names[start:] + names[:start])
+def _shuffled(names: list[str], turn: int) -> list[str]:
+    """The names in another order each turn: nobody always runs after the slowest."""
+    return Random(turn).sample(names, len(names))

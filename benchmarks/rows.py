@@ -1,59 +1,113 @@
-"""The shapes of the attention benchmark, with why each is there."""
+"""The grid of the attention benchmark: the sizes, with why each is there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
+from benchmarks.meanings import MEANINGS, Meaning, visible_pairs
+from benchmarks.sources import SOURCES, Source
+
+COLD_BYTES = 256 * 2**20
+"""What the keys and values of a cold row take together: more than the caches hold."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One attention: batch, heads, query and key length, head dimension, and its mask.
+    """One attention.
 
-    mask  ``""``, ``"padding"`` (additive, [B, 1, 1, S]) or ``"bias"`` (full, [1, H, S, S])
+    source   the name of its form in ``sources`` and of what it computes in ``meanings``
+    queries  and ``keys``: the lengths; ``keys`` 0 is as many as queries
+    kv_heads heads of keys and values; 0 is as many as of queries
+    cold     memory limits it: each call reads keys and values that have left the caches, as the
+             layers of a decoder do
     """
 
     name: str
+    source: str
     batch: int
     heads: int
-    length: int
+    queries: int
     head_dim: int
-    mask: str = ""
+    keys: int = 0
+    kv_heads: int = 0
+    cold: bool = False
 
     @property
-    def flops(self) -> int:
-        """Floating-point operations of the two products; nothing is masked away."""
-        return 4 * self.batch * self.heads * self.length**2 * self.head_dim
+    def model(self) -> Source:
+        """The form as the model writes it."""
+        return SOURCES[self.source]
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the form computes."""
+        return MEANINGS[self.source]
 
     @property
     def shape(self) -> str:
-        """The sizes as the tables show them: B,H,S,D."""
-        return f"{self.batch},{self.heads},{self.length},{self.head_dim}"
+        """The sizes as the tables show them: B,H,S,D; 32/8 are grouped heads, 1×512 lengths."""
+        heads = f"{self.heads}/{self.kv_heads}" if self.kv_heads else f"{self.heads}"
+        lengths = f"{self.queries}×{self.keys}" if self.keys else f"{self.queries}"
+        return f"{self.batch},{heads},{lengths},{self.head_dim}"
 
-    def inputs(self, seed: int = 0) -> tuple[torch.Tensor, ...]:
-        """Query, key and value [B, H, S, D], and the mask where there is one: normal, f32."""
+    def input_sets(self) -> list[tuple[Tensor, ...]]:
+        """The inputs of successive calls: several queries, keys and values for a cold row."""
+        first = self.inputs()
+        kv_bytes = 2 * first[1].nbytes
+        count = max(2, -(-COLD_BYTES // kv_bytes)) if self.cold else 1
+        return [first] + [(*self.inputs(seed)[:3], *first[3:]) for seed in range(1, count)]
+
+    def inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
+        """Query, key and value [B, H, S, D], and what else the source takes: normal, f32.
+
+        Heads and head size are marked as static, as they are in a model.
+        """
         generator = torch.Generator().manual_seed(seed)
-        size = (self.batch, self.heads, self.length, self.head_dim)
-        tensors = [torch.randn(size, generator=generator) for _ in range(3)]
-        if self.mask == "padding":
-            hidden = torch.rand((self.batch, 1, 1, self.length), generator=generator) < 0.1
-            tensors.append(hidden * torch.finfo(torch.float32).min)
-        if self.mask == "bias":
-            full = (1, self.heads, self.length, self.length)
-            tensors.append(torch.randn(full, generator=generator))
-        return tuple(tensors)
+        kv = (self.batch, self.kv_heads or self.heads, self.keys or self.queries, self.head_dim)
+        q = torch.randn((self.batch, self.heads, self.queries, kv[3]), generator=generator)
+        k, v = (torch.randn(kv, generator=generator) for _ in range(2))
+        extras = self.model.extras(q, k, generator)
+        for tensor in (q, k, v):
+            torch._dynamo.mark_static(tensor, [1, 3])
+        for tensor in extras:
+            if tensor.dim() == 4:
+                torch._dynamo.mark_static(tensor, [1])
+        return (q, k, v, *extras)
+
+    def flops(self, inputs: tuple[Tensor, ...]) -> int:
+        """Floating-point operations of the two products, for the visible pairs alone."""
+        return 4 * self.head_dim * visible_pairs(self.meaning, inputs)
 
 
 ROWS = (
-    Row("short", 1, 12, 31, 64),  # the field's mean text: overheads dominate
-    Row("bert", 1, 12, 128, 64),  # one block of keys, a few tasks a thread
-    Row("batch", 8, 12, 128, 64),  # many small tasks; inputs leave the second-level cache
-    Row("long", 1, 12, 512, 64),  # several key blocks: the online softmax at work
-    Row("image", 1, 16, 4096, 64),  # the scores would take 1 GiB; K and V exceed the caches
-    Row("wide", 1, 24, 1024, 128),  # twice the head: twice the accumulators' work a load
-    Row("padding", 1, 12, 512, 64, mask="padding"),  # what it costs over no mask is shown, too
-    Row("bias", 1, 12, 512, 64, mask="bias"),  # reads as many bytes as there are scores
+    Row("short", "plain", 1, 12, 31, 64),  # the field's mean text: overheads dominate
+    Row("short-8", "plain", 8, 12, 31, 64),
+    Row("encoder-128", "padding", 1, 12, 128, 64),  # one block of keys, a few tasks a thread
+    Row("encoder-384", "padding", 1, 12, 384, 64),
+    Row("encoder-8x384", "padding", 8, 12, 384, 64),  # scores leave the second-level cache
+    Row("vision", "plain", 1, 12, 197, 64),  # a length that no block divides
+    Row("vision-8", "plain", 8, 12, 197, 64),
+    Row("bias", "relative_bias", 1, 12, 512, 64),  # reads as many bytes as there are scores
+    Row("windows", "windows", 64, 4, 49, 32),  # many small tasks, each with its own mask
+    Row("cross", "plain", 2, 8, 4096, 40, keys=77),  # short keys and an odd head size
+    Row("self-4096", "plain", 1, 8, 4096, 40),  # the scores would take 512 MiB
+    Row("self-4250", "plain", 1, 24, 4250, 64),
+    Row("self-1500", "plain", 1, 20, 1500, 64),
+    Row("causal-512", "causal", 1, 32, 512, 128, kv_heads=8),  # half of the pairs are visible
+    Row("causal-2048", "causal", 1, 32, 2048, 128, kv_heads=8),
+    Row("decode-512", "grouped", 1, 32, 1, 128, keys=512, kv_heads=8, cold=True),
+    Row("decode-2048", "grouped", 1, 32, 1, 128, keys=2048, kv_heads=8, cold=True),
+    Row("decode-8192", "grouped", 1, 32, 1, 128, keys=8192, kv_heads=8, cold=True),
+    Row("decode-mha-512", "grouped", 1, 32, 1, 128, keys=512, cold=True),
+    Row("decode-mha-2048", "grouped", 1, 32, 1, 128, keys=2048, cold=True),
+    Row("decode-mha-8192", "grouped", 1, 32, 1, 128, keys=8192, cold=True),
+    Row("soft-cap", "soft_cap", 1, 8, 2048, 256),  # wide heads, tanh, and a sliding window
+    Row("alibi", "alibi", 1, 16, 512, 64),
+    Row("builder", "builder", 2, 12, 512, 64),  # a mask that the graph builds
+    Row("builder-sdpa", "builder_sdpa", 2, 12, 512, 64),
+    Row("masked-fill", "masked_fill", 1, 12, 512, 64),
 )
 
 

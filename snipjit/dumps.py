@@ -6,15 +6,22 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from snipjit import config
 from snipjit.errors import OptionError
 from snipjit.linear_ir import LinearIR
-from snipjit.passes.base import Pass
 from snipjit.subgraph import Subgraph
 from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import print_subgraph
+
+
+class Named(Protocol):
+    """A pass, as far as dumps know it."""
+
+    @property
+    def name(self) -> str:
+        """What its file is called."""
 
 
 @dataclass
@@ -45,7 +52,7 @@ class Dumps:
             raise OptionError(f"SNIPJIT_DUMP: cannot write below it ({error})") from error
         self.count += 1
 
-    def stage(self, stage: str, step: Pass, ir: Any) -> None:
+    def stage(self, stage: str, step: Named, ir: Any) -> None:
         """The outcome of a pass, or that it changed nothing."""
         text = _print(ir)
         suffix = "ll" if stage == "llvm" else "txt"
@@ -54,7 +61,7 @@ class Dumps:
         self.last = text
 
 
-def writer(dumps: Dumps | None, stage: str) -> Callable[[Pass, Any], None] | None:
+def writer(dumps: Dumps | None, stage: str) -> Callable[[Named, Any], None] | None:
     """What a pipeline calls after each pass of a stage."""
     if dumps is None:
         return None

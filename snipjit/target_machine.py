@@ -33,8 +33,8 @@ class TargetMachine:
     task_vectors: int
     block: int
     few_rows: int = 12
-    row_tile: int = 4
-    column_vectors: int = 4
+    row_tile: int = 2
+    column_vectors: int = 8
     task_rows: int = 8
     unroll: int = 4
     features: tuple[str, ...] = ()
@@ -54,10 +54,10 @@ ROWS: tuple[TargetMachine, ...] = (
     ),
     TargetMachine(
         "avx2", lanes=8, registers=16, tile=(4, 3), task_vectors=12, block=128,
-        few_rows=6, row_tile=2, features=("avx2", "fma", "bmi2"), disabled=("avx512f",),
+        few_rows=6, column_vectors=4, features=("avx2", "fma", "bmi2"), disabled=("avx512f",),
     ),
     TargetMachine("portable", lanes=4, registers=16, tile=(4, 2), task_vectors=12, block=128,
-                  few_rows=3, row_tile=2),
+                  few_rows=3, column_vectors=4),
 )  # fmt: skip
 
 

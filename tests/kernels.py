@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -11,17 +11,43 @@ import torch
 from snipjit.compiler import assemble, lower, optimize
 from snipjit.interpret_subgraph import interpret
 from snipjit.linear_ir import LinearIR
+from snipjit.passes.graph.specialize_sizes import feature_axes
+from snipjit.passes.linear import few_rows_axis
 from snipjit.runtime.launcher import Launcher
+from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import ROWS, TargetMachine
 
 TARGETS = {row.name: row for row in ROWS}
+VARIANTS = {
+    **{name: (row, Schedule.ROWS) for name, row in TARGETS.items()},
+    **{f"{name} columns": (row, Schedule.COLUMNS) for name, row in TARGETS.items()},
+}
+"""Every way to compile a Subgraph."""
 Arrays = list[npt.NDArray[np.float64]]
 
 
-def launcher(subgraph: Subgraph, target: TargetMachine) -> Launcher:
+def launcher(
+    subgraph: Subgraph, target: TargetMachine, schedule: Schedule = Schedule.ROWS
+) -> Launcher:
     """A freshly compiled kernel of a positional Subgraph; no cache."""
-    return launcher_of(lower(optimize(subgraph), target), target)
+    return launcher_of(lower(optimize(subgraph), target, schedule=schedule), target)
+
+
+def compilable(
+    examples: Mapping[str, Callable[[], Subgraph]], names: Iterable[str] | None = None
+) -> list[tuple[str, str]]:
+    """The pairs of an example and a variant of which there is a kernel."""
+    return [
+        (name, variant)
+        for name in (examples if names is None else names)
+        for variant, (_, schedule) in VARIANTS.items()
+        if schedule is Schedule.ROWS or _has_columns(optimize(examples[name]()))
+    ]
+
+
+def _has_columns(canonical: Subgraph) -> bool:
+    return few_rows_axis(canonical) is not None and not feature_axes(canonical)
 
 
 def launcher_of(lir: LinearIR, target: TargetMachine) -> Launcher:

@@ -86,7 +86,9 @@ def test_zero_sizes(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_odd_head_dimensions(size: int) -> None:
-    same_as_eager(compiled(attention), *heads(2, 9, size))
+    run, tensors = compiled(attention), heads(2, 9, size)
+    exact = attention(*(tensor.double() for tensor in tensors))  # eager itself is off by 1e-5
+    torch.testing.assert_close(run(*tensors), exact.float())
 
 
 def test_ranks_change_between_calls() -> None:

@@ -10,12 +10,11 @@ import torch
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import attention, contestants, demo, dynamic, machine
+from benchmarks import attention, demo, dynamic, machine
 from benchmarks.latency_plot import medians_by_length
 from benchmarks.lengths import text_lengths
 from benchmarks.machine import Watch
 from benchmarks.rounds import Plan, Timing, measure
-from benchmarks.rows import ROWS, Row, select
 
 QUICK = Plan(rounds=2, patience=1, slice=0.0)
 
@@ -29,17 +28,6 @@ class Scripted(Watch):
 
     def spoiled(self, state: tuple[float, int]) -> bool:
         return self.verdicts.pop(0) if self.verdicts else False
-
-
-def test_rows_have_the_shapes_they_name() -> None:
-    row = Row("small", 2, 3, 5, 8)
-    assert [t.shape for t in row.inputs()] == [(2, 3, 5, 8)] * 3
-    assert row.flops == 2 * (2 * 2 * 3 * 5 * 5 * 8)
-    assert Row("m", 2, 3, 5, 8, "padding").inputs()[3].shape == (2, 1, 1, 5)
-    assert Row("m", 2, 3, 5, 8, "bias").inputs()[3].shape == (1, 3, 5, 5)
-    assert torch.equal(row.inputs()[0], row.inputs()[0])
-    assert select([]) == list(ROWS)
-    assert select(["long"])[0].shape == "1,12,512,64"
 
 
 def test_lengths_are_many_short_ones_with_a_tail() -> None:
@@ -70,6 +58,11 @@ def test_ratio_is_taken_within_rounds() -> None:
     assert timing.ratio("ours", "theirs") == 2.0
 
 
+def test_lead_is_over_the_fastest_of_each_round() -> None:
+    seconds = {"ours": [1.0, 1.0, 1.0], "a": [2.0, 9.0, 4.0], "b": [9.0, 3.0, 5.0]}
+    assert Timing(seconds).lead("ours", ["a", "b"]) == 3.0
+
+
 def test_watch_sees_a_slow_machine_and_lost_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     switches = iter([0, 0, 0, 0, 0, 10**9])
     monkeypatch.setattr(machine, "_involuntary_switches", lambda: next(switches))
@@ -82,27 +75,6 @@ def test_watch_sees_a_slow_machine_and_lost_cores(monkeypatch: pytest.MonkeyPatc
     assert watch.spoiled(watch.begin())
 
 
-@pytest.mark.parametrize("mask", ["", "padding", "bias"])
-def test_contestants_agree_with_float64(mask: str) -> None:
-    inputs = Row("small", 2, 3, 37, 16, mask).inputs()
-    with torch.inference_mode():
-        calls = contestants.attention(inputs)
-        exact = contestants.exact(*inputs)
-        for name in contestants.NAMES:
-            torch.testing.assert_close(calls[name]().double(), exact, rtol=0, atol=1e-5)
-        if mask:
-            plain = contestants.exact(*inputs[:3])
-            torch.testing.assert_close(calls["plain"]().double(), plain, rtol=0, atol=1e-5)
-
-
-def test_wrong_results_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = {name: lambda: torch.zeros(1, 2, 5, 8) for name in contestants.NAMES}
-    monkeypatch.setattr(contestants, "attention", lambda inputs: wrong)
-    monkeypatch.setattr(attention, "matmul_peak", lambda: 1e11)
-    with pytest.raises(SystemExit, match="row small: results differ from float64: eager by"):
-        attention.run([Row("small", 1, 2, 5, 8)], QUICK, Console(quiet=True))
-
-
 def test_matmul_peak_is_a_rate() -> None:
     assert 1e6 < machine.matmul_peak((32, 64), rounds=2) < 1e14
 
@@ -110,7 +82,8 @@ def test_matmul_peak_is_a_rate() -> None:
 def test_attention_command_writes_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "matmul_peak", lambda: 1e11)
     path = tmp_path / "new" / "report.json"
-    arguments = ["attention", "--rows", "short", "--rounds", "1", "--json", str(path)]
+    arguments = ["attention", "--rows", "short", "--peers", "eager", "sdpa", "--rounds", "1"]
+    arguments += ["--json", str(path)]
     threads = torch.get_num_threads()
     try:
         assert command.main(arguments) == 0
@@ -122,6 +95,8 @@ def test_attention_command_writes_json(tmp_path: Path, monkeypatch: pytest.Monke
     assert row["row"] == "short"
     assert set(row["ms"]) == {"eager", "sdpa", "snipjit", "compile"}
     assert row["gflops"] > 0
+    assert row["best_peer"] in ("eager", "sdpa")
+    assert report["mean_lead"] == pytest.approx(row["lead"])
 
 
 def test_forms_of_the_dynamic_benchmark_agree() -> None:

@@ -82,16 +82,16 @@ def _graphs() -> int:
 def test_model(case: Case, implementation: str) -> None:
     model = case.model(implementation)
     compiled = torch.compile(model, backend="snipjit", dynamic=True)
-    before, kernels = _graphs(), None
+    before, kernels = _graphs(), 0
     for size in case.sizes:
         inputs = case.inputs(*size)
         assert_equal(compiled(**inputs), model(**inputs))
-        kernels = snipjit.stats().kernels_compiled if kernels is None else kernels
+        kernels = kernels or snipjit.stats().kernels_compiled
     stats = snipjit.stats()
     reasons = [refusal.reason for refusal in stats.refusals]
     assert stats.subgraphs == case.fused, reasons
     assert len(reasons) == case.refused.count, reasons
     assert all(re.search(case.refused.reason, reason) for reason in reasons), reasons
-    assert stats.kernels_compiled == kernels
+    assert kernels <= stats.kernels_compiled <= 2 * kernels  # by rows, and by columns for few
     assert stats.kernel_calls == case.fused * len(case.sizes)
     assert _graphs() - before == 1

@@ -79,7 +79,7 @@ FAULTS = [
     # Loops.
     ("for n step 8", "for w step 8", "the loop has unknown axes: w"),
     ("for n step 8", "parallel n step 8", "a parallel loop must stand alone"),
-    ("for n step 8", "for n step 8 masked", "only the lanes axis m can be masked"),
+    ("for n step 8", "for n step 8 masked", "only lanes axes \\(m\\) can be masked"),
     ("parallel m step 16 {", "parallel m step 64 { parallel m step 16 {", "two parallel loops"),
     # Names.
     ("mul %s %scale", "mul %s %nothing", "%nothing is not defined before it is used"),
@@ -103,7 +103,6 @@ FAULTS = [
     ("{over=(d)} : f32[n m]", "{over=()} : f32[n m]", "is empty"),
     ("{over=(d)} : f32[n m]", "{over=(d, w)} : f32[n m]", "over has unknown axes: w"),
     ("{over=(d)} : f32[n m]", "{over=(d, n)} : f32[n m]", "axes n cannot be combined and stay"),
-    ("{over=(d)} : f32[n m]", "{over=(d, m)} : f32[n]", "the lanes axis m is combined"),
     ("{monoid=max, over=(n)}", "{monoid=max, over=(d)}", "%u has axes n, which the result lacks"),
     ("{monoid=max, over=(n)}", "{monoid=max, over=(n, d)}", "no operand has axes d"),
     ("mul %s %scale : f32[n m]", "mul %s %scale : f32[m]", "%s has axes n, which the result"),

@@ -35,27 +35,31 @@ class FuseLoops(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Group the Expressions of every body."""
-        self._descend(lir, lir.body, {*panel_axes(lir)})
+        self._descend(lir, lir.body, dict.fromkeys(panel_axes(lir), 1))
         return lir
 
-    def _descend(self, lir: LinearIR, body: list[Statement], tiled: set[str]) -> None:
-        """``tiled`` are the axes that loops around say the tile of."""
+    def _descend(self, lir: LinearIR, body: list[Statement], blocks: dict[str, int]) -> None:
+        """``blocks``: of the axes with loops around, how many elements there are; 1 for tiles."""
         result: list[Statement] = []
         run: list[Expression] = []
         for statement in body:
             if isinstance(statement, Expression):
                 run.append(statement)
                 continue
-            result += self._group(lir, run, tiled)
+            result += self._group(lir, run, blocks)
             run = []
             result.append(statement)
             if isinstance(statement, Loop):
-                single = {statement.axis} if statement.step == 1 else set()
+                axis, step = statement.axis, statement.step
+                inner = {**blocks, axis: min(step, blocks.get(axis, step))}
                 for piece in statement.pieces:
-                    self._descend(lir, piece.body, tiled | single)
-        body[:] = result + self._group(lir, run, tiled)
+                    self._descend(lir, piece.body, inner)
+        body[:] = result + self._group(lir, run, blocks)
 
-    def _group(self, lir: LinearIR, run: list[Expression], tiled: set[str]) -> list[Statement]:
+    def _group(
+        self, lir: LinearIR, run: list[Expression], blocks: dict[str, int]
+    ) -> list[Statement]:
+        tiled = {axis for axis, step in blocks.items() if step == 1}
         groups: list[_Group] = []
         for e in run:
             axes = _tile_axes(lir, e, tiled)
@@ -65,32 +69,32 @@ class FuseLoops(Pass):
                 groups[home[0]].body.append(e)
             else:
                 groups.append(_Group(axes, [e]))
-        return [statement for group in groups for statement in self._loops(lir, group)]
+        return [statement for group in groups for statement in self._loops(lir, group, blocks)]
 
-    def _loops(self, lir: LinearIR, group: _Group) -> list[Statement]:
+    def _loops(self, lir: LinearIR, group: _Group, blocks: dict[str, int]) -> list[Statement]:
         body: list[Statement] = list(group.body)
         for depth, axis in enumerate(reversed(group.axes)):
-            step = self._rows(lir, group, axis) if depth == 0 else 1
+            step = self._step(lir, group, axis, blocks.get(axis)) if depth == 0 else 1
             body = [Loop(axis, [Piece(step, body)])]
         return body
 
-    def _rows(self, lir: LinearIR, group: _Group, axis: str) -> int:
+    def _step(self, lir: LinearIR, group: _Group, axis: str, block: int | None) -> int:
         if axis in lir.lanes:
-            return self._columns(lir, group, axis)
+            return self._columns(lir, group, axis, block or lir.axes[axis])
         if any(e.op == "brgemm" for e in group.body):
             return self.target.tile[0]
         if any(_is_transposed(lir, e, axis) for e in group.body):
             return self.target.lanes
         return ELEMENTWISE_ROWS
 
-    def _columns(self, lir: LinearIR, group: _Group, axis: str) -> int:
+    def _columns(self, lir: LinearIR, group: _Group, axis: str, size: int | None) -> int:
         """Elements of whole vectors: one of sums across lanes, more of anything else."""
         vectors = ELEMENTWISE_VECTORS
         products = [e for e in group.body if e.op == "brgemm"]
         if products:
             across = any(lir.vector_axis((*e.type.axes, *e.over)) in e.over for e in products)
             vectors = 1 if across else self.target.column_vectors
-        size, lanes = lir.axes[axis], self.target.lanes
+        lanes = self.target.lanes
         return lanes * (vectors if size is None else min(vectors, -(-size // lanes)))
 
 

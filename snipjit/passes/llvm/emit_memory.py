@@ -53,6 +53,9 @@ def emit_prefetch(emission: Emission, e: Expression) -> None:
     """Ask for every cache line of the tile of a tensor at its current position."""
     access = _Access(emission, e.inputs[0])
     line = max(CACHE_LINE // access.bytes, 1)
+    if "ahead" in e.attrs:
+        distance = access.strides(e.attrs["axis"], e.attrs["ahead"])
+        access.pointer = access.offset(access.pointer, distance)
     steps = {access.lanes: emission.width} if access.lanes else {}
     if access.unit is not None:
         steps.setdefault(access.unit, line)

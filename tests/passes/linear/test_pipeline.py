@@ -11,8 +11,9 @@ from snipjit.interpret_linear import Array
 from snipjit.interpret_subgraph import interpret as interpret_subgraph
 from snipjit.linear_ir import LinearIR
 from snipjit.passes.base import Pass, run_pipeline
-from snipjit.passes.linear import pipeline
+from snipjit.passes.linear import few_rows_axis, pipeline
 from snipjit.runtime.engine import host_features
+from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine, rows_for
 from snipjit.text_linear import parse_linear, print_linear
@@ -39,9 +40,21 @@ def case_of(subgraph: Subgraph, rows: int, columns: int) -> Case:
     return Case(tuple(tensors), tuple(scalars), tuple(results))
 
 
-@pytest.mark.parametrize("target", [TINY, OTHER_TILES], ids=lambda row: row.name)
-@pytest.mark.parametrize("name", GRAPHS)
-def test_every_pass_keeps_the_meaning(name: str, target: TargetMachine) -> None:
+BY_COLUMNS = [name for name, text in GRAPHS.items() if few_rows_axis(parse_subgraph(text))]
+VARIANTS = [
+    *((name, target, Schedule.ROWS) for name in GRAPHS for target in (TINY, OTHER_TILES)),
+    *((name, TINY, Schedule.COLUMNS) for name in BY_COLUMNS),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "schedule"),
+    VARIANTS,
+    ids=[f"{name}-{target.name}-{schedule.value}" for name, target, schedule in VARIANTS],
+)
+def test_every_pass_keeps_the_meaning(
+    name: str, target: TargetMachine, schedule: Schedule
+) -> None:
     subgraph = parse_subgraph(GRAPHS[name])
     cases = [case_of(subgraph, *size) for size in SIZES]
 
@@ -51,7 +64,7 @@ def test_every_pass_keeps_the_meaning(name: str, target: TargetMachine) -> None:
         for case in cases:
             check_results(lir, case)
 
-    verify(run_pipeline(pipeline(target), subgraph, dump=check), final=True)
+    verify(run_pipeline(pipeline(target, schedule), subgraph, dump=check), final=True)
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -1,0 +1,96 @@
+"""OpenVINO: the row's source and its forms with SDPA, converted and compiled; the fastest counts.
+
+Heads and head size are static in the converted model, batch and lengths dynamic. Inputs and results
+are shared memory. It runs its own threads, as many as torch has.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.peers import sdpa
+from benchmarks.peers.base import Absent, Inputs, fastest
+from benchmarks.rows import Row
+from benchmarks.sources import Form
+
+
+class _Module(torch.nn.Module):
+    """A form as the converter wants it."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self.form = form
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.form(*tensors)
+
+
+def build(row: Row, inputs: Inputs) -> Form:
+    """The fastest form, compiled. Raises Absent where OpenVINO is not installed."""
+    candidates = [_compiled(row.model.form, inputs)]
+    try:
+        with_sdpa, masks = sdpa.forms(row), sdpa.shared_mask(row, inputs)
+    except Absent:
+        return candidates[0]
+    for form in with_sdpa:
+        candidates.append(_with_masks(_compiled(form, (*inputs[:3], *masks)), masks))
+    return fastest(candidates, inputs)
+
+
+def _with_masks(form: Form, masks: tuple[Tensor, ...]) -> Form:
+    return lambda q, k, v, *extras: form(q, k, v, *masks)
+
+
+def _compiled(form: Form, inputs: Inputs) -> Form:
+    """A form as an inference request. Each call overwrites the result of the call before."""
+    ov = _library()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing tells of every branch on a size
+        model = ov.convert_model(
+            _Module(form), example_input=inputs, input=[_shape(tensor) for tensor in inputs]
+        )
+    request: Any = _core().compile_model(model, "CPU", _settings()).create_infer_request()
+
+    def call(*tensors: Tensor) -> Tensor:
+        for number, tensor in enumerate(tensors):
+            shared = ov.Tensor(tensor.numpy(), shared_memory=True)
+            request.set_input_tensor(number, shared)
+        request.start_async()  # cheaper than infer(), which makes a dictionary of results
+        request.wait()
+        return torch.from_numpy(request.get_output_tensor(0).data)
+
+    return call
+
+
+def _shape(tensor: Tensor) -> list[int]:
+    """Heads and head size, -1 for what is dynamic."""
+    if tensor.dim() != 4:
+        return [-1] * tensor.dim()
+    static: set[int] = getattr(tensor, "_dynamo_static_indices", set())
+    return [size if dim in static else -1 for dim, size in enumerate(tensor.shape)]
+
+
+def _settings() -> dict[str, object]:
+    return {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+
+
+@cache
+def _core() -> Any:
+    return _library().Core()
+
+
+def _library() -> Any:
+    try:
+        return import_module("openvino")
+    except ImportError as error:
+        raise Absent("it is not installed: pip install -e '.[peers]'") from error
