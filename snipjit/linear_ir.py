@@ -51,8 +51,9 @@ a tensor that advances with it: by a number of elements, or by the run-time stri
 elements that satisfy it for some m of the iteration; ``from`` leaves all of them or none. A limit
 of the loop's own axis, ``for n where n from m - 3``, is one of what the loop covers: it ends where
 no m in the current range needs more, and begins later by whole steps; such a limit may also be a
-number alone, ``for n where n upto + 0 + %s``. What is cut off must not matter to the result. ``when %on`` makes it a limit only where that register is true. Scalars in an
-offset are rounded so that more is left; where one is no number or above 2^22 nothing is cut off.
+number alone, ``for n where n upto + 0 + %s``. What is cut off must not matter to the result.
+``when %on`` makes it a limit only where that register is true. Scalars in an offset are rounded so
+that more is left; where one is no number or above 2^22 nothing is cut off.
 
 **Retries.** ``retry %again { … }`` runs its body, and once more if that has made the register true,
 which was false: what was tried, for instance a limit, can be found wanting and left.

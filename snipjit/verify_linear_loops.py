@@ -150,9 +150,10 @@ def _cut(lir: LinearIR, loop: Loop, limit: Limit, amounts: Amounts) -> set[int]:
     """The work amounts that a limit may leave: any up to those there were."""
     own = limit.axis == loop.axis
     if own == (limit.of == loop.axis):
-        raise fault(lir, loop, f"a limit is of or by the axis of its loop, {loop.axis}, not both")
-    if not own and limit.axis not in amounts:
-        raise fault(lir, loop, f"no loop over axis {limit.axis} is around its limit")
+        raise fault(lir, loop, f"a limit is either of or by the axis of its loop, {loop.axis}")
+    other = limit.of if own else limit.axis
+    if other and other not in amounts:
+        raise fault(lir, loop, f"a limit needs a loop over axis {other} around it")
     if unknown := [name for name in (*limit.plus, *limit.minus) if name not in lir.scalars]:
         raise fault(lir, loop, f"%{unknown[0]} is no scalar of the call, as an offset is")
     before = _amounts(lir, loop, amounts) if own else amounts[limit.axis]
