@@ -42,9 +42,12 @@ NONE: Tests = frozenset()
 class HiddenValues:
     """Follows the Expressions of a panel; ``stream`` is the limited axis, ``rows`` limit it.
 
-    A value that a ``where`` replaced by a scalar is that scalar. To numbers as low as ``ABSORBING``
-    anything may be added: by rounding ``finfo.min`` even stays what it is. (What is added is taken
-    to be smaller than 2^100, in a place that nobody looks at.) Others must not change any more.
+    What a ``where`` replaced by a scalar is that scalar, also after further functions of scalars.
+    If anything else is added, all that is known is that the sum is at most half of the scalar; and
+    that only if it is as low as ``ABSORBING``, and if what is added is below 2^100, which is taken
+    for granted of elements that should not matter. (``finfo.min`` plus a score is ``finfo.min``
+    again, by rounding; plus ``finfo.min`` of another mask it is -inf.) A score might well outweigh
+    -1e4, so such a number limits nothing once a score is added.
     """
 
     scalars: CallScalars
@@ -80,9 +83,10 @@ class HiddenValues:
 
     # Values
 
-    def _limits(self, e: Expression) -> set[Limit]:
+    def _limits(self, e: Expression) -> list[Limit]:
         tables = (self.values, self.zeros, self.shifted)
-        return {limit for table in tables for name in e.inputs for limit in table.get(name, {})}
+        known = {limit for table in tables for name in e.inputs for limit in table.get(name, {})}
+        return sorted(known, key=repr)
 
     def _truths(self, e: Expression) -> dict[Limit, Hidden]:
         """A condition is false outside of the limits that follow from it."""
@@ -160,12 +164,17 @@ class HiddenValues:
         definitions = self.scalars.definitions
         made, safe = definitions.get(name), False
         if made is not None and made.op == "where":
-            test = definitions.get(made.inputs[0])
-            safe = test is not None and test.op == "eq" and test.inputs[0] == made.inputs[2]
+            safe = self._is_minus_infinity(made.inputs[0], of=made.inputs[2])
             name = made.inputs[2] if safe else ""
             made = definitions.get(name)
         names = made.inputs if made is not None and made.op in COMBINED else (name,)
         return next((n for n in names if n in self.maxima), ""), safe
+
+    def _is_minus_infinity(self, condition: str, of: str) -> bool:
+        test = self.scalars.definitions.get(condition)
+        if test is None or test.op != "eq" or test.inputs[0] != of:
+            return False
+        return self.scalars.read(test.inputs[1]) == -math.inf
 
     def _zero_at(self, name: str, limit: Limit) -> Tests | None:
         value = self._at(name, limit)

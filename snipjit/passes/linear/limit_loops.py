@@ -106,6 +106,8 @@ class _Stream:
                 for loop in nest:
                     loop.limits = tuple(guards.guard(limits, of=loop.axis))
                 common = limits if common is None else _both(common, limits)
+            elif isinstance(panel, Expression) and self._is_result(panel):
+                common = {}  # of the whole axis, for all rows
         self.loop.limits = tuple(guards.guard(common or {}))
 
     def _limits(self, panel: list[Statement]) -> Limits:
@@ -118,13 +120,17 @@ class _Stream:
         for e in panel:
             if not isinstance(e, Expression):
                 return {}
-            if self.loop.axis in e.over or (e.op == "store" and self.loop.axis in e.type.axes):
+            if self._is_result(e):
                 allowed = self._identity(values, panel, e)
                 common = allowed if common is None else _both(common, allowed)
             elif self.loop.axis in e.type.axes:
                 values.follow(e)
         low = {limit: tests for limit, tests in (common or {}).items() if all(map(is_low, tests))}
         return dict(sorted(low.items(), key=repr))
+
+    def _is_result(self, e: Expression) -> bool:
+        """Whether anything outside sees what the Expression makes of each element."""
+        return self.loop.axis in e.over or (e.op == "store" and self.loop.axis in e.type.axes)
 
     def _identity(self, values: HiddenValues, panel: list[Statement], e: Expression) -> Limits:
         """Outside of which limits a reduction adds nothing."""
