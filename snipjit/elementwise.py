@@ -13,6 +13,8 @@ from math import erf
 
 import numpy as np
 
+from snipjit.element_types import round_to
+
 Array = np.ndarray
 
 
@@ -69,6 +71,8 @@ _ROWS = (
     Elementwise("not", 1, np.logical_not, "i1"),
     Elementwise("where", 3, np.where),
     Elementwise("to_f32", 1, lambda x: np.asarray(x).astype(np.float32), "f32"),
+    Elementwise("to_bf16", 1, lambda x: round_to("bf16", x), "bf16"),
+    Elementwise("to_f16", 1, lambda x: round_to("f16", x), "f16"),
     Elementwise("to_i1", 1, lambda x: np.asarray(x) != 0, "i1"),
 )
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from snipjit.axis_arrays import align, solve_axis_sizes, view_by_axes
+from snipjit.element_types import BYTES, FLOATS, round_to
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import InputError, VerificationError
 from snipjit.interpret_loops import carried_reductions, iterations
@@ -23,9 +24,6 @@ from snipjit.loop_limits import Limit
 from snipjit.text_linear import around
 
 Array = np.ndarray
-SCRATCH = {"f32": 4, "i32": 4, "i1": 1}
-"""Bytes of an element of the scratchpad in the kernel."""
-
 
 def interpret(
     lir: LinearIR,
@@ -60,16 +58,22 @@ class _Machine:
         dtype: np.dtype[Any],
     ) -> None:
         self.lir = lir
-        self.dtypes = {"f32": dtype, "i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
+        self.dtypes = {"i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
+        self.dtypes |= dict.fromkeys(FLOATS, dtype)
         dims = [tensor.dims for tensor in lir.inputs]
         self.sizes = solve_axis_sizes(lir.axes, dims, [array.shape for array in tensors])
         self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
         self.origins: dict[str, dict[str, int]] = {}
         self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
+        buffers = lir.buffers()
+        self.held = {tensor.name: tensor.dtype for tensor in lir.outputs}
+        self.held |= {buffer.name: buffer.dtype for buffer in buffers.values()}
+        least = min((BYTES[b.dtype] for b in buffers.values() if b.dtype in FLOATS), default=4)
+        self.scale = dtype.itemsize // least
         self.scratch = self._scratchpad()
         self.carried = carried_reductions(lir)
         for tensor, array in zip(lir.inputs, tensors, strict=True):
-            typed = np.asarray(array).astype(self.dtypes[tensor.dtype])
+            typed = round_to(tensor.dtype, np.asarray(array).astype(self.dtypes[tensor.dtype]))
             self.arrays[tensor.name] = tensor.axes, view_by_axes(typed, tensor.dims, self.sizes)
         for tensor in lir.outputs:
             self.arrays[tensor.name] = tensor.axes, self._empty(tensor.dtype, tensor.axes)
@@ -223,7 +227,7 @@ class _Machine:
         axes, target = self._current(e.output, e)
         if axes != e.type.axes:
             raise self._fault(e, f"%{e.output} has axes [{' '.join(axes)}] elsewhere")
-        target[...] = value
+        target[...] = round_to(e.type.dtype, value)
 
     def _store(self, e: Expression) -> None:
         name, value = e.inputs
@@ -233,7 +237,7 @@ class _Machine:
         if any(array.shape[i] != 1 for i in missing):
             raise self._fault(e, f"%{name} has no axis for {len(missing)} axes of %{value}")
         kept = tuple(axis for axis in own if axis in axes)
-        target[...] = align(array.squeeze(missing), kept, axes)
+        target[...] = round_to(self.held[name], align(array.squeeze(missing), kept, axes))
 
     def _declare(self, buffer: Buffer) -> None:
         shape = tuple(buffer.extents.values())
@@ -241,24 +245,21 @@ class _Machine:
         if buffer.offset is None:
             array = np.empty(shape, dtype)
         else:
-            start = buffer.offset * self.dtypes["f32"].itemsize // SCRATCH["f32"]
-            memory = self.scratch[start : start + buffer.elements * dtype.itemsize]
+            memory = self.scratch[buffer.offset * self.scale :][: buffer.elements * dtype.itemsize]
             array = memory.view(dtype).reshape(shape)
-        array[...] = np.nan if buffer.dtype == "f32" else 0
+        array[...] = np.nan if buffer.dtype in FLOATS else 0
         self.arrays[buffer.name] = buffer.axes, array
         self.origins[buffer.name] = {axis: self.ranges[axis][0] for axis in buffer.axes}
 
     def _empty(self, dtype: str, axes: tuple[str, ...]) -> Array:
-        fill = np.nan if dtype == "f32" else 0
+        fill = np.nan if dtype in FLOATS else 0
         return np.full([self.sizes[axis] for axis in axes], fill, self.dtypes[dtype])
 
     def _scratchpad(self) -> Array:
         """Bytes for all buffers, larger than the kernel's where ``f32`` is computed as float64."""
-        ends = [
-            (b.offset or 0) + b.elements * SCRATCH[b.dtype] for b in self.lir.buffers().values()
-        ]
-        scale = self.dtypes["f32"].itemsize // SCRATCH["f32"]
-        return np.zeros(max(ends, default=0) * scale, np.uint8)
+        buffers = self.lir.buffers().values()
+        ends = [(buffer.offset or 0) + buffer.elements * BYTES[buffer.dtype] for buffer in buffers]
+        return np.zeros(max(ends, default=0) * self.scale, np.uint8)
 
 
 _OPERATIONS: dict[str, Callable[[_Machine, Expression], Array]] = {

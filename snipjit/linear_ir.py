@@ -36,7 +36,8 @@ where a vector has more than 4.
 
 **Tensors** are memory: inputs, outputs and buffers. Inside loops a tensor stands for the part at
 the loops' current position. A buffer begins where it is declared, covers ``extent`` elements of
-each axis from there, and is laid out as listed, last axis innermost.
+each axis from there, and is laid out as listed, last axis innermost. What memory holds in 16 bits
+is ``f32`` in registers: a load converts it, and so a tensor reads; a store of ``f32`` rounds.
 
 **Loops.** A loop over an axis that holds another loop over the same axis is a *block* loop: each
 iteration covers ``min(step, what remains)`` elements, which are the work amount of the inner one.

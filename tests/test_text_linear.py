@@ -152,7 +152,7 @@ def test_layout_of_the_text_is_free() -> None:
         ("linear @", "@", "line 1: expected 'linear', found '@every.thing'"),
         ("x 16", "x many", "line 1: expected the vector width, found 'many'"),
         ("d = 64", "d = -1", "line 4: expected a size, found '-1'"),
-        ("input %x : f32", "input %x : f16", "line 5: expected an element type"),
+        ("input %x : f32", "input %x : f64", "line 5: expected an element type"),
         ("[m d]", "[m %d]", "line 5: expected an axis or ']', found '%d'"),
         ("by stride rewind", "by much rewind", "line 10: expected an increment or 'stride'"),
         ("step 48", "step 0", "line 11: a step must be at least 1"),

@@ -13,15 +13,13 @@ from math import prod
 
 from snipjit.axis_sizes import TensorSpec, solve_axes
 from snipjit.call_args import finalization_offset
+from snipjit.element_types import BYTES
 from snipjit.subgraph import Dim
 
 __all__ = ["InputCopy", "Recipe", "RuntimeConfig", "RuntimeConfigurator", "TensorSpec"]
 
 ENOUGH_TASKS = 8
 """With fewer tasks the blocks are made smaller, so that all threads are busy to the end."""
-
-ITEM_SIZES = {"f32": 4, "i1": 1, "i32": 4}
-"""Bytes of an element of each dtype."""
 
 Ints = tuple[int, ...]
 Parallel = tuple[str, int, int]
@@ -107,7 +105,7 @@ class RuntimeConfigurator:
     def _moves(self) -> list[tuple[int, list[list[tuple[str, int, int]]]]]:
         """Per tensor, bytes of an element and, per dim, its axes (inner to outer) with slots."""
         return [
-            (ITEM_SIZES[spec.dtype], [self._axis_slots(spec, dim) for dim in spec.dims])
+            (BYTES[spec.dtype], [self._axis_slots(spec, dim) for dim in spec.dims])
             for spec in (*self.recipe.inputs, *self.recipe.outputs)
         ]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import networkx as nx
 
+from snipjit.element_types import BYTES
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
 from snipjit.passes.base import Pass
@@ -13,7 +14,6 @@ from snipjit.passes.base import Pass
 SCRATCHPAD_LIMIT = 2 << 20
 """Bytes of scratchpad a thread may use, whatever the lengths."""
 ALIGNMENT = 64
-BYTES = {"f32": 4, "i32": 4, "i1": 1}
 
 
 @dataclass(frozen=True)

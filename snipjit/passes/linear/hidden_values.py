@@ -182,7 +182,7 @@ class HiddenValues:
         return NONE if zero else self.zeros.get(name, {}).get(limit)
 
     def _zero(self, e: Expression, limit: Limit) -> Tests | None:
-        if e.op == "exp":
+        if e.op in ("exp", "exp2"):
             return self.shifted.get(e.inputs[0], {}).get(limit)
         if e.op not in ("mul", "div", "neg", "where"):
             return None

@@ -13,8 +13,8 @@ from snipjit.passes.linear.hidden_values import Test, Tests
 FAR = -1000.0
 """Hidden elements are limited away if they are at most this: rows seldom have such a maximum."""
 
-MARGIN = 105.0
-"""The exponential of -104 is 0 in float32."""
+MARGIN = 151.0
+"""2^-150 is 0 in float32, and so is e^-150."""
 
 
 def is_low(test: Test) -> bool:

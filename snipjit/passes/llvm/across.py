@@ -9,12 +9,12 @@ gone after each: ``width - 1`` combinations and twice as many shuffles in all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llvmlite import ir
 
-from snipjit.passes.llvm.vector_ir import I32
+from snipjit.passes.llvm.vector_ir import I32, pick, pick_of_two
 
 Combine = Callable[[ir.Value, ir.Value], ir.Value]
 
@@ -46,7 +46,8 @@ class Across:
         (vector,) = self.stages
         assert vector is not None
         while (width := vector.type.count) > 2:
-            low, high = (self._part(vector, i, width // 2) for i in (0, width // 2))
+            half = width // 2
+            low, high = (pick(self.builder, vector, range(i, i + half)) for i in (0, half))
             vector = self.combine(low, high)
         parts = [self.builder.extract_element(vector, ir.Constant(I32, i)) for i in (0, 1)]
         return self.combine(*parts)
@@ -55,15 +56,5 @@ class Across:
         width = a.type.count
         low = [lane if not lane & stride else width + lane - stride for lane in range(width)]
         high = [lane + stride if not lane & stride else width + lane for lane in range(width)]
-        one, two = (self.builder.shuffle_vector(a, b, _numbers(part)) for part in (low, high))
+        one, two = (pick_of_two(self.builder, a, b, part) for part in (low, high))
         return self.combine(one, two)
-
-    def _part(self, vector: ir.Value, first: int, count: int) -> ir.Value:
-        undefined = ir.Constant(vector.type, ir.Undefined)
-        lanes = _numbers(range(first, first + count))
-        return self.builder.shuffle_vector(vector, undefined, lanes)
-
-
-def _numbers(numbers: Iterable[int]) -> ir.Constant:
-    lanes = list(numbers)
-    return ir.Constant(ir.VectorType(I32, len(lanes)), lanes)

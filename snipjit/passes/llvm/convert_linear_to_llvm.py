@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from snipjit.call_args import CallArgs, parallel_loops
+from snipjit.element_types import BYTES
 from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Retry, Statement, walk
 from snipjit.passes.base import Pass
-from snipjit.passes.llvm.emission import BYTES, I8, POINTER, Emission, Scope
+from snipjit.passes.llvm.emission import POINTER, Emission, Scope
 from snipjit.passes.llvm.emit_loop import emit_loop
 from snipjit.passes.llvm.emit_memory import emit_load, emit_prefetch, emit_store
 from snipjit.passes.llvm.emit_operations import OPERATIONS, emit_scalar
 from snipjit.passes.llvm.emit_retry import emit_retry
 from snipjit.passes.llvm.tile import Tile
-from snipjit.passes.llvm.vector_ir import I64
+from snipjit.passes.llvm.vector_ir import I8, I64
 from snipjit.target_machine import TargetMachine
 
 SYMBOL = "snipjit_kernel"

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from snipjit.element_types import BYTES
 from snipjit.linear_ir import STRIDE, Loop, Piece, is_block_loop
-from snipjit.passes.llvm.emission import BYTES, I8, Emission, Scope
+from snipjit.passes.llvm.emission import Emission, Scope
 from snipjit.passes.llvm.emit_limits import emit_limit, emit_range
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
-from snipjit.passes.llvm.vector_ir import I64
+from snipjit.passes.llvm.vector_ir import I8, I64
 
 
 def emit_loop(emission: Emission, loop: Loop, emit_body: EmitBody) -> None:

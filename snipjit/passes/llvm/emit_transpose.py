@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from snipjit.passes.llvm.vector_ir import I32
+from snipjit.passes.llvm.vector_ir import pick, pick_of_two
 
 
 def rows_to_columns(builder: ir.IRBuilder, rows: Sequence[ir.Value]) -> list[ir.Value]:
@@ -40,28 +40,19 @@ def _transpose_squares(builder: ir.IRBuilder, vectors: list[ir.Value]) -> list[i
         for i in range(len(vectors)):
             if not i & stride:
                 a, b = vectors[i], vectors[i + stride]
-                result[i] = builder.shuffle_vector(a, b, _mask(low))
-                result[i + stride] = builder.shuffle_vector(a, b, _mask(high))
+                result[i] = pick_of_two(builder, a, b, low)
+                result[i + stride] = pick_of_two(builder, a, b, high)
         vectors, stride = result, stride * 2
     return vectors
 
 
 def _concatenate(builder: ir.IRBuilder, parts: Sequence[ir.Value]) -> ir.Value:
     while len(parts) > 1:
-        lanes = _mask(range(2 * parts[0].type.count))
-        parts = [
-            builder.shuffle_vector(a, b, lanes)
-            for a, b in zip(parts[0::2], parts[1::2], strict=True)
-        ]
+        lanes = range(2 * parts[0].type.count)
+        pairs = zip(parts[0::2], parts[1::2], strict=True)
+        parts = [pick_of_two(builder, a, b, lanes) for a, b in pairs]
     return parts[0]
 
 
 def _lanes(builder: ir.IRBuilder, vector: ir.Value, lanes: Sequence[int]) -> ir.Value:
-    if len(lanes) == vector.type.count:
-        return vector
-    undefined = ir.Constant(vector.type, ir.Undefined)
-    return builder.shuffle_vector(vector, undefined, _mask(lanes))
-
-
-def _mask(lanes: Sequence[int]) -> ir.Constant:
-    return ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
+    return vector if len(lanes) == vector.type.count else pick(builder, vector, lanes)
