@@ -86,6 +86,7 @@ class Monoid:
     combine: str
     identity: float
     numpy: Callable[..., Array]
+    dtype: str = "f32"
 
 
 MONOIDS: dict[str, Monoid] = {
@@ -94,4 +95,5 @@ MONOIDS: dict[str, Monoid] = {
     "min": Monoid("minimum", float("inf"), np.min),
     # ``max`` that may drop a NaN: softmax needs no more, since exp brings every NaN back.
     "larger": Monoid("larger", float("-inf"), np.fmax.reduce),
+    "any": Monoid("or", False, np.logical_or.reduce, "i1"),
 }

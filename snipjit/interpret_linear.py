@@ -8,7 +8,7 @@ that its value leaves. Buffers with offsets share one scratchpad, so that wrong 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -18,16 +18,9 @@ from snipjit.axis_arrays import align, solve_axis_sizes, view_by_axes
 from snipjit.element_types import BYTES, FLOATS, round_to
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import InputError, VerificationError
-from snipjit.linear_ir import (
-    Buffer,
-    Expression,
-    LinearIR,
-    Loop,
-    Piece,
-    Statement,
-    Tensor,
-    is_block_loop,
-)
+from snipjit.interpret_loops import carried_reductions, iterations
+from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Retry, Statement, Tensor
+from snipjit.loop_limits import Limit
 from snipjit.text_linear import around
 
 Array = np.ndarray
@@ -78,7 +71,7 @@ class _Machine:
         least = min((BYTES[b.dtype] for b in buffers.values() if b.dtype in FLOATS), default=4)
         self.scale = dtype.itemsize // least
         self.scratch = self._scratchpad()
-        self.carried = _carried(lir)
+        self.carried = carried_reductions(lir)
         for tensor, array in zip(lir.inputs, tensors, strict=True):
             typed = round_to(tensor.dtype, np.asarray(array).astype(self.dtypes[tensor.dtype]))
             self.arrays[tensor.name] = tensor.axes, view_by_axes(typed, tensor.dims, self.sizes)
@@ -96,7 +89,9 @@ class _Machine:
     def block(self, body: list[Statement]) -> None:
         """Run statements in order."""
         for statement in body:
-            if isinstance(statement, Loop):
+            if isinstance(statement, Retry):
+                self._retry(statement)
+            elif isinstance(statement, Loop):
                 self._loop(statement)
             elif isinstance(statement, Buffer):
                 self._declare(statement)
@@ -109,20 +104,38 @@ class _Machine:
 
     # Loops
 
+    def _retry(self, retry: Retry) -> None:
+        before = self._is_set(retry.flag, retry)
+        self.block(retry.body)
+        if not before and self._is_set(retry.flag, retry):
+            self.block(retry.body)
+
+    def _is_set(self, name: str, statement: Statement) -> bool:
+        return bool(self._current(name, statement)[1].item())
+
+    def _limits(self, loop: Loop, own: bool) -> list[Limit]:
+        """The limits of the loop's own axis or of others, as far as they hold now."""
+        limits = [limit for limit in loop.limits if (limit.axis == loop.axis) == own]
+        return [limit for limit in limits if not limit.when or self._is_set(limit.when, loop)]
+
     def _loop(self, loop: Loop) -> None:
+        whole = self.ranges[loop.axis]
+        for limit in self._limits(loop, own=True):
+            self.ranges[loop.axis] = limit.within(self.ranges, self.scalars)
         start, stop = self.ranges[loop.axis]
+        start -= (start - whole[0]) % loop.step
         for e in self.carried.get(id(loop), ()):
             self._write(e, np.array(MONOIDS[e.attrs.get("monoid", "sum")].identity))
         position = start
-        for piece, count in _iterations(loop, stop - start):
+        for piece, count in iterations(loop, stop - start):
             before = dict(self.ranges)
             self.ranges[loop.axis] = position, position + count
-            for limit in loop.limits:
+            for limit in self._limits(loop, own=False):
                 self.ranges[limit.axis] = limit.left(self.ranges, self.scalars)
             self.block(piece.body)
             self.ranges = before
             position += count
-        self.ranges[loop.axis] = start, stop
+        self.ranges[loop.axis] = whole
         if position < stop:
             left = f"{stop - position} of {stop - start} elements of axis {loop.axis}"
             raise self._fault(loop, f"no piece of the loop covers the last {left}: add a tail")
@@ -258,43 +271,3 @@ _OPERATIONS: dict[str, Callable[[_Machine, Expression], Array]] = {
     "horizon": _Machine._reduction,
     "reduce": _Machine._reduction,
 }
-
-
-def _iterations(loop: Loop, work: int) -> Iterator[tuple[Piece, int]]:
-    """The pieces of a loop in the order they run, with the elements each iteration covers."""
-    whole = len(loop.pieces) == 1 or is_block_loop(loop)
-    for number, piece in enumerate(loop.pieces):
-        smaller = max((p.step for p in loop.pieces[number + 1 :] if p.masked), default=0)
-        least = 1 if whole else smaller + 1 if piece.masked else piece.step
-        while work >= least:
-            yield piece, min(piece.step, work)
-            work -= min(piece.step, work)
-
-
-def _carried(lir: LinearIR) -> dict[int, list[Expression]]:
-    """Loops that accumulate whole reductions, and the reductions; also the reductions themselves.
-
-    A value leaves a loop if anything outside reads it. It accumulates from the beginning of the
-    outermost loop over one of its axes that it leaves.
-    """
-    readers: dict[str, list[tuple[Loop, ...]]] = {}
-    for statement, loops in lir.walk():
-        for name in statement.inputs if isinstance(statement, Expression) else ():
-            readers.setdefault(name, []).append(loops)
-    carried: dict[int, list[Expression]] = {}
-    for e, loops in lir.walk():
-        if not isinstance(e, Expression) or not _is_whole(e):
-            continue
-        reads = readers.get(e.output or "", [])
-        for loop in loops:
-            if loop.axis in e.over and any(
-                all(loop is not other for other in path) for path in reads
-            ):
-                carried.setdefault(id(loop), []).append(e)
-                carried[id(e)] = [e]
-                break
-    return carried
-
-
-def _is_whole(e: Expression) -> bool:
-    return e.op == "reduce" or (e.op == "brgemm" and len(e.inputs) == 2)

@@ -7,9 +7,11 @@ Grammar of the printed form (``text_linear.py`` prints and parses it)::
                | ("input" | "output") "%" tensor ":" dtype dim* ("order" int*)?
                | "scalar" "%" name
                | block
-    block    ::= (expression | buffer | loop)*
+    block    ::= (expression | buffer | loop | retry)*
+    retry    ::= "retry" "%" value "{" block "}"
     loop     ::= ("parallel" | "for") axis limits? "step" int "masked"? ports? "{" block "}" tail*
-    limits   ::= "where" axis ("upto" | "from") axis offset ("and" …)*
+    limits   ::= "where" limit ("and" limit)*
+    limit    ::= axis ("upto" | "from") axis? offset ("when" "%" value)?
     offset   ::= ("+" | "-") int (("+" | "-") "%" scalar)*
     tail     ::= "tail" int "masked"? ports? "{" block "}"
     ports    ::= "moves" ("%" tensor "by" (int | "stride") "rewind"?)*
@@ -44,10 +46,18 @@ The innermost loop over an axis is a *tile* loop: an iteration covers exactly ``
 a ``masked`` piece runs while more remains than the next masked piece (or 0) can cover, and an
 iteration covers ``min(step, what remains)``. Only lanes axes are masked. Each port of a loop is
 a tensor that advances with it: by a number of elements, or by the run-time stride of the axis;
-``rewind`` undoes the advance at the end. A limit ``for m where n upto m + 3`` shortens what is left
-of axis n in each iteration to the elements that satisfy it for some m of the iteration; ``from``
-leaves all of them or none. What is cut off must not matter to the result. Scalars in an offset are
-rounded so that more is left; where one is no number or above 2^22 nothing is cut off.
+``rewind`` undoes the advance at the end.
+
+**Limits.** ``for m where n upto m + 3`` shortens what is left of axis n in each iteration to the
+elements that satisfy it for some m of the iteration; ``from`` leaves all of them or none. A limit
+of the loop's own axis, ``for n where n from m - 3``, is one of what the loop covers: it ends where
+no m in the current range needs more, and begins later by whole steps; such a limit may also be a
+number alone, ``for n where n upto + 0 + %s``. What is cut off must not matter to the result.
+``when %on`` makes it a limit only where that register is true. Scalars in an offset are rounded so
+that more is left; where one is no number or above 2^22 nothing is cut off.
+
+**Retries.** ``retry %again { … }`` runs its body, and once more if that has made the register true,
+which was false: what was tried, for instance a limit, can be found wanting and left.
 
 ==============  ===============================================================================
 load %t         the tile of tensor ``%t`` at the current position                  a move
@@ -71,17 +81,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import ceil, floor
 from typing import Any
 
+from snipjit.loop_limits import Limit
 from snipjit.subgraph import Dim
 
 STRIDE = "stride"
 """A port increment that is only known at run time: the tensor's stride along the loop's axis."""
 
-
-LARGEST_SCALAR = 2**22
-"""Scalars up to here limit loops: indices plus such a number are exact in float32."""
 
 MOVES = ("load", "store", "prefetch")
 """The operations that touch memory, which is their first operand."""
@@ -187,35 +194,6 @@ class Piece:
     ports: list[LoopPort] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Limit:
-    """What an iteration needs of another axis: ``upto`` or ``from`` the index ``of + offset``.
-
-    The scalars ``plus`` belong to the offset, those of ``minus`` are taken off it.
-    """
-
-    axis: str
-    sense: str
-    of: str
-    offset: int
-    plus: tuple[str, ...] = ()
-    minus: tuple[str, ...] = ()
-
-    def left(
-        self, ranges: Mapping[str, tuple[int, int]], scalars: Mapping[str, float]
-    ) -> tuple[int, int]:
-        """What remains of the range of ``axis``, given the (first, end) of every axis."""
-        (start, stop), (first, end) = ranges[self.axis], ranges[self.of]
-        if not all(abs(scalars[name]) <= LARGEST_SCALAR for name in (*self.plus, *self.minus)):
-            return start, stop
-        up, down = (ceil, floor) if self.sense == "upto" else (floor, ceil)
-        offset = self.offset + sum(up(scalars[name]) for name in self.plus)
-        offset -= sum(down(scalars[name]) for name in self.minus)
-        if self.sense == "upto":
-            return start, max(start, min(stop, end + offset))
-        return start, stop if stop > first + offset else start
-
-
 @dataclass
 class Loop:
     """A loop over an axis: its pieces run one after another over the work amount."""
@@ -234,6 +212,18 @@ class Loop:
     def body(self) -> list[Statement]:
         """The main body."""
         return self.pieces[0].body
+
+
+@dataclass
+class Retry(Loop):
+    """A loop over no axis: its body runs once more if it has set the register ``flag``."""
+
+    flag: str = ""
+
+
+def retry(flag: str, body: list[Statement]) -> Retry:
+    """Statements that run again if they set ``flag``."""
+    return Retry("", [Piece(1, body)], flag=flag)
 
 
 Statement = Expression | Buffer | Loop

@@ -12,15 +12,17 @@ from snipjit.linear_ir import (
     STRIDE,
     Buffer,
     Expression,
-    Limit,
     LinearIR,
     Loop,
     LoopPort,
     Piece,
+    Retry,
     Statement,
     Tensor,
     ValueType,
+    retry,
 )
+from snipjit.loop_limits import Limit
 from snipjit.text_tokens import Tokens, print_attrs
 
 INDENT = "  "
@@ -67,6 +69,11 @@ def _statement_lines(statement: Statement, depth: int) -> Iterator[tuple[str, St
         yield indent + _buffer(statement), statement
     elif isinstance(statement, Expression):
         yield indent + _expression(statement), statement
+    elif isinstance(statement, Retry):
+        yield f"{indent}retry %{statement.flag} {{", statement
+        for inner in statement.body:
+            yield from _statement_lines(inner, depth + 1)
+        yield indent + "}", None
     else:
         kind = "parallel" if statement.parallel else "for"
         head = f"{kind} {statement.axis}{_limits(statement)} step"
@@ -82,9 +89,11 @@ def _limits(loop: Loop) -> str:
     texts = []
     for limit in loop.limits:
         sign = "-" if limit.offset < 0 else "+"
-        text = f"{limit.axis} {limit.sense} {limit.of} {sign} {abs(limit.offset)}"
+        of = f"{limit.of} " if limit.of else ""
+        text = f"{limit.axis} {limit.sense} {of}{sign} {abs(limit.offset)}"
         text += "".join(f" + %{name}" for name in limit.plus)
-        texts.append(text + "".join(f" - %{name}" for name in limit.minus))
+        text += "".join(f" - %{name}" for name in limit.minus)
+        texts.append(text + (f" when %{limit.when}" if limit.when else ""))
     return f" where {' and '.join(texts)}" if texts else ""
 
 
@@ -170,6 +179,9 @@ def _block(tokens: Tokens) -> list[Statement]:
             body.append(_parse_buffer(tokens))
         elif tokens.peek() in ("for", "parallel"):
             body.append(_parse_loop(tokens))
+        elif tokens.accept("retry"):
+            flag = tokens.word("%value", "%")
+            body.append(retry(flag, _braces(tokens)))
         else:
             body.append(_parse_expression(tokens))
     return body
@@ -206,7 +218,7 @@ def _parse_limit(tokens: Tokens) -> Limit:
     axis, sense = tokens.word("an axis"), tokens.word("'upto' or 'from'")
     if sense not in ("upto", "from"):
         raise tokens.refuse("a limit is 'upto' or 'from'")
-    of = tokens.word("an axis")
+    of = "" if tokens.peek() in ("+", "-") else tokens.word("an axis")
     sign = -1 if tokens.accept("-") else 1
     if sign > 0:
         tokens.expect("+")
@@ -214,7 +226,8 @@ def _parse_limit(tokens: Tokens) -> Limit:
     scalars: dict[str, list[str]] = {"+": [], "-": []}
     while tokens.peek() in scalars:
         scalars[tokens.next().text].append(tokens.word("%scalar", "%"))
-    return Limit(axis, sense, of, offset, tuple(scalars["+"]), tuple(scalars["-"]))
+    when = tokens.word("%value", "%") if tokens.accept("when") else ""
+    return Limit(axis, sense, of, offset, tuple(scalars["+"]), tuple(scalars["-"]), when)
 
 
 def _parse_piece(tokens: Tokens) -> Piece:
@@ -226,10 +239,14 @@ def _parse_piece(tokens: Tokens) -> Piece:
     if tokens.accept("moves"):
         while tokens.peek() != "{":
             ports.append(_parse_port(tokens))
+    return Piece(step, _braces(tokens), masked, ports)
+
+
+def _braces(tokens: Tokens) -> list[Statement]:
     tokens.expect("{")
     body = _block(tokens)
     tokens.expect("}")
-    return Piece(step, body, masked, ports)
+    return body
 
 
 def _parse_port(tokens: Tokens) -> LoopPort:

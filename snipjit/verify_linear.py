@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from snipjit.element_types import DTYPES, computed_as
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import VerificationError
-from snipjit.linear_ir import MOVES, Buffer, Expression, LinearIR, Loop, Tensor, ValueType
+from snipjit.linear_ir import MOVES, Buffer, Expression, LinearIR, Loop, Retry, Tensor, ValueType
 from snipjit.text_linear import around
 from snipjit.verify_linear_buffers import check_buffers
-from snipjit.verify_linear_loops import check_loops
+from snipjit.verify_linear_loops import check_loops, check_place
 
 Path = tuple[Loop, ...]
 
@@ -54,7 +54,8 @@ def verify(lir: LinearIR, final: bool = False) -> None:
     verifier.head()
     for statement, loops in lir.walk():
         if isinstance(statement, Loop):
-            verifier.loop(statement, loops)
+            check_place(lir, statement, loops)
+            verifier.flags(statement)
         elif isinstance(statement, Buffer):
             verifier.buffer(statement)
         else:
@@ -137,20 +138,14 @@ class _Verifier:
 
     # Statements
 
-    def loop(self, loop: Loop, loops: Path) -> None:
-        """A known axis, steps, masks on lanes only, parallel loops around everything."""
+    def flags(self, loop: Loop) -> None:
+        """The registers that a loop asks are single booleans."""
         self.here = loop
-        self.axes((loop.axis,), "the loop")
-        self.demand(bool(loop.pieces), "a loop needs a body")
-        lone = all(outer.parallel and len(outer.body) == 1 for outer in loops)
-        lone = lone and (bool(loops) or len(self.lir.body) == 1)
-        self.demand(not loop.parallel or lone, "a parallel loop must stand alone in parallel loops")
-        repeated = any(outer.axis == loop.axis and outer.parallel for outer in loops)
-        self.demand(not (loop.parallel and repeated), f"two parallel loops over axis {loop.axis}")
-        for piece in loop.pieces:
-            self.demand(piece.step > 0, "a step must be at least 1")
-            masked = piece.masked and loop.axis not in self.lir.lanes
-            self.demand(not masked, f"only lanes axes ({' '.join(self.lir.lanes)}) can be masked")
+        flags = [limit.when for limit in loop.limits if limit.when]
+        for name in [*flags, *([loop.flag] if isinstance(loop, Retry) else [])]:
+            known = self.names.get(name, _Known("", "", ()))
+            self.demand(known.kind == "register", f"%{name} is not defined before it is asked")
+            self.demand(known.dtype == "i1", f"%{name} is {known.dtype}, not i1")
 
     def buffer(self, buffer: Buffer) -> None:
         """Declared once, or again as it was (tails repeat the main body)."""
@@ -208,6 +203,8 @@ class _Verifier:
         kept = ", ".join(axis for axis in e.over if axis in e.type.axes)
         self.demand(not kept, f"axes {kept} cannot be combined and stay in the result")
         split = [loop.axis for loop in loops if loop.parallel and loop.axis in e.over]
+        # Whether any element of a task is true may be asked: the answer says so of the task.
+        split = [] if e.attrs.get("monoid") == "any" else split
         self.demand(not split, f"axis {', '.join(split)} is combined in a parallel loop over it")
 
     def operand(self, name: str, e: Expression) -> _Known:
@@ -249,8 +246,8 @@ class _Verifier:
             conditions = found if e.op in LOGIC else found[:1] if e.op == "where" else []
             self.demand(set(conditions) <= {"i1"}, f"{e.op} takes i1, not {', '.join(conditions)}")
         elif e.over:
-            wanted = "f32"
-            self.demand(set(found) == {"f32"}, f"{e.op} takes f32, not {', '.join(found)}")
+            wanted = MONOIDS[e.attrs.get("monoid", "sum")].dtype
+            self.demand(set(found) == {wanted}, f"{e.op} takes {wanted}, not {', '.join(found)}")
         self.demand(e.type.dtype == wanted, f"the result of {e.op} is {wanted}")
 
     def load(self, e: Expression, source: _Known) -> None:

@@ -11,13 +11,14 @@ from snipjit.linear_ir import (
     STRIDE,
     Buffer,
     Expression,
-    Limit,
     LinearIR,
     Loop,
+    Retry,
     Statement,
     Tensor,
     walk,
 )
+from snipjit.loop_limits import Limit
 from snipjit.text_linear import around
 
 Tile = dict[str, bool]
@@ -32,6 +33,28 @@ def check_loops(lir: LinearIR) -> None:
     _Registers(lir).block(lir.body, {}, set(lir.scalars))
     _check_remainders(lir, lir.body, {})
     _check_ports(lir, {**lir.tensors, **lir.buffers()}, lir.body, set())
+
+
+def check_place(lir: LinearIR, loop: Loop, loops: tuple[Loop, ...]) -> None:
+    """A known axis, steps, masks on lanes only, parallel loops around everything."""
+
+    def demand(holds: bool, message: str) -> None:
+        if not holds:
+            raise fault(lir, loop, message)
+
+    if isinstance(loop, Retry):
+        return
+    demand(loop.axis in lir.axes, f"the loop has unknown axes: {loop.axis}")
+    demand(bool(loop.pieces), "a loop needs a body")
+    lone = all(outer.parallel and len(outer.body) == 1 for outer in loops)
+    lone = lone and (bool(loops) or len(lir.body) == 1)
+    demand(not loop.parallel or lone, "a parallel loop must stand alone in parallel loops")
+    repeated = any(outer.axis == loop.axis and outer.parallel for outer in loops)
+    demand(not (loop.parallel and repeated), f"two parallel loops over axis {loop.axis}")
+    for piece in loop.pieces:
+        demand(piece.step > 0, "a step must be at least 1")
+        masked = piece.masked and loop.axis not in lir.lanes
+        demand(not masked, f"only lanes axes ({' '.join(lir.lanes)}) can be masked")
 
 
 def fault(lir: LinearIR, statement: Statement, message: str) -> VerificationError:
@@ -56,11 +79,19 @@ class _Registers:
         """Follow the statements; ``registers`` are those that hold a value."""
         for statement in body:
             if isinstance(statement, Loop):
+                self.flags(statement, registers)
                 inner = {**tile, statement.axis: _is_tile(statement)}
                 for piece in statement.pieces:
                     self.block(piece.body, inner, set(registers))
             elif isinstance(statement, Expression):
                 self.expression(statement, tile, registers)
+
+    def flags(self, loop: Loop, registers: set[str]) -> None:
+        """What a loop asks is held where the loop begins."""
+        asked = {limit.when for limit in loop.limits if limit.when}
+        asked |= {loop.flag} if isinstance(loop, Retry) else set()
+        if lost := sorted(asked - registers):
+            raise fault(self.lir, loop, f"%{lost[0]} is defined in a loop that has ended")
 
     def expression(self, e: Expression, tile: Tile, registers: set[str]) -> None:
         """The axes have tiles, the operands values; then the output has one."""
@@ -90,33 +121,43 @@ def _is_tile(loop: Loop) -> bool:
 
 def _check_remainders(lir: LinearIR, body: list[Statement], amounts: Amounts) -> None:
     for loop in body:
-        if not isinstance(loop, Loop):
-            continue
-        block = loop.parallel or is_block(loop)
-        if block and len(loop.pieces) > 1:
-            raise fault(lir, loop, f"a block loop over axis {loop.axis} has no tails")
-        possible = _amounts(lir, loop, amounts)
-        cut = {limit.axis: _cut(lir, loop, limit, amounts) for limit in loop.limits}
-        if not block:
-            _check_steps(lir, loop)
-            _check_stores(lir, loop)
-            left = [amount for amount in sorted(possible) if _uncovered(loop, amount)]
-            if left:
-                message = f"no piece covers the rest of {left[0]} elements of axis {loop.axis}"
-                raise fault(lir, loop, f"{message}: add a tail")
-        for piece in loop.pieces:
-            inner = _block_amounts(lir, loop, possible) if block else {piece.step}
-            _check_remainders(lir, piece.body, {**amounts, loop.axis: inner, **cut})
+        if isinstance(loop, Retry):
+            _check_remainders(lir, loop.body, amounts)
+        elif isinstance(loop, Loop):
+            _check_remainder(lir, loop, amounts)
+
+
+def _check_remainder(lir: LinearIR, loop: Loop, amounts: Amounts) -> None:
+    block = loop.parallel or is_block(loop)
+    if block and len(loop.pieces) > 1:
+        raise fault(lir, loop, f"a block loop over axis {loop.axis} has no tails")
+    possible = _amounts(lir, loop, amounts)
+    cut = {limit.axis: _cut(lir, loop, limit, amounts) for limit in loop.limits}
+    possible = cut.pop(loop.axis, possible)
+    if not block:
+        _check_steps(lir, loop)
+        _check_stores(lir, loop)
+        left = [amount for amount in sorted(possible) if _uncovered(loop, amount)]
+        if left:
+            message = f"no piece covers the rest of {left[0]} elements of axis {loop.axis}"
+            raise fault(lir, loop, f"{message}: add a tail")
+    for piece in loop.pieces:
+        inner = _block_amounts(lir, loop, possible) if block else {piece.step}
+        _check_remainders(lir, piece.body, {**amounts, loop.axis: inner, **cut})
 
 
 def _cut(lir: LinearIR, loop: Loop, limit: Limit, amounts: Amounts) -> set[int]:
     """The work amounts that a limit may leave: any up to those there were."""
-    if limit.of != loop.axis or limit.axis == loop.axis or limit.axis not in amounts:
-        message = f"a limit of this loop is on a block of another axis, by its own axis {loop.axis}"
-        raise fault(lir, loop, message)
+    own = limit.axis == loop.axis
+    if own == (limit.of == loop.axis):
+        raise fault(lir, loop, f"a limit is either of or by the axis of its loop, {loop.axis}")
+    other = limit.of if own else limit.axis
+    if other and other not in amounts:
+        raise fault(lir, loop, f"a limit needs a loop over axis {other} around it")
     if unknown := [name for name in (*limit.plus, *limit.minus) if name not in lir.scalars]:
         raise fault(lir, loop, f"%{unknown[0]} is no scalar of the call, as an offset is")
-    return set(range(max(amounts[limit.axis]) + 1))
+    before = _amounts(lir, loop, amounts) if own else amounts[limit.axis]
+    return set(range(max(before) + 1))
 
 
 def _check_steps(lir: LinearIR, loop: Loop) -> None:
@@ -150,7 +191,8 @@ def _amounts(lir: LinearIR, loop: Loop, amounts: Amounts) -> set[int]:
 
 def _block_amounts(lir: LinearIR, loop: Loop, possible: set[int]) -> set[int]:
     """What the iterations of a block loop cover; the runtime may shorten parallel steps."""
-    if loop.parallel or lir.axes[loop.axis] is None:
+    cut = any(limit.axis == loop.axis for limit in loop.limits)
+    if loop.parallel or cut or lir.axes[loop.axis] is None:
         return set(range(1, loop.step + 1))
     whole = {loop.step for amount in possible if amount >= loop.step}
     return whole | {amount % loop.step for amount in possible if amount % loop.step}

@@ -129,6 +129,8 @@ def _reduce(node: Node, types: Types) -> str | None:
     (source,), over = types, set(node.attrs["over"])
     if node.attrs["monoid"] not in MONOIDS:
         return f"unknown monoid; one of {', '.join(MONOIDS)}"
+    if source.dtype != MONOIDS[node.attrs["monoid"]].dtype:
+        return f"{node.attrs['monoid']} combines {MONOIDS[node.attrs['monoid']].dtype}"
     if not over or not over <= set(source.axes):
         return "over must hold axes of the operand"
     return _same_axes(node, set(source.axes) - over)

@@ -17,14 +17,18 @@ from snipjit.linear_ir import (
     Loop,
     LoopPort,
     Piece,
+    Retry,
     Tensor,
     ValueType,
+    retry,
 )
+from snipjit.loop_limits import Limit
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.target_machine import ROWS
 from snipjit.text_linear import around, parse_linear, print_linear, print_statement
 from tests.linear_examples import EXAMPLES, TINY, canonical, final
+from tests.retries import RETRY
 
 EVERYTHING = """\
 linear @every.thing lanes m x 16
@@ -96,6 +100,22 @@ def build_everything() -> LinearIR:
 
 def test_printing() -> None:
     assert print_linear(build_everything()) == EVERYTHING
+
+
+LIMITS = "where m from d - 2 + %bound when %first and m upto - 1 - %bound"
+
+
+def test_retries_and_limits() -> None:
+    text = RETRY.replace("for m step", f"for m {LIMITS} step")
+    lir = parse_linear(text)
+    assert print_linear(lir) == text
+    (again,) = (s for s, _ in lir.walk() if isinstance(s, Retry))
+    (loop,) = (s for s in again.body if isinstance(s, Loop))
+    assert loop.limits == (
+        Limit("m", "from", "d", -2, ("bound",), when="first"),
+        Limit("m", "upto", "", -1, (), ("bound",)),
+    )
+    assert again == retry("again", again.body)
 
 
 def test_parsing() -> None:

@@ -74,11 +74,11 @@ class MaskWalk:
         return self._small(node)
 
     def _small(self, node: fx.Node) -> str:
-        """A tensor without rows or keys: taken in if it is made of indices alone."""
-        saved, leaves = self._save(), len(self.leaves)
+        """A tensor without rows or keys: taken in if it is made of indices (they may limit it)."""
+        saved, leaves, indices = self._save(), len(self.leaves), len(self.axes)
         try:
             name = self._producers(node)
-            if len(self.leaves) == leaves:
+            if len(self.leaves) == leaves or len(self.axes) > indices:
                 return name
         except RefusedError:
             pass

@@ -105,7 +105,7 @@ def _in_place(lir: LinearIR, statement: Statement, read: str, written: str) -> b
     bodies = {tuple(map(id, loops)) for _, loops in moves}
     axes = lir.buffers()[read].axes
     around = {loop.axis for _, loops in moves for loop in loops}
-    once = all(axis in axes or lir.axes[axis] == 1 for axis in around)
+    once = all(axis in axes or lir.axes.get(axis) == 1 for axis in around)
     return once and len(bodies) == 1 and stores == sorted(stores) and stores[0] != stores[-1]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snipjit.linear_ir import Expression, LinearIR
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
 
 REDUCTIONS = ("brgemm", "reduce")
 
@@ -13,6 +13,14 @@ SYNTHETIC_LANES = "lane"
 def expressions(lir: LinearIR) -> list[Expression]:
     """Every Expression, in order."""
     return [s for s, _ in lir.walk() if isinstance(s, Expression)]
+
+
+def task_body(lir: LinearIR) -> list[Statement]:
+    """What stands inside the parallel loops."""
+    body = lir.body
+    while len(body) == 1 and isinstance(body[0], Loop) and body[0].parallel:
+        body = body[0].body
+    return body
 
 
 def kept_axes(lir: LinearIR) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from snipjit.linear_ir import LinearIR, Loop, Piece, Statement, is_block_loop
+from snipjit.linear_ir import LinearIR, Loop, Piece, Retry, Statement, is_block_loop
 from snipjit.passes.base import Pass
 
 
@@ -34,7 +34,8 @@ def _descend(lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> N
         if not isinstance(statement, Loop):
             continue
         _descend(lir, statement.body, (*loops, statement))
-        if not statement.parallel and not is_block_loop(statement):
+        whole = statement.parallel or isinstance(statement, Retry) or is_block_loop(statement)
+        if not whole:
             statement.pieces = _expanded(lir, statement.pieces[0], statement.axis, loops)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snipjit.element_types import computed_as
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType, walk
+from snipjit.linear_ir import Expression, LinearIR, ValueType, walk
 from snipjit.passes.base import Pass
+from snipjit.passes.linear.axis_roles import task_body
 
 
 @dataclass(frozen=True)
@@ -24,19 +25,13 @@ class PackOperands(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Pack for every product of the kernel."""
-        body = _task_body(lir.body)
+        body = task_body(lir)
         packed: dict[str, Expression] = {}
         for statement, _ in walk(body):
             if isinstance(statement, Expression) and statement.op == "brgemm":
                 statement.inputs = tuple(_pack(lir, name, packed) for name in statement.inputs)
         body[:0] = list(packed.values())
         return lir
-
-
-def _task_body(body: list[Statement]) -> list[Statement]:
-    while len(body) == 1 and isinstance(body[0], Loop) and body[0].parallel:
-        body = body[0].body
-    return body
 
 
 def _pack(lir: LinearIR, name: str, packed: dict[str, Expression]) -> str:

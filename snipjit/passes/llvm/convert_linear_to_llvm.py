@@ -8,12 +8,13 @@ from llvmlite import ir
 
 from snipjit.call_args import CallArgs, parallel_loops
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
+from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Retry, Statement, walk
 from snipjit.passes.base import Pass
 from snipjit.passes.llvm.emission import POINTER, Emission, Scope
 from snipjit.passes.llvm.emit_loop import emit_loop
 from snipjit.passes.llvm.emit_memory import emit_load, emit_prefetch, emit_store
 from snipjit.passes.llvm.emit_operations import OPERATIONS, emit_scalar
+from snipjit.passes.llvm.emit_retry import emit_retry
 from snipjit.passes.llvm.tile import Tile
 from snipjit.passes.llvm.vector_ir import I8, I64
 from snipjit.target_machine import TargetMachine
@@ -103,11 +104,21 @@ def _emit_body(emission: Emission, body: list[Statement]) -> None:
     for statement in body:
         if isinstance(statement, Loop):
             _force_pending_loads(emission, statement)
-            emit_loop(emission, statement, lambda inner: _emit_body(emission, inner))
+            _emit_loop(emission, statement)
         elif isinstance(statement, Buffer):
             _declare(emission, statement)
         else:
             _emit_expression(emission, statement)
+
+
+def _emit_loop(emission: Emission, loop: Loop) -> None:
+    def emit_body(inner: list[Statement]) -> None:
+        _emit_body(emission, inner)
+
+    if isinstance(loop, Retry):
+        emit_retry(emission, loop, emit_body)
+    else:
+        emit_loop(emission, loop, emit_body)
 
 
 def _declare(emission: Emission, buffer: Buffer) -> None:

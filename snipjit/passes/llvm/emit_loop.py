@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from llvmlite import ir
 
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import STRIDE, Expression, Loop, Piece, Statement, is_block_loop, walk
+from snipjit.linear_ir import STRIDE, Loop, Piece, is_block_loop
 from snipjit.passes.llvm.emission import Emission, Scope
-from snipjit.passes.llvm.emit_limits import emit_limit
-from snipjit.passes.llvm.vector_ir import I64
-
-EmitBody = Callable[[list[Statement]], None]
-Carried = dict[str, ir.Value]
-"""What changes from one iteration to the next: ``done``, pointers, elements of accumulators."""
+from snipjit.passes.llvm.emit_limits import emit_limit, emit_range
+from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
+from snipjit.passes.llvm.vector_ir import I8, I64
 
 
 def emit_loop(emission: Emission, loop: Loop, emit_body: EmitBody) -> None:
@@ -24,24 +20,28 @@ def emit_loop(emission: Emission, loop: Loop, emit_body: EmitBody) -> None:
 
 
 @dataclass
-class _LoopEmitter:
-    emission: Emission
-    loop: Loop
+class _LoopEmitter(LoopState):
     emit_body: EmitBody
 
     def emit(self) -> None:
-        self.scope = self.emission.scope
-        self.force_what_the_body_reads()
-        self.work = self.work_amount()
-        self.accumulators = self.updated_registers()
+        self.prepare()
+        begin, self.work = self.bounds()
         entry = dict(self.scope.pointers)
-        state = self.initial_state()
+        state = self.initial_state(begin)
         self.is_block = is_block_loop(self.loop)
         for number, piece in enumerate(self.loop.pieces):
             state = self.piece(piece, number, state)
         self.leave(state, entry)
 
-    # The state of the loop.
+    # Where the loop begins.
+
+    def bounds(self) -> tuple[ir.Value, ir.Value]:
+        """Where the loop begins and where it ends, counted from where its axis is."""
+        own = [limit for limit in self.loop.limits if limit.axis == self.loop.axis]
+        work = self.work_amount()
+        if not own:
+            return ir.Constant(I64, 0), work
+        return emit_range(self.emission, own, self.scope, self.loop.step, work)
 
     def work_amount(self) -> ir.Value:
         axis = self.loop.axis
@@ -50,44 +50,16 @@ class _LoopEmitter:
         size = self.emission.lir.axes[axis]
         return ir.Constant(I64, size) if size is not None else self.emission.field(f"size.{axis}")
 
-    def force_what_the_body_reads(self) -> None:
-        statements = [s for piece in self.loop.pieces for s, _ in walk(piece.body)]
-        names = {n for s in statements if isinstance(s, Expression) for n in (*s.inputs, s.output)}
-        for name in names & set(self.scope.registers):
-            if name is not None:
-                self.scope.registers[name].force(self.scope.counts)
-
-    def updated_registers(self) -> list[str]:
-        """Registers from outside that the body assigns again."""
-        statements = [s for piece in self.loop.pieces for s, _ in walk(piece.body)]
-        assigned = {s.output for s in statements if isinstance(s, Expression)}
-        return [name for name in self.scope.registers if name in assigned]
-
-    def initial_state(self) -> Carried:
-        state: Carried = {"done": ir.Constant(I64, 0)}
+    def initial_state(self, begin: ir.Value) -> Carried:
+        state: Carried = {"done": begin}
         for port in self.loop.pieces[0].ports:
-            state[f"pointer {port.tensor}"] = self.scope.pointers[port.tensor]
+            pointer = self.scope.pointers[port.tensor]
+            if not isinstance(begin, ir.Constant):
+                unit = self.increment(port.tensor, port.ptr_increment, 1)
+                distance = self.emission.builder.mul(begin, unit)
+                pointer = self.emission.builder.gep(pointer, [distance], source_etype=I8)
+            state[f"pointer {port.tensor}"] = pointer
         return {**state, **self.elements(self.scope)}
-
-    def elements(self, scope: Scope) -> Carried:
-        """The elements of the accumulators as they are in a scope."""
-        return {
-            f"{name} {tuple(index.values())}": scope.registers[name].at(index)
-            for name in self.accumulators
-            for index in scope.registers[name].indices(self.scope.counts)
-        }
-
-    def enter(self, scope: Scope, state: Carried) -> None:
-        """Make a state the current one of a scope."""
-        for port in self.loop.pieces[0].ports:
-            scope.pointers[port.tensor] = state[f"pointer {port.tensor}"]
-        for name in self.accumulators:
-            tile = scope.registers[name]
-            values = {
-                tuple(index.values()): state[f"{name} {tuple(index.values())}"]
-                for index in tile.indices(self.scope.counts)
-            }
-            scope.registers[name] = replace(tile, made=values, splats={}, operands=())
 
     # One piece.
 
@@ -214,7 +186,8 @@ class _LoopEmitter:
         else:
             scope.counts[axis] = piece.step
         for limit in self.loop.limits:
-            emit_limit(emission, limit, scope, piece.step, rest)
+            if limit.axis != axis:
+                emit_limit(emission, limit, scope, piece.step, rest)
         self.enter(scope, state)
         emission.scope = scope
         self.emit_body(piece.body)
@@ -231,7 +204,7 @@ class _LoopEmitter:
         for port in piece.ports:
             slot = f"pointer {port.tensor}"
             distance = self.increment(port.tensor, port.ptr_increment, piece.step)
-            after[slot] = builder.gep(state[slot], [distance], source_etype=ir.IntType(8))
+            after[slot] = builder.gep(state[slot], [distance], source_etype=I8)
         return after
 
     def increment(self, tensor: str, ptr_increment: int | str, step: int) -> ir.Value:
@@ -253,7 +226,7 @@ class _LoopEmitter:
     def leave(self, state: Carried, entry: dict[str, ir.Value]) -> None:
         """Rewind pointers: a whole axis by its finalization offset, a block to where it began."""
         self.enter(self.scope, state)
-        whole = self.loop.axis not in self.scope.work
+        whole = self.loop.axis not in self.scope.work and not self.loop.limits
         for port in self.loop.pieces[-1].ports:
             if not port.rewind:
                 continue
@@ -261,7 +234,7 @@ class _LoopEmitter:
             if whole and port.ptr_increment == STRIDE and not self.is_block:
                 field = self.emission.field(f"rewind.{port.tensor}.{self.loop.axis}")
                 moved = state[f"pointer {port.tensor}"]
-                pointer = self.emission.builder.gep(moved, [field], source_etype=ir.IntType(8))
+                pointer = self.emission.builder.gep(moved, [field], source_etype=I8)
             self.scope.pointers[port.tensor] = pointer
 
 

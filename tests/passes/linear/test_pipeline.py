@@ -52,9 +52,7 @@ VARIANTS = [
     VARIANTS,
     ids=[f"{name}-{target.name}-{schedule.value}" for name, target, schedule in VARIANTS],
 )
-def test_every_pass_keeps_the_meaning(
-    name: str, target: TargetMachine, schedule: Schedule
-) -> None:
+def test_every_pass_keeps_the_meaning(name: str, target: TargetMachine, schedule: Schedule) -> None:
     subgraph = parse_subgraph(GRAPHS[name])
     cases = [case_of(subgraph, *size) for size in SIZES]
 
