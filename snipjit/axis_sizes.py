@@ -19,7 +19,7 @@ from snipjit.subgraph import Dim
 class TensorSpec:
     """One tensor of a kernel's call.
 
-    dtype   ``f32``, ``i1`` (torch.bool, one byte an element) or ``i32``
+    dtype   ``f32``, ``bf16``, ``f16``, ``i1`` (torch.bool, one byte an element) or ``i32``
     dims    each a product of axes, outer to inner
     order   the dims from outermost to innermost in memory; its last one has unit stride
     strict  dims that may not broadcast: size 1 there means that the axes have size 1

@@ -19,7 +19,7 @@ import torch
 
 import snipjit
 from snipjit import target_machine
-from snipjit.compare import Call, error_between, interleaved_medians, tensors
+from snipjit.compare import Call, error_between, interleaved_medians, tensors, usual_tolerance
 from snipjit.errors import InputError, SnipjitError
 from snipjit.files import load_inputs, load_pt2
 from snipjit.random_inputs import Inputs, dynamic_sizes, random_inputs
@@ -99,9 +99,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add(
         "--tolerance",
         type=_positive_float,
-        default=1e-3,
         metavar="X",
-        help="largest error, relative to the output's range, that --compare accepts (0.001)",
+        help="largest error, relative to the output's range, that --compare accepts (0.001, of "
+        "float16 0.01, of bfloat16 0.05)",
     )
     add("--threads", type=threads, metavar="N", help="threads, PyTorch's own ones included")
     add("--repeat", type=positive_int, default=20, metavar="N", help="timed calls (20)")
@@ -204,14 +204,16 @@ def _compare(
     args, kwargs = inputs
     module = exported.module()
     eager: Call = lambda: module(*args, **kwargs)  # noqa: E731
-    absolute, relative = error_between(ours(), eager())
+    outputs = ours()
+    absolute, relative = error_between(outputs, eager())
+    tolerance = options.tolerance or usual_tolerance(outputs)
     our_time, eager_time = interleaved_medians([ours, eager], options.repeat)
     _print("snipjit", _timing(our_time, options.repeat))
     _print("eager", f"{_timing(eager_time, options.repeat)}; ratio {eager_time / our_time:.2f}")
     _print("error", f"{absolute:.1e} at most, {relative:.1e} of the output's range")
-    if relative <= options.tolerance:
+    if relative <= tolerance:
         return 0
-    print(f"snipjit: the results differ by more than {options.tolerance:g}", file=sys.stderr)
+    print(f"snipjit: the results differ by more than {tolerance:g}", file=sys.stderr)
     return 1
 
 

@@ -13,6 +13,8 @@ from torch.utils import _pytree as pytree
 
 Call = Callable[[], Any]
 
+_TOLERANCES = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
 
 def interleaved_medians(calls: Sequence[Call], repeat: int) -> list[float]:
     """Median seconds of each call, timed in turn so that all see the same machine."""
@@ -33,6 +35,11 @@ def error_between(ours: Any, reference: Any) -> tuple[float, float]:
     pairs = zip(tensors(ours), tensors(reference), strict=True)
     errors = [_tensor_error(a, b) for a, b in pairs]
     return max((e[0] for e in errors), default=0.0), max((e[1] for e in errors), default=0.0)
+
+
+def usual_tolerance(outputs: Any) -> float:
+    """The relative error that roundings of two programs make, by the least precise result."""
+    return max((_TOLERANCES.get(leaf.dtype, 1e-3) for leaf in tensors(outputs)), default=1e-3)
 
 
 def tensors(outputs: Any) -> list[torch.Tensor]:

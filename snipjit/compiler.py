@@ -203,12 +203,17 @@ def contracted_dims(canonical: Subgraph) -> dict[str, tuple[int, ...]]:
     """The dims of each parameter that a product contracts over: in those, size 1 means 1."""
     strict: dict[str, tuple[int, ...]] = {}
     for node in canonical.of("brgemm"):
-        for name in node.inputs:
+        for name in (_unconverted(canonical, name) for name in node.inputs):
             dims = enumerate(canonical[name].type.dims)
             if canonical[name].op == "parameter":
                 over = set(node.attrs["over"])
                 strict[name] = tuple(number for number, dim in dims if over & set(dim))
     return strict
+
+
+def _unconverted(canonical: Subgraph, name: str) -> str:
+    node = canonical[name]
+    return node.inputs[0] if node.op == "to_f32" else name
 
 
 def recipe(

@@ -13,6 +13,8 @@ from math import erf
 
 import numpy as np
 
+from snipjit.element_types import round_to
+
 Array = np.ndarray
 
 
@@ -69,6 +71,8 @@ _ROWS = (
     Elementwise("not", 1, np.logical_not, "i1"),
     Elementwise("where", 3, np.where),
     Elementwise("to_f32", 1, lambda x: np.asarray(x).astype(np.float32), "f32"),
+    Elementwise("to_bf16", 1, lambda x: round_to("bf16", x), "bf16"),
+    Elementwise("to_f16", 1, lambda x: round_to("f16", x), "f16"),
     Elementwise("to_i1", 1, lambda x: np.asarray(x) != 0, "i1"),
 )
 
@@ -82,6 +86,7 @@ class Monoid:
     combine: str
     identity: float
     numpy: Callable[..., Array]
+    dtype: str = "f32"
 
 
 MONOIDS: dict[str, Monoid] = {
@@ -90,4 +95,5 @@ MONOIDS: dict[str, Monoid] = {
     "min": Monoid("minimum", float("inf"), np.min),
     # ``max`` that may drop a NaN: softmax needs no more, since exp brings every NaN back.
     "larger": Monoid("larger", float("-inf"), np.fmax.reduce),
+    "any": Monoid("or", False, np.logical_or.reduce, "i1"),
 }

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 
 from snipjit.axis_arrays import align, solve_axis_sizes, view_by_axes
+from snipjit.element_types import BYTES, FLOATS, round_to
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import InputError, VerificationError
 from snipjit.interpret_loops import Chunk, carried_reductions, chunks, iterations
-from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Statement, Tensor
+from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Retry, Statement, Tensor
+from snipjit.loop_limits import Limit
 from snipjit.loop_nest import join_of, shared_buffers
 from snipjit.text_linear import around
 
 Array = np.ndarray
-SCRATCH = {"f32": 4, "i32": 4, "i1": 1}
-"""Bytes of an element of the scratchpad in the kernel."""
 
 
 def interpret(
@@ -60,18 +60,24 @@ class _Machine:
         dtype: np.dtype[Any],
     ) -> None:
         self.lir = lir
-        self.dtypes = {"f32": dtype, "i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
+        self.dtypes = {"i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
+        self.dtypes |= dict.fromkeys(FLOATS, dtype)
         dims = [tensor.dims for tensor in lir.inputs]
         self.sizes = solve_axis_sizes(lir.axes, dims, [array.shape for array in tensors])
         self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
         self.origins: dict[str, dict[str, int]] = {}
         self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
+        buffers = lir.buffers()
+        self.held = {tensor.name: tensor.dtype for tensor in lir.outputs}
+        self.held |= {buffer.name: buffer.dtype for buffer in buffers.values()}
+        least = min((BYTES[b.dtype] for b in buffers.values() if b.dtype in FLOATS), default=4)
+        self.scale = dtype.itemsize // least
         self.shared = shared_buffers(lir)
-        self.chunk = Chunk(0, 1, True)
+        self.chunk = Chunk((0, 0), 0, 1, True)
         self.scratch = self._scratchpad()
         self.carried = carried_reductions(lir)
         for tensor, array in zip(lir.inputs, tensors, strict=True):
-            typed = np.asarray(array).astype(self.dtypes[tensor.dtype])
+            typed = round_to(tensor.dtype, np.asarray(array).astype(self.dtypes[tensor.dtype]))
             self.arrays[tensor.name] = tensor.axes, view_by_axes(typed, tensor.dims, self.sizes)
         for tensor in lir.outputs:
             self.arrays[tensor.name] = tensor.axes, self._empty(tensor.dtype, tensor.axes)
@@ -90,6 +96,10 @@ class _Machine:
             if isinstance(statement, Join):
                 if not self._goes_on(statement):
                     return
+            elif isinstance(statement, Retry):
+                self._retry(statement)
+            elif isinstance(statement, Loop) and (join := join_of(statement)):
+                self._split(statement, join)
             elif isinstance(statement, Loop):
                 self._loop(statement)
             elif isinstance(statement, Buffer):
@@ -103,35 +113,46 @@ class _Machine:
 
     # Loops
 
+    def _retry(self, retry: Retry) -> None:
+        before = self._is_set(retry.flag, retry)
+        self.block(retry.body)
+        if not before and self._is_set(retry.flag, retry):
+            self.block(retry.body)
+
+    def _is_set(self, name: str, statement: Statement) -> bool:
+        return bool(self._current(name, statement)[1].item())
+
+    def _limits(self, loop: Loop, own: bool) -> list[Limit]:
+        """The limits of the loop's own axis or of others, as far as they hold now."""
+        limits = [limit for limit in loop.limits if (limit.axis == loop.axis) == own]
+        return [limit for limit in limits if not limit.when or self._is_set(limit.when, loop)]
+
     def _loop(self, loop: Loop) -> None:
+        whole = self.ranges[loop.axis]
+        for limit in self._limits(loop, own=True):
+            self.ranges[loop.axis] = limit.within(self.ranges, self.scalars)
         start, stop = self.ranges[loop.axis]
-        if (join := join_of(loop)) is not None:
-            self._split(loop, join)
-            return
+        start -= (start - whole[0]) % loop.step
         for e in self.carried.get(id(loop), ()):
             self._write(e, np.array(MONOIDS[e.attrs.get("monoid", "sum")].identity))
         position = start
         for piece, count in iterations(loop, stop - start):
             before = dict(self.ranges)
             self.ranges[loop.axis] = position, position + count
-            for limit in loop.limits:
+            for limit in self._limits(loop, own=False):
                 self.ranges[limit.axis] = limit.left(self.ranges, self.scalars)
             self.block(piece.body)
             self.ranges = before
             position += count
-        self.ranges[loop.axis] = start, stop
+        self.ranges[loop.axis] = whole
         if position < stop:
             left = f"{stop - position} of {stop - start} elements of axis {loop.axis}"
             raise self._fault(loop, f"no piece of the loop covers the last {left}: add a tail")
 
     def _split(self, loop: Loop, join: Join) -> None:
-        """Run every chunk, the last ones first but for one: they may come in any order."""
         before = self.ranges[loop.axis]
-        ranges = chunks(loop, before[1], self.sizes[join.axis])
-        numbers = [0, *reversed(range(1, len(ranges)))]
-        for number in numbers:
-            self.chunk = Chunk(number, len(ranges), number == numbers[-1])
-            self.ranges[loop.axis] = ranges[number]
+        for chunk in chunks(loop, before[1], self.sizes[join.axis]):
+            self.chunk, self.ranges[loop.axis] = chunk, chunk.range
             self.block(loop.body)
         self.ranges[loop.axis] = before
 
@@ -141,9 +162,8 @@ class _Machine:
         if chunk.count > 1:
             self.ranges[join.axis] = chunk.number, chunk.number + 1
             self.block(join.body)
-        if chunk.count > 1 and chunk.is_last:
             self.ranges[join.axis] = 0, chunk.count
-            self.block(join.last)
+            self.block(join.last if chunk.is_last else [])
         self.ranges[join.axis] = before
         return chunk.is_last
 
@@ -234,7 +254,7 @@ class _Machine:
         axes, target = self._current(e.output, e)
         if axes != e.type.axes:
             raise self._fault(e, f"%{e.output} has axes [{' '.join(axes)}] elsewhere")
-        target[...] = value
+        target[...] = round_to(e.type.dtype, value)
 
     def _store(self, e: Expression) -> None:
         name, value = e.inputs
@@ -244,7 +264,7 @@ class _Machine:
         if any(array.shape[i] != 1 for i in missing):
             raise self._fault(e, f"%{name} has no axis for {len(missing)} axes of %{value}")
         kept = tuple(axis for axis in own if axis in axes)
-        target[...] = align(array.squeeze(missing), kept, axes)
+        target[...] = round_to(self.held[name], align(array.squeeze(missing), kept, axes))
 
     def _declare(self, buffer: Buffer) -> None:
         shape = tuple(buffer.extents.values())
@@ -252,24 +272,21 @@ class _Machine:
         if buffer.offset is None or buffer.name in self.shared:
             array = np.empty(shape, dtype)
         else:
-            start = buffer.offset * self.dtypes["f32"].itemsize // SCRATCH["f32"]
-            memory = self.scratch[start : start + buffer.elements * dtype.itemsize]
+            memory = self.scratch[buffer.offset * self.scale :][: buffer.elements * dtype.itemsize]
             array = memory.view(dtype).reshape(shape)
-        array[...] = np.nan if buffer.dtype == "f32" else 0
+        array[...] = np.nan if buffer.dtype in FLOATS else 0
         self.arrays[buffer.name] = buffer.axes, array
         self.origins[buffer.name] = {axis: self.ranges[axis][0] for axis in buffer.axes}
 
     def _empty(self, dtype: str, axes: tuple[str, ...]) -> Array:
-        fill = np.nan if dtype == "f32" else 0
+        fill = np.nan if dtype in FLOATS else 0
         return np.full([self.sizes[axis] for axis in axes], fill, self.dtypes[dtype])
 
     def _scratchpad(self) -> Array:
         """Bytes for all buffers, larger than the kernel's where ``f32`` is computed as float64."""
-        buffers = self.lir.buffers()
-        local = [buffers[name] for name in buffers.keys() - self.shared.keys()]
-        ends = [(b.offset or 0) + b.elements * SCRATCH[b.dtype] for b in local]
-        scale = self.dtypes["f32"].itemsize // SCRATCH["f32"]
-        return np.zeros(max(ends, default=0) * scale, np.uint8)
+        buffers = self.lir.buffers().values()
+        ends = [(buffer.offset or 0) + buffer.elements * BYTES[buffer.dtype] for buffer in buffers]
+        return np.zeros(max(ends, default=0) * self.scale, np.uint8)
 
 
 _OPERATIONS: dict[str, Callable[[_Machine, Expression], Array]] = {

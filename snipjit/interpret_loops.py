@@ -21,17 +21,25 @@ def iterations(loop: Loop, work: int) -> Iterator[tuple[Piece, int]]:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One iteration of a split loop: which of how many, and whether it is the last to run."""
+    """An iteration of a split loop: what it covers, which of how many, whether the last to run."""
 
+    range: tuple[int, int]
     number: int
     count: int
     is_last: bool
 
 
-def chunks(loop: Loop, work: int, most: int) -> list[tuple[int, int]]:
-    """Where the iterations of a split loop begin and end: at least one, at most ``most``."""
+def chunks(loop: Loop, work: int, most: int) -> Iterator[Chunk]:
+    """The iterations of a split loop: at least one, at most ``most``.
+
+    They may come in any order: here the last ones come first, but for the first of all.
+    """
     step = max(loop.step, -(-work // most))
-    return [(first, min(first + step, work)) for first in range(0, max(work, 1), step)]
+    firsts = range(0, max(work, 1), step)
+    order = [0, *reversed(range(1, len(firsts)))]
+    for number in order:
+        range_ = firsts[number], min(firsts[number] + step, work)
+        yield Chunk(range_, number, len(firsts), number == order[-1])
 
 
 def carried_reductions(lir: LinearIR) -> dict[int, list[Expression]]:

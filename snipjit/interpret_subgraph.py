@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from snipjit.axis_arrays import align, view_by_axes
+from snipjit.element_types import FLOATS, round_to
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import InputError
 from snipjit.subgraph import Dim, Node, Subgraph, TensorType
@@ -32,7 +33,8 @@ def interpret(
     scalars: Sequence[float] = (),
     dtype: type[np.floating[Any]] = np.float64,
 ) -> list[Array]:
-    """The results for parameters and scalars in call order; ``f32`` is computed as ``dtype``.
+    """The results for parameters and scalars in call order; ``f32`` is computed as ``dtype``,
+    and values of 16-bit types are rounded to them.
 
     Raises InputError for inputs that do not fit.
     """
@@ -60,7 +62,8 @@ class _Machine:
         self.types = {node.name: node.type for node in subgraph.nodes}
         self.positional = bool(subgraph.of(*POSITIONAL))
         self.sizes = _sizes(subgraph, [array.shape for array in tensors])
-        self.dtypes = {"f32": dtype, "i32": np.dtype(np.int64), "i1": np.dtype(np.bool_)}
+        self.dtypes = {"i32": np.dtype(np.int64), "i1": np.dtype(np.bool_)}
+        self.dtypes |= dict.fromkeys(FLOATS, dtype)
         self.values: dict[str, Array] = {}
         given = [*zip(subgraph.parameters, tensors, strict=True)]
         given += [(node, np.asarray(x)) for node, x in zip(subgraph.scalars, scalars, strict=True)]
@@ -71,7 +74,8 @@ class _Machine:
                 self._define(node, self._evaluate(node))
 
     def _define(self, node: Node, value: Any) -> None:
-        self.values[node.name] = np.asarray(value).astype(self.dtypes[node.type.dtype])
+        typed = np.asarray(value).astype(self.dtypes[node.type.dtype])
+        self.values[node.name] = round_to(node.type.dtype, typed)
 
     def _evaluate(self, node: Node) -> Any:
         if node.op in ELEMENTWISE:

@@ -7,9 +7,11 @@ Grammar of the printed form (``text_linear.py`` prints and parses it)::
                | ("input" | "output") "%" tensor ":" dtype dim* ("order" int*)?
                | "scalar" "%" name
                | block
-    block    ::= (expression | buffer | loop | join)*
+    block    ::= (expression | buffer | loop | retry | join)*
+    retry    ::= "retry" "%" value "{" block "}"
     loop     ::= ("parallel" | "for") axis limits? "step" int "masked"? ports? "{" block "}" tail*
-    limits   ::= "where" axis ("upto" | "from") axis offset ("and" …)*
+    limits   ::= "where" limit ("and" limit)*
+    limit    ::= axis ("upto" | "from") axis? offset ("when" "%" value)?
     offset   ::= ("+" | "-") int (("+" | "-") "%" scalar)*
     tail     ::= "tail" int "masked"? ports? "{" block "}"
     join     ::= "join" axis ports? "{" block "}" "last" "{" block "}"
@@ -35,7 +37,8 @@ where a vector has more than 4.
 
 **Tensors** are memory: inputs, outputs and buffers. Inside loops a tensor stands for the part at
 the loops' current position. A buffer begins where it is declared, covers ``extent`` elements of
-each axis from there, and is laid out as listed, last axis innermost.
+each axis from there, and is laid out as listed, last axis innermost. What memory holds in 16 bits
+is ``f32`` in registers: a load converts it, and so a tensor reads; a store of ``f32`` rounds.
 
 **Loops.** A loop over an axis that holds another loop over the same axis is a *block* loop: each
 iteration covers ``min(step, what remains)`` elements, which are the work amount of the inner one.
@@ -44,10 +47,18 @@ The innermost loop over an axis is a *tile* loop: an iteration covers exactly ``
 a ``masked`` piece runs while more remains than the next masked piece (or 0) can cover, and an
 iteration covers ``min(step, what remains)``. Only lanes axes are masked. Each port of a loop is
 a tensor that advances with it: by a number of elements, or by the run-time stride of the axis;
-``rewind`` undoes the advance at the end. A limit ``for m where n upto m + 3`` shortens what is left
-of axis n in each iteration to the elements that satisfy it for some m of the iteration; ``from``
-leaves all of them or none. What is cut off must not matter to the result. Scalars in an offset are
-rounded so that more is left; where one is no number or above 2^22 nothing is cut off.
+``rewind`` undoes the advance at the end.
+
+**Limits.** ``for m where n upto m + 3`` shortens what is left of axis n in each iteration to the
+elements that satisfy it for some m of the iteration; ``from`` leaves all of them or none. A limit
+of the loop's own axis, ``for n where n from m - 3``, is one of what the loop covers: it ends where
+no m in the current range needs more, and begins later by whole steps; such a limit may also be a
+number alone, ``for n where n upto + 0 + %s``. What is cut off must not matter to the result.
+``when %on`` makes it a limit only where that register is true. Scalars in an offset are rounded so
+that more is left; where one is no number or above 2^22 nothing is cut off.
+
+**Retries.** ``retry %again { … }`` runs its body, and once more if that has made the register true,
+which was false: what was tried, for instance a limit, can be found wanting and left.
 
 **Joins.** A parallel loop whose body holds ``join c { … } last { … }`` is *split*: its iterations
 are chunks of an axis, together one *group* of tasks. A chunk has at least ``step`` elements, and
@@ -212,11 +223,20 @@ class Loop:
 
 
 @dataclass
-class Join(Loop):
-    """Where the tasks of a split loop meet: what each does there, and what the last one does.
+class Retry(Loop):
+    """A loop over no axis: its body runs once more if it has set the register ``flag``."""
 
-    ``axis`` numbers the tasks. The two bodies are pieces of step 1.
-    """
+    flag: str = ""
+
+
+def retry(flag: str, body: list[Statement]) -> Retry:
+    """Statements that run again if they set ``flag``."""
+    return Retry("", [Piece(1, body)], flag=flag)
+
+
+@dataclass
+class Join(Loop):
+    """Where the tasks that ``axis`` numbers meet: what each does there, and what the last does."""
 
     @property
     def last(self) -> list[Statement]:

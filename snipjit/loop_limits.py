@@ -9,12 +9,17 @@ from math import ceil, floor
 LARGEST_SCALAR = 2**22
 """Scalars up to here limit loops: indices plus such a number are exact in float32."""
 
+Range = tuple[int, int]
+"""The first index and the end of some elements along an axis."""
+
 
 @dataclass(frozen=True)
 class Limit:
     """What an iteration needs of another axis: ``upto`` or ``from`` the index ``of + offset``.
 
-    The scalars ``plus`` belong to the offset, those of ``minus`` are taken off it.
+    Without an axis ``of`` the offset itself is the index. The scalars ``plus`` belong to it, those
+    of ``minus`` are taken off it. The register ``when``, if there is one, says whether there is a
+    limit at all.
     """
 
     axis: str
@@ -23,12 +28,16 @@ class Limit:
     offset: int
     plus: tuple[str, ...] = ()
     minus: tuple[str, ...] = ()
+    when: str = ""
 
-    def left(
-        self, ranges: Mapping[str, tuple[int, int]], scalars: Mapping[str, float]
-    ) -> tuple[int, int]:
-        """What remains of the range of ``axis``, given the (first, end) of every axis."""
-        (start, stop), (first, end) = ranges[self.axis], ranges[self.of]
+    def left(self, ranges: Mapping[str, Range], scalars: Mapping[str, float]) -> Range:
+        """What an iteration leaves of the range of ``axis``: upto an index, or all or nothing."""
+        (start, stop), (first, end) = ranges[self.axis], self.within(ranges, scalars)
+        return (start, end) if self.sense == "upto" else (start, stop if first < stop else start)
+
+    def within(self, ranges: Mapping[str, Range], scalars: Mapping[str, float]) -> Range:
+        """The part of the range of ``axis`` that some index of the range of ``of`` needs."""
+        (start, stop), (first, end) = ranges[self.axis], ranges.get(self.of, (0, 1))
         if not all(abs(scalars[name]) <= LARGEST_SCALAR for name in (*self.plus, *self.minus)):
             return start, stop
         up, down = (ceil, floor) if self.sense == "upto" else (floor, ceil)
@@ -36,4 +45,4 @@ class Limit:
         offset -= sum(down(scalars[name]) for name in self.minus)
         if self.sense == "upto":
             return start, max(start, min(stop, end + offset))
-        return start, stop if stop > first + offset else start
+        return max(start, min(stop, first + offset)), stop

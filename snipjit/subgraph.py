@@ -7,7 +7,10 @@ Grammar of the printed form (``text.py`` prints and parses it)::
     node     ::= "%" name "=" op operands attrs ":" type
     type     ::= dtype dim*
     dim      ::= "[" axis* "]"                     a product of axes, outer to inner; [] has size 1
-    dtype    ::= "f32" | "i1" | "i32"
+    dtype    ::= "f32" | "bf16" | "f16" | "i1" | "i32"
+
+``bf16`` and ``f16`` are what memory holds: conversions, moves and layout operations have them, and
+products, sums of which are ``f32`` whatever their operands are; everything else computes ``f32``.
 
 Every dimension of every value is a *product of named axes*. A head merge ``[B, S, H*D]`` is
 ``[b][s][h d]``; ``repeat_kv`` gives ``[b][hk g][n][d]``. Two forms share the classes:
@@ -50,8 +53,6 @@ from typing import Any
 import networkx as nx
 
 Dim = tuple[str, ...]
-
-DTYPES = ("f32", "i1", "i32")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class TargetMachine:
     tile: tuple[int, int]
     task_vectors: int
     block: int
-    few_rows: int = 12
+    few_rows: int = 10
     row_tile: int = 2
     column_vectors: int = 8
     task_rows: int = 8
@@ -51,12 +51,13 @@ class TargetMachine:
 ROWS: tuple[TargetMachine, ...] = (
     TargetMachine(
         "avx512", lanes=16, registers=32, tile=(8, 3), task_vectors=12, block=128,
-        features=("avx2", "fma", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
+        features=("avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
         disabled=("prefer-256-bit",),
     ),
     TargetMachine(
         "avx2", lanes=8, registers=16, tile=(4, 3), task_vectors=12, block=128,
-        few_rows=6, column_vectors=4, features=("avx2", "fma", "bmi2"), disabled=("avx512f",),
+        few_rows=5, column_vectors=4, features=("avx2", "fma", "f16c", "bmi2"),
+        disabled=("avx512f",),
     ),
     TargetMachine("portable", lanes=4, registers=16, tile=(4, 2), task_vectors=12, block=128,
                   few_rows=3, column_vectors=4),

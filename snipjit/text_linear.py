@@ -17,9 +17,11 @@ from snipjit.linear_ir import (
     Loop,
     LoopPort,
     Piece,
+    Retry,
     Statement,
     Tensor,
     ValueType,
+    retry,
 )
 from snipjit.loop_limits import Limit
 from snipjit.text_tokens import Tokens, print_attrs
@@ -68,6 +70,11 @@ def _statement_lines(statement: Statement, depth: int) -> Iterator[tuple[str, St
         yield indent + _buffer(statement), statement
     elif isinstance(statement, Expression):
         yield indent + _expression(statement), statement
+    elif isinstance(statement, Retry):
+        yield f"{indent}retry %{statement.flag} {{", statement
+        for inner in statement.body:
+            yield from _statement_lines(inner, depth + 1)
+        yield indent + "}", None
     else:
         for head, piece in zip(_heads(statement), statement.pieces, strict=True):
             yield f"{indent}{head} {{", statement
@@ -90,9 +97,11 @@ def _limits(loop: Loop) -> str:
     texts = []
     for limit in loop.limits:
         sign = "-" if limit.offset < 0 else "+"
-        text = f"{limit.axis} {limit.sense} {limit.of} {sign} {abs(limit.offset)}"
+        of = f"{limit.of} " if limit.of else ""
+        text = f"{limit.axis} {limit.sense} {of}{sign} {abs(limit.offset)}"
         text += "".join(f" + %{name}" for name in limit.plus)
-        texts.append(text + "".join(f" - %{name}" for name in limit.minus))
+        text += "".join(f" - %{name}" for name in limit.minus)
+        texts.append(text + (f" when %{limit.when}" if limit.when else ""))
     return f" where {' and '.join(texts)}" if texts else ""
 
 
@@ -182,6 +191,9 @@ def _block(tokens: Tokens) -> list[Statement]:
             body.append(_parse_loop(tokens))
         elif tokens.accept("join"):
             body.append(_parse_join(tokens))
+        elif tokens.accept("retry"):
+            flag = tokens.word("%value", "%")
+            body.append(retry(flag, _braces(tokens)))
         else:
             body.append(_parse_expression(tokens))
     return body
@@ -225,7 +237,7 @@ def _parse_limit(tokens: Tokens) -> Limit:
     axis, sense = tokens.word("an axis"), tokens.word("'upto' or 'from'")
     if sense not in ("upto", "from"):
         raise tokens.refuse("a limit is 'upto' or 'from'")
-    of = tokens.word("an axis")
+    of = "" if tokens.peek() in ("+", "-") else tokens.word("an axis")
     sign = -1 if tokens.accept("-") else 1
     if sign > 0:
         tokens.expect("+")
@@ -233,7 +245,8 @@ def _parse_limit(tokens: Tokens) -> Limit:
     scalars: dict[str, list[str]] = {"+": [], "-": []}
     while tokens.peek() in scalars:
         scalars[tokens.next().text].append(tokens.word("%scalar", "%"))
-    return Limit(axis, sense, of, offset, tuple(scalars["+"]), tuple(scalars["-"]))
+    when = tokens.word("%value", "%") if tokens.accept("when") else ""
+    return Limit(axis, sense, of, offset, tuple(scalars["+"]), tuple(scalars["-"]), when)
 
 
 def _parse_piece(tokens: Tokens) -> Piece:
@@ -248,10 +261,14 @@ def _parse_body(tokens: Tokens, step: int, masked: bool = False) -> Piece:
     if tokens.accept("moves"):
         while tokens.peek() != "{":
             ports.append(_parse_port(tokens))
+    return Piece(step, _braces(tokens), masked, ports)
+
+
+def _braces(tokens: Tokens) -> list[Statement]:
     tokens.expect("{")
     body = _block(tokens)
     tokens.expect("}")
-    return Piece(step, body, masked, ports)
+    return body
 
 
 def _parse_port(tokens: Tokens) -> LoopPort:

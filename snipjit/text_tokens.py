@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from snipjit.element_types import DTYPES
 from snipjit.errors import ParseError
-from snipjit.subgraph import DTYPES
 
 _TOKEN = re.compile(r'\s+|#[^\n]*|;|"[^"\n]*"|[{}\[\]()=,:]|[^\s{}\[\]()=,:;#"]+')
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")

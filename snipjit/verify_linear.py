@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from snipjit.element_types import DTYPES, computed_as
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import VerificationError
-from snipjit.linear_ir import MOVES, Buffer, Expression, LinearIR, Loop, Tensor, ValueType
+from snipjit.linear_ir import MOVES, Buffer, Expression, LinearIR, Loop, Retry, Tensor, ValueType
 from snipjit.loop_nest import join_of
-from snipjit.subgraph import DTYPES
 from snipjit.text_linear import around
 from snipjit.verify_linear_buffers import check_buffers
 from snipjit.verify_linear_joins import check_joins
@@ -43,7 +43,7 @@ RULES: dict[str, Rule] = {
     **{name: Rule((row.arity,)) for name, row in ELEMENTWISE.items()},
 }
 LOGIC = ("and", "or", "xor", "not")
-CASTS = ("to_f32", "to_i1")
+CASTS = ("to_f32", "to_bf16", "to_f16", "to_i1")
 
 
 def verify(lir: LinearIR, final: bool = False) -> None:
@@ -57,6 +57,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
     for statement, loops in lir.walk():
         if isinstance(statement, Loop):
             check_place(lir, statement, loops)
+            verifier.flags(statement)
         elif isinstance(statement, Buffer):
             verifier.buffer(statement)
         else:
@@ -75,6 +76,10 @@ class _Known:
     kind: str
     dtype: str
     axes: tuple[str, ...]
+
+    def types(self) -> tuple[str, ...]:
+        """The element types of registers that are moved to it and from it, the usual one last."""
+        return (self.dtype, computed_as(self.dtype)) if self.kind != "register" else (self.dtype,)
 
 
 @dataclass
@@ -136,13 +141,21 @@ class _Verifier:
 
     # Statements
 
+    def flags(self, loop: Loop) -> None:
+        """The registers that a loop asks are single booleans."""
+        self.here = loop
+        flags = [limit.when for limit in loop.limits if limit.when]
+        for name in [*flags, *([loop.flag] if isinstance(loop, Retry) else [])]:
+            known = self.names.get(name, _Known("", "", ()))
+            self.demand(known.kind == "register", f"%{name} is not defined before it is asked")
+            self.demand(known.dtype == "i1", f"%{name} is {known.dtype}, not i1")
+
     def buffer(self, buffer: Buffer) -> None:
         """Declared once, or again as it was (tails repeat the main body)."""
         self.here = buffer
         if buffer.name in self.buffers:
             same = self.buffers[buffer.name] == buffer
-            self.demand(same, f"%{buffer.name} is declared differently elsewhere")
-            return
+            return self.demand(same, f"%{buffer.name} is declared differently elsewhere")
         self.demand(buffer.dtype in DTYPES, f"%{buffer.name} has element type {buffer.dtype}")
         self.axes(buffer.axes, f"%{buffer.name}")
         positive = all(extent > 0 for extent in buffer.extents.values())
@@ -155,8 +168,7 @@ class _Verifier:
         self.here = e
         rule = RULES.get(e.op)
         if rule is None:
-            self.demand(False, f"unknown operation {e.op}")
-            return
+            return self.demand(False, f"unknown operation {e.op}")
         self.demand(rule.final or not self.final, f"{e.op} must be lowered before emission")
         self.demand(len(e.inputs) in rule.operands, _operand_count(e, rule))
         self.attributes(e, rule, loops)
@@ -165,8 +177,7 @@ class _Verifier:
         self.demand(e.type.axes == ordered, f"the axes must stand as [{' '.join(ordered)}]")
         operands = [self.operand(name, e) for name in e.inputs]
         if e.op == "store":
-            self.store(e, *operands)
-            return
+            return self.store(e, *operands)
         self.operation(e, operands)
         if e.op != "prefetch":
             self.output(e)
@@ -196,6 +207,8 @@ class _Verifier:
         self.demand(not kept, f"axes {kept} cannot be combined and stay in the result")
         whole = [loop for loop in loops if loop.parallel and not join_of(loop)]
         split = [loop.axis for loop in whole if loop.axis in e.over]
+        # Whether any element of a task is true may be asked: the answer says so of the task.
+        split = [] if e.attrs.get("monoid") == "any" else split
         self.demand(not split, f"axis {', '.join(split)} is combined in a parallel loop over it")
 
     def operand(self, name: str, e: Expression) -> _Known:
@@ -212,20 +225,19 @@ class _Verifier:
     def operation(self, e: Expression, operands: list[_Known]) -> None:
         """Element types and axes of the operands of everything but a store."""
         if e.op in MOVES:
-            self.load(e, operands[0])
-            return
+            return self.load(e, operands[0])
         over = set(e.over)
         for name, known in zip(e.inputs, operands, strict=True):
             extra = ", ".join(a for a in known.axes if a not in e.type.axes and a not in over)
             self.demand(not extra, f"%{name} has axes {extra}, which the result lacks")
-        present = {axis for known in operands for axis in known.axes}
         if over:
+            present = {axis for known in operands for axis in known.axes}
             missing = ", ".join(axis for axis in e.over if axis not in present)
             self.demand(not missing, f"no operand has axes {missing}, which {e.op} is over")
         if len(operands) == 3 and over:
             inside = over.isdisjoint(operands[2].axes)
             self.demand(inside, f"the accumulator %{e.inputs[2]} has an axis that is summed over")
-        self.dtypes(e, [known.dtype for known in operands])
+        self.dtypes(e, [known.types()[-1] for known in operands])
 
     def dtypes(self, e: Expression, found: list[str]) -> None:
         """The element types an operation takes, and the one it gives."""
@@ -238,8 +250,8 @@ class _Verifier:
             conditions = found if e.op in LOGIC else found[:1] if e.op == "where" else []
             self.demand(set(conditions) <= {"i1"}, f"{e.op} takes i1, not {', '.join(conditions)}")
         elif e.over:
-            wanted = "f32"
-            self.demand(set(found) == {"f32"}, f"{e.op} takes f32, not {', '.join(found)}")
+            wanted = MONOIDS[e.attrs.get("monoid", "sum")].dtype
+            self.demand(set(found) == {wanted}, f"{e.op} takes {wanted}, not {', '.join(found)}")
         self.demand(e.type.dtype == wanted, f"the result of {e.op} is {wanted}")
 
     def load(self, e: Expression, source: _Known) -> None:
@@ -248,7 +260,7 @@ class _Verifier:
         self.demand(source.kind in ("input", "buffer"), f"%{name} is no input or buffer")
         self.demand(not asked or source.kind == "input", "a prefetch is of an input")
         self.demand(not asked or e.output is None, "a prefetch has no output")
-        self.demand(source.dtype == e.type.dtype, f"%{name} holds {source.dtype}")
+        self.demand(e.type.dtype in source.types(), f"%{name} holds {source.dtype}")
         self.match(e, name, source)
 
     def store(self, e: Expression, target: _Known, value: _Known) -> None:
@@ -256,7 +268,7 @@ class _Verifier:
         name = e.inputs[0]
         self.demand(e.output is None, "a store has no output")
         self.demand(target.kind in ("output", "buffer"), f"%{name} is no output or buffer")
-        same = target.dtype == e.type.dtype == value.dtype
+        same = e.type.dtype in target.types() and e.type.dtype in value.types()
         self.demand(same, f"%{name} holds {target.dtype}, %{e.inputs[1]} is {value.dtype}")
         self.demand(set(value.axes) <= set(e.type.axes), f"%{e.inputs[1]} has other axes")
         self.match(e, name, target)
@@ -271,8 +283,7 @@ class _Verifier:
     def output(self, e: Expression) -> None:
         """A register: always of one type, and no other thing's name."""
         if e.output is None:
-            self.demand(False, f"{e.op} needs an output")
-            return
+            return self.demand(False, f"{e.op} needs an output")
         known = self.names.get(e.output, _Known("register", e.type.dtype, e.type.axes))
         self.demand(known.kind == "register", f"%{e.output} is the name of {_article(known.kind)}")
         type = ValueType(known.dtype, known.axes)

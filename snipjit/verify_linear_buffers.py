@@ -169,7 +169,7 @@ def _reads_first(lir: LinearIR, statement: Statement, read: Buffer, written: Buf
     """
     if not isinstance(statement, Loop):
         return True
-    if statement.axis not in read.axes and lir.axes[statement.axis] != 1:
+    if statement.axis not in read.axes and lir.axes.get(statement.axis) != 1:
         return False
     for piece in statement.pieces:
         direct = [s for s in piece.body if isinstance(s, Expression)]

@@ -15,6 +15,7 @@ from snipjit.linear_ir import (
     LinearIR,
     Loop,
     Piece,
+    Retry,
     Statement,
     Tensor,
     walk,
@@ -44,6 +45,8 @@ def check_place(lir: LinearIR, loop: Loop, loops: tuple[Loop, ...]) -> None:
         if not holds:
             raise fault(lir, loop, message)
 
+    if isinstance(loop, Retry):
+        return
     demand(loop.axis in lir.axes, f"the loop has unknown axes: {loop.axis}")
     demand(bool(loop.pieces), "a loop needs a body")
     lone = all(parallel_loop(body) for body in (lir.body, *(outer.body for outer in loops)))
@@ -78,11 +81,19 @@ class _Registers:
         """Follow the statements; ``registers`` are those that hold a value."""
         for statement in body:
             if isinstance(statement, Loop):
+                self.flags(statement, registers)
                 for piece in statement.pieces:
                     inner = {**tile, statement.axis: _is_tile(statement, piece)}
                     self.block(piece.body, inner, set(registers))
             elif isinstance(statement, Expression):
                 self.expression(statement, tile, registers)
+
+    def flags(self, loop: Loop, registers: set[str]) -> None:
+        """What a loop asks is held where the loop begins."""
+        asked = {limit.when for limit in loop.limits if limit.when}
+        asked |= {loop.flag} if isinstance(loop, Retry) else set()
+        if lost := sorted(asked - registers):
+            raise fault(self.lir, loop, f"%{lost[0]} is defined in a loop that has ended")
 
     def expression(self, e: Expression, tile: Tile, registers: set[str]) -> None:
         """The axes have tiles, the operands values; then the output has one."""
@@ -114,7 +125,7 @@ def _is_tile(loop: Loop, piece: Piece) -> bool:
 
 def _check_remainders(lir: LinearIR, body: list[Statement], amounts: Amounts) -> None:
     for loop in body:
-        if isinstance(loop, Join):
+        if isinstance(loop, Join | Retry):
             for piece in loop.pieces:
                 _check_remainders(lir, piece.body, amounts)
         elif isinstance(loop, Loop):
@@ -127,6 +138,7 @@ def _check_remainder(lir: LinearIR, loop: Loop, amounts: Amounts) -> None:
         raise fault(lir, loop, f"a block loop over axis {loop.axis} has no tails")
     possible = _amounts(lir, loop, amounts)
     cut = {limit.axis: _cut(lir, loop, limit, amounts) for limit in loop.limits}
+    possible = cut.pop(loop.axis, possible)
     if not block:
         _check_steps(lir, loop)
         _check_stores(lir, loop)
@@ -141,12 +153,16 @@ def _check_remainder(lir: LinearIR, loop: Loop, amounts: Amounts) -> None:
 
 def _cut(lir: LinearIR, loop: Loop, limit: Limit, amounts: Amounts) -> set[int]:
     """The work amounts that a limit may leave: any up to those there were."""
-    if limit.of != loop.axis or limit.axis == loop.axis or limit.axis not in amounts:
-        message = f"a limit of this loop is on a block of another axis, by its own axis {loop.axis}"
-        raise fault(lir, loop, message)
+    own = limit.axis == loop.axis
+    if own == (limit.of == loop.axis):
+        raise fault(lir, loop, f"a limit is either of or by the axis of its loop, {loop.axis}")
+    other = limit.of if own else limit.axis
+    if other and other not in amounts:
+        raise fault(lir, loop, f"a limit needs a loop over axis {other} around it")
     if unknown := [name for name in (*limit.plus, *limit.minus) if name not in lir.scalars]:
         raise fault(lir, loop, f"%{unknown[0]} is no scalar of the call, as an offset is")
-    return set(range(max(amounts[limit.axis]) + 1))
+    before = _amounts(lir, loop, amounts) if own else amounts[limit.axis]
+    return set(range(max(before) + 1))
 
 
 def _check_steps(lir: LinearIR, loop: Loop) -> None:
@@ -182,7 +198,8 @@ def _block_amounts(lir: LinearIR, loop: Loop, possible: set[int]) -> set[int]:
     """What the iterations of a block loop cover; the runtime may shorten parallel steps."""
     if join_of(loop) is not None:
         return set(range(1, 2 * loop.step))
-    if loop.parallel or lir.axes[loop.axis] is None:
+    cut = any(limit.axis == loop.axis for limit in loop.limits)
+    if loop.parallel or cut or lir.axes[loop.axis] is None:
         return set(range(1, loop.step + 1))
     whole = {loop.step for amount in possible if amount >= loop.step}
     return whole | {amount % loop.step for amount in possible if amount % loop.step}

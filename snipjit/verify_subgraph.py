@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from snipjit.element_types import DTYPES
 from snipjit.errors import VerificationError
-from snipjit.subgraph import DTYPES, Node, Subgraph, TensorType
+from snipjit.subgraph import Node, Subgraph, TensorType
 from snipjit.text_subgraph import around
 from snipjit.verify_subgraph_rules import (
     CANONICAL,

@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
+from snipjit.element_types import FLOATS, NARROW
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.subgraph import Dim, Node, TensorType
 from snipjit.text_subgraph import print_type
+
+CONVERTS = ("to_f32", "to_bf16", "to_f16")
+"""The functions that take operands of 16-bit types."""
 
 Types = Sequence[TensorType]
 Rule = Callable[[Node, Types], str | None]
@@ -56,6 +60,9 @@ def _element_types(node: Node, types: Types) -> str | None:
         return "the condition must be i1"
     if node.op in ("and", "or", "xor", "not") and dtypes[0] != "i1":
         return "the operands must be i1"
+    narrow = [dtype for dtype in dtypes if dtype in NARROW]
+    if narrow and node.op not in CONVERTS:
+        return f"computes f32, not {narrow[0]}; convert the operands"
     if len(set(dtypes)) > 1:
         return f"operands of different element types {', '.join(dtypes)}; convert one"
     result = ELEMENTWISE[node.op].result
@@ -122,9 +129,19 @@ def _reduce(node: Node, types: Types) -> str | None:
     (source,), over = types, set(node.attrs["over"])
     if node.attrs["monoid"] not in MONOIDS:
         return f"unknown monoid; one of {', '.join(MONOIDS)}"
+    if source.dtype != MONOIDS[node.attrs["monoid"]].dtype:
+        return f"{node.attrs['monoid']} combines {MONOIDS[node.attrs['monoid']].dtype}"
     if not over or not over <= set(source.axes):
         return "over must hold axes of the operand"
     return _same_axes(node, set(source.axes) - over)
+
+
+def _factors(node: Node, types: Types) -> str | None:
+    """Products are of floats, not of two 16-bit types, and sum in f32."""
+    dtypes = {type.dtype for type in types}
+    if not dtypes <= {*FLOATS} or dtypes == {*NARROW}:
+        return f"no products of {' and '.join(sorted(dtypes))}"
+    return None if node.type.dtype == "f32" else "products sum in f32"
 
 
 def _brgemm(node: Node, types: Types) -> str | None:
@@ -132,9 +149,7 @@ def _brgemm(node: Node, types: Types) -> str | None:
     over = set(node.attrs["over"])
     if not over or not over <= lhs & rhs:
         return "over must hold axes of both operands"
-    if {node.type.dtype, *(type.dtype for type in types)} != {"f32"}:
-        return "products are of f32"
-    return _same_axes(node, (lhs | rhs) - over)
+    return _factors(node, types) or _same_axes(node, (lhs | rhs) - over)
 
 
 # Operations of the positional form.
@@ -146,9 +161,8 @@ def _matmul(node: Node, types: Types) -> str | None:
         return "operands and result have at least two dims"
     if out[-2:] != (lhs[-2], rhs[-1]):
         return "the last dims must be the rows of the left and the columns of the right operand"
-    if {node.type.dtype, *(type.dtype for type in types)} != {"f32"}:
-        return "products are of f32"
-    return _broadcast(out[:-2], [lhs[:-2], rhs[:-2]]) if len(out) > 2 else None
+    batch = _broadcast(out[:-2], [lhs[:-2], rhs[:-2]]) if len(out) > 2 else None
+    return _factors(node, types) or batch
 
 
 def _reduce_dims(node: Node, types: Types) -> str | None:
@@ -192,6 +206,8 @@ def _sdpa(node: Node, types: Types) -> str | None:
         return "q, k and v have too few dims"
     if attrs["scale"] and types[-1].axes:
         return "the scale is one number"
+    if wrong := _factors(node, types[:3]):
+        return wrong
     out = node.type.dims
     return None if out[-2:] == (dims[0][-2], dims[2][-1]) else "the last dims must be q's and v's"
 

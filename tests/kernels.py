@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from snipjit.compiler import assemble, lower, optimize
+from snipjit.element_types import NARROW
 from snipjit.interpret_subgraph import interpret
 from snipjit.linear_ir import LinearIR
 from snipjit.passes.graph.specialize_sizes import feature_axes
 from snipjit.passes.linear import few_rows_axis
-from snipjit.runtime.launcher import Launcher
+from snipjit.runtime.launcher import DTYPES, Launcher
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import ROWS, TargetMachine
+
+ROUNDING = {"bf16": 2.0**-8, "f16": 2.0**-11}
+"""Half the distance of neighbours, relative to the smaller one."""
 
 TARGETS = {row.name: row for row in ROWS}
 VARIANTS = {
@@ -79,21 +84,29 @@ def inputs(
     tensors = []
     for shape, node in zip(shapes(subgraph, sizes), subgraph.parameters, strict=True):
         tensor = torch.randn(shape, generator=generator)
-        tensors.append(tensor > 0 if node.type.dtype == "i1" else tensor)
+        dtype = node.type.dtype
+        tensors.append(tensor > 0 if dtype == "i1" else tensor.to(DTYPES[dtype]))
     return tensors, [0.3 + 0.1 * i for i in range(len(subgraph.scalars))]
 
 
 def expected(subgraph: Subgraph, tensors: list[torch.Tensor], scalars: list[float]) -> Arrays:
-    """The results in float64."""
+    """The results in float64; of 16 bits those of kernels, which round no value on the way."""
+    if any(node.type.dtype in NARROW for node in subgraph.results):
+        subgraph = optimize(subgraph)
     with np.errstate(all="ignore"):
-        return interpret(subgraph, [tensor.numpy() for tensor in tensors], scalars)
+        return interpret(subgraph, [array(tensor) for tensor in tensors], scalars)
+
+
+def array(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """The elements of a tensor; NumPy has no bfloat16."""
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def results(run: Launcher, tensors: list[torch.Tensor], scalars: list[float]) -> Arrays:
     """What the kernel returns."""
     output = run(*tensors, *scalars)
     outputs = output if isinstance(output, tuple) else (output,)
-    return [tensor.numpy().astype(np.float64) for tensor in outputs]
+    return [array(tensor).astype(np.float64) for tensor in outputs]
 
 
 def assert_right(
@@ -104,6 +117,8 @@ def assert_right(
     tolerance: float = 2e-5,
 ) -> None:
     """The kernel's results equal the float64 ones; NaN and infinities stand where they stand."""
+    dtypes = [node.type.dtype for node in subgraph.results]
+    tolerance = max([tolerance, *(ROUNDING[dtype] for dtype in dtypes if dtype in NARROW)])
     for got, want in zip(
         results(run, tensors, scalars), expected(subgraph, tensors, scalars), strict=True
     ):

@@ -54,11 +54,10 @@ def heads(*shape: int) -> Tensors:
 # Tensors that a kernel cannot take go to eager, with the reason
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-def test_other_dtypes_stay(dtype: torch.dtype) -> None:
-    same_as_eager(compiled(attention), *(t.to(dtype) for t in heads(2, 9, 8)))
+def test_other_dtypes_stay() -> None:
+    same_as_eager(compiled(attention), *(t.double() for t in heads(2, 9, 8)))
     (refusal,) = snipjit.stats().refusals
-    assert f"is {str(dtype)[6:]}; accepted: float32" in refusal.reason
+    assert "is float64; accepted: float32" in refusal.reason
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

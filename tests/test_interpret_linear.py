@@ -11,6 +11,7 @@ from snipjit.interpret_linear import Array, interpret
 from snipjit.target_machine import ROWS, TargetMachine
 from snipjit.text_linear import parse_linear
 from tests.linear_examples import EXAMPLES, cases, check_results, final
+from tests.retries import CALLS, RETRY
 
 LARGE = ((13, 200), (77, 31), (200, 130))
 
@@ -82,6 +83,12 @@ def test_reductions(monoid: str, expected: object, x: Array) -> None:
 def test_a_reduction_of_nothing_is_the_identity() -> None:
     body = "%0 = reduce %x {monoid=max, over=(n)} : f32[m] store %y %0 : f32[m]"
     assert run(body, np.zeros((2, 0)), head=ROW)[0].tolist() == [-np.inf, -np.inf]
+
+
+@pytest.mark.parametrize(("elements", "bound", "sign"), CALLS)
+def test_a_body_runs_again_if_it_says_so(elements: list[float], bound: float, sign: int) -> None:
+    (result,) = interpret(parse_linear(RETRY), [np.array(elements)], [bound])
+    np.testing.assert_array_equal(result, sign * np.array(elements))
 
 
 def test_indices_count_from_the_start_of_the_axis() -> None:

@@ -29,6 +29,7 @@ from tests.guard import (
     survives,
 )
 from tests.kernels import TARGETS, VARIANTS, compilable
+from tests.narrow import narrowed
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "full": lambda: subgraphs.attention("full", D=32),
@@ -38,6 +39,8 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "softmax": subgraphs.softmax_alone,
     "D 7": lambda: subgraphs.attention(D=7),
     "D 40": lambda: subgraphs.attention(D=40),
+    "bfloat16": lambda: narrowed(subgraphs.attention("full", D=7), "bf16"),
+    "float16": lambda: narrowed(subgraphs.attention_sequence_major(D=32, mask="padding"), "f16"),
 }
 SIZES = [(1, 1), (13, 17), (31, 31), (49, 49), (65, 130)]
 

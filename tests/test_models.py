@@ -6,6 +6,7 @@ A few run with ``make test``; all others carry the marker ``models`` and run wit
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from collections.abc import Iterator
@@ -95,3 +96,37 @@ def test_model(case: Case, implementation: str) -> None:
     assert kernels <= stats.kernels_compiled <= 2 * kernels  # by rows, and by columns for few
     assert stats.kernel_calls == case.fused * len(case.sizes)
     assert _graphs() - before == 1
+
+
+NARROW = {("Llama", "eager"), ("Llama", "sdpa"), ("Bert", "eager"), ("Gemma2", "eager")}
+"""Run in bfloat16 too."""
+
+
+@pytest.mark.models
+@pytest.mark.parametrize(
+    ("case", "implementation"),
+    [
+        pytest.param(case, name, id=f"{case.name}-{name}")
+        for case in CASES
+        for name in case.implementations
+        if (case.name, name) in NARROW
+    ],
+)
+def test_model_of_bfloat16(case: Case, implementation: str) -> None:
+    """As near to the same weights in float64 as eager is, whose other operations round too."""
+    model = case.model(implementation).bfloat16()
+    wide = copy.deepcopy(model).double()
+    compiled = torch.compile(model, backend="snipjit", dynamic=True)
+    errors = []
+    for size in case.sizes:
+        inputs = case.inputs(*size)
+        ours, eager, right = (_tensors(run(**inputs))[0] for run in (compiled, model, wide))
+        assert ours.dtype == eager.dtype == torch.bfloat16
+        errors.append((_distance(ours, right), _distance(eager, right)))
+    assert sum(ours for ours, _ in errors) <= 1.1 * sum(eager for _, eager in errors)
+    assert snipjit.stats().subgraphs == case.fused, snipjit.stats().refusals
+
+
+def _distance(tensor: torch.Tensor, right: torch.Tensor) -> float:
+    """The mean error, without rows that see no key: NaN in float64, whose lowest overflows."""
+    return float((tensor.double() - right).abs()[right.isfinite()].mean())

@@ -128,7 +128,7 @@ def test_special_numbers(target: str, number: float) -> None:
             else:
                 tensors[place][0, 0, 3, row % tensors[place].shape[3]] = number
             q, k, v, mask = tensors
-            eager = torch.softmax(q @ k.transpose(-1, -2) * scalars[0] + mask, dim=-1) @ v
+            eager = torch.softmax((q * scalars[0]) @ k.transpose(-1, -2) + mask, dim=-1) @ v
             got = run(*tensors, *scalars)
             torch.testing.assert_close(got, eager, equal_nan=True, rtol=1e-4, atol=1e-4)
 

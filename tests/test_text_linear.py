@@ -18,14 +18,18 @@ from snipjit.linear_ir import (
     Loop,
     LoopPort,
     Piece,
+    Retry,
     Tensor,
     ValueType,
+    retry,
 )
+from snipjit.loop_limits import Limit
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.target_machine import ROWS
 from snipjit.text_linear import around, parse_linear, print_linear, print_statement
 from tests.linear_examples import EXAMPLES, TINY, canonical, final
+from tests.retries import RETRY
 
 EVERYTHING = """\
 linear @every.thing lanes m x 16
@@ -99,6 +103,22 @@ def test_printing() -> None:
     assert print_linear(build_everything()) == EVERYTHING
 
 
+LIMITS = "where m from d - 2 + %bound when %first and m upto - 1 - %bound"
+
+
+def test_retries_and_limits() -> None:
+    text = RETRY.replace("for m step", f"for m {LIMITS} step")
+    lir = parse_linear(text)
+    assert print_linear(lir) == text
+    (again,) = (s for s, _ in lir.walk() if isinstance(s, Retry))
+    (loop,) = (s for s in again.body if isinstance(s, Loop))
+    assert loop.limits == (
+        Limit("m", "from", "d", -2, ("bound",), when="first"),
+        Limit("m", "upto", "", -1, (), ("bound",)),
+    )
+    assert again == retry("again", again.body)
+
+
 def test_parsing() -> None:
     assert parse_linear(EVERYTHING) == build_everything()
 
@@ -133,7 +153,7 @@ def test_layout_of_the_text_is_free() -> None:
         ("linear @", "@", "line 1: expected 'linear', found '@every.thing'"),
         ("x 16", "x many", "line 1: expected the vector width, found 'many'"),
         ("d = 64", "d = -1", "line 4: expected a size, found '-1'"),
-        ("input %x : f32", "input %x : f16", "line 5: expected an element type"),
+        ("input %x : f32", "input %x : f64", "line 5: expected an element type"),
         ("[m d]", "[m %d]", "line 5: expected an axis or ']', found '%d'"),
         ("by stride rewind", "by much rewind", "line 10: expected an increment or 'stride'"),
         ("step 48", "step 0", "line 11: a step must be at least 1"),

@@ -8,6 +8,7 @@ from snipjit.errors import VerificationError
 from snipjit.text_linear import parse_linear
 from snipjit.verify_linear import verify
 from tests.final_linear import FINAL
+from tests.retries import RETRY
 
 PANEL = "    for m step 8 masked moves %c by 1 rewind {"
 EXPONENTIALS = "        for n step 1 moves %s by 8 rewind %t by 8 rewind {"
@@ -26,9 +27,11 @@ REGISTERS = [
 ]
 LIMIT = "for m step 8 masked moves %x by 1 rewind"
 REMAINDERS = [
-    (LIMIT, LIMIT.replace("m step", "m where d upto m + 0 step"), "a limit of this loop is on"),
-    (LIMIT, LIMIT.replace("m step", "m where n upto b + 0 step"), "a limit of this loop is on"),
-    (LIMIT, LIMIT.replace("m step", "m where m upto m - 1 step"), "a limit of this loop is on"),
+    (LIMIT, LIMIT.replace("m step", "m where d upto m + 0 step"), "a loop over axis d around it"),
+    (LIMIT, LIMIT.replace("m step", "m where m upto d + 0 step"), "a loop over axis d around it"),
+    (LIMIT, LIMIT.replace("m step", "m where n upto b + 0 step"), "is either of or by the axis"),
+    (LIMIT, LIMIT.replace("m step", "m where n upto - 1 step"), "is either of or by the axis"),
+    (LIMIT, LIMIT.replace("m step", "m where m upto m - 1 step"), "is either of or by the axis"),
     (LIMIT, LIMIT.replace("m step", "m where n upto m + 0 - %no step"), "%no is no scalar"),
     ("} tail 1 moves %w", "} tail 2 moves %w", "no piece covers the rest of 1 elements of axis n"),
     (
@@ -78,6 +81,28 @@ def test_each_rule(old: str, new: str, message: str) -> None:
     assert old in FINAL
     with pytest.raises(VerificationError, match=message):
         verify(parse_linear(FINAL.replace(old, new, 1)), final=True)
+
+
+FLAGS = [
+    ("retry %again", "retry %other", "%other is not defined before it is asked"),
+    ("retry %again", "retry %bound", "%bound is not defined before it is asked"),
+    ("fill {value=false} : i1", "fill {value=0.0} : f32", "%again is f32, not i1"),
+    ("for m step", "for m where m upto + 0 when %first step", ""),
+    ("for m step", "for m where m upto + 0 when %low step", "%low is not defined before"),
+    ("{monoid=any, over=(m)}", "{monoid=sum, over=(m)}", "m is combined in a parallel loop"),
+    ("= lt %a %bound : i1", "= neg %a : f32", "operands are f32, i1"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), FLAGS)
+def test_flags_of_retries_and_limits(old: str, new: str, message: str) -> None:
+    assert old in RETRY
+    lir = parse_linear(RETRY.replace(old, new, 1))
+    if not message:
+        verify(lir, final=True)
+        return
+    with pytest.raises(VerificationError, match=message):
+        verify(lir, final=True)
 
 
 @pytest.mark.parametrize(("old", "new"), ALLOWED)

@@ -22,7 +22,13 @@ from snipjit.runtime.runtime_configurator import InputCopy, Ints
 from snipjit.runtime.scratchpad import ALIGNMENT, SCRATCHPADS, Scratchpads, pitch
 from snipjit.runtime.threads import WORKER_SLOT, alone, is_forked, parallel, thread_count
 
-DTYPES = {"f32": torch.float32, "i1": torch.bool, "i32": torch.int32}
+DTYPES = {
+    "f32": torch.float32,
+    "bf16": torch.bfloat16,
+    "f16": torch.float16,
+    "i1": torch.bool,
+    "i32": torch.int32,
+}
 """torch's name of each element type."""
 
 PITCH_SLOT = FIXED.index("pitch")
@@ -208,7 +214,11 @@ def _dense(tensor: torch.Tensor, copy: InputCopy) -> torch.Tensor:
     dense = torch.empty(copy.shape, dtype=tensor.dtype)
     if not is_forked():
         return dense.copy_(source)
-    np.copyto(dense.numpy(), source.numpy())
+    # NumPy has no bfloat16: a copy is one of bytes.
+    if source.element_size() == 2:
+        dense.view(torch.int16).numpy()[...] = source.view(torch.int16).numpy()
+    else:
+        np.copyto(dense.numpy(), source.numpy())
     return dense
 
 

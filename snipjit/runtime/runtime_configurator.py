@@ -13,6 +13,7 @@ from math import prod
 
 from snipjit.axis_sizes import TensorSpec, solve_axes
 from snipjit.call_args import MOST_GROUPS, finalization_offset
+from snipjit.element_types import BYTES
 from snipjit.subgraph import Dim
 
 __all__ = ["InputCopy", "Recipe", "RuntimeConfig", "RuntimeConfigurator", "TensorSpec"]
@@ -22,9 +23,6 @@ ENOUGH_TASKS = 8
 
 TASKS_OF_A_SPLIT = MOST_GROUPS + 1
 """A loop is split into chunks until there are about so many tasks."""
-
-ITEM_SIZES = {"f32": 4, "i1": 1, "i32": 4}
-"""Bytes of an element of each dtype."""
 
 Ints = tuple[int, ...]
 Parallel = tuple[str, int, int]
@@ -116,7 +114,7 @@ class RuntimeConfigurator:
     def _moves(self) -> list[tuple[int, list[list[tuple[str, int, int]]]]]:
         """Per tensor, bytes of an element and, per dim, its axes (inner to outer) with slots."""
         return [
-            (ITEM_SIZES[spec.dtype], [self._axis_slots(spec, dim) for dim in spec.dims])
+            (BYTES[spec.dtype], [self._axis_slots(spec, dim) for dim in spec.dims])
             for spec in (*self.recipe.inputs, *self.recipe.outputs)
         ]
 

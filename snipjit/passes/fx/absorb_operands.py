@@ -15,7 +15,7 @@ from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementw
 from snipjit.passes.fx.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.op_table import Call, lookup, mutated
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.traced import DTYPES, is_number, is_tensor, tensor
+from snipjit.passes.fx.traced import DTYPES, NARROW, element_type, is_number, is_tensor, tensor
 from snipjit.passes.fx.value_flow import ValueFlow
 
 
@@ -53,6 +53,8 @@ def _chain(flow: ValueFlow, node: fx.Node, taken: Collection[fx.Node]) -> list[f
         source = _source(flow, chain[-1], call) if call is not None else None
         if source is None or not is_tensor(source) or tensor(source).dtype not in DTYPES:
             break
+        if {tensor(source).dtype, tensor(chain[-1]).dtype} == {*NARROW}:
+            break  # neither holds the values of the other
         chain.append(source)
     return chain
 
@@ -105,4 +107,4 @@ def _scaled(flow: ValueFlow, writer: SubgraphWriter, node: fx.Node, call: Call, 
             raise RefusedError(f"`{node.name}` takes {argument!r}; accepted: numbers")
         return writer.scalar(argument)
 
-    return expand_elementwise(call, writer, operand)
+    return writer.to(expand_elementwise(call, writer, operand), element_type(node))

@@ -41,21 +41,21 @@ class Arguments:
         return self._values[name]
 
     def floats(self, name: str) -> fx.Node:
-        """A float32 tensor on the CPU."""
+        """A tensor of floats on the CPU."""
         found = self.optional_floats(name)
         if found is None:
             raise RefusedError(f"`{self.node.name}` has no {name}; accepted: a tensor")
         return found
 
     def optional_floats(self, name: str) -> fx.Node | None:
-        """A float32 tensor on the CPU, or None."""
+        """A tensor of floats on the CPU, or None."""
         found = self.optional_tensor(name)
-        if found is not None and element_type(found) != "f32":
-            raise RefusedError(f"`{found.name}`, the {name}, is bool; accepted: float32")
+        if found is not None and element_type(found) == "i1":
+            raise RefusedError(f"`{found.name}`, the {name}, is bool; accepted: floats")
         return found
 
     def optional_tensor(self, name: str) -> fx.Node | None:
-        """A float32 or bool tensor on the CPU, or None."""
+        """A tensor of floats or booleans on the CPU, or None."""
         found = self._values[name]
         if found is None:
             return None

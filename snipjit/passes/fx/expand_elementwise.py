@@ -17,7 +17,7 @@ from snipjit.passes.fx.expansion import Expansion
 from snipjit.passes.fx.op_table import Call
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 
-_LARGEST = 3.4028234663852886e38  # of float32
+_LARGEST = {"f32": 3.4028234663852886e38, "bf16": 3.3895313892515355e38, "f16": 65504.0}
 _EXACT = 2**24  # up to here float32 holds every integer
 
 
@@ -111,7 +111,8 @@ def _isnan(e: Expansion) -> str:
 
 
 def _nan_to_num(e: Expansion) -> str:
-    x, largest = e["input"], _LARGEST
+    x = e["input"]
+    largest = _LARGEST.get(e.writer.types[x].dtype, _LARGEST["f32"])
     names = ("posinf", "neginf", "nan")
     given = [e.call.get(name) for name in names]
     values = [

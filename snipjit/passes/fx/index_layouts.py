@@ -24,7 +24,7 @@ def sources_of_dims(node: fx.Node) -> DimSources:
     if call.op == "unsqueeze":
         return _unsqueezed(call, own)
     if call.op == "getitem":
-        return _opened(node, call, own)
+        return _opened(node, source, call)
     if call.op == "expand":
         return [None] * (rank - own) + list(range(own))
     if call.op == "view":
@@ -41,19 +41,29 @@ def _unsqueezed(call: Call, own: int) -> DimSources:
     return found
 
 
-def _opened(node: fx.Node, call: Call, own: int) -> DimSources:
-    index: Any = call.get("index")
-    index = index if isinstance(index, tuple) else (index,)
-    if not all(item is None or item is Ellipsis or item == slice(None) for item in index):
-        raise _refused(node)
-    named = sum(isinstance(item, slice) for item in index)
+def _opened(node: fx.Node, source: fx.Node, call: Call) -> DimSources:
+    """Of an index that adds dims; slices must leave theirs as long as they are."""
+    own, index = tensor(source).dim(), call.get("index")
+    items: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)
+    named = sum(isinstance(item, slice) for item in items)
     found: DimSources = []
     dim = 0
-    for item in (*index, *(() if Ellipsis in index else (Ellipsis,))):
+    for item in (*items, *(() if Ellipsis in items else (Ellipsis,))):
         count = 0 if item is None else 1 if item is not Ellipsis else own - named
         found += [None] if item is None else range(dim, dim + count)
         dim += count
+    if dim != own or not all(item is None or item is Ellipsis or _is_plain(item) for item in items):
+        raise _refused(node)
+    sizes, kept = tensor(source).shape, zip(tensor(node).shape, found, strict=True)
+    if not all(dim is None or same(sizes[dim], size) for size, dim in kept):
+        raise _refused(node)
     return found
+
+
+def _is_plain(item: Any) -> bool:
+    """Whether an index is a slice from the beginning, one by one."""
+    plain = isinstance(item, slice) and item.start in (None, 0) and item.step in (None, 1)
+    return plain and not isinstance(item.start, bool)
 
 
 def _viewed(node: fx.Node, source: fx.Node) -> DimSources:

@@ -17,7 +17,7 @@ from snipjit.passes.fx.index_values import IndexValues
 from snipjit.passes.fx.indices import ELEMENTS, WHOLE, Indices
 from snipjit.passes.fx.op_table import Call, lookup, mutated
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.traced import DTYPES, is_number, is_one, is_tensor, tensor
+from snipjit.passes.fx.traced import DTYPES, NARROW, is_number, is_one, is_tensor, tensor
 from snipjit.passes.fx.triangles import TRIANGLES, cut
 from snipjit.passes.fx.value_flow import ValueFlow
 from snipjit.subgraph import Dim, TensorType
@@ -74,11 +74,11 @@ class MaskWalk:
         return self._small(node)
 
     def _small(self, node: fx.Node) -> str:
-        """A tensor without rows or keys: taken in if it is made of indices alone."""
-        saved, leaves = self._save(), len(self.leaves)
+        """A tensor without rows or keys: taken in if it is made of indices (they may limit it)."""
+        saved, leaves, indices = self._save(), len(self.leaves), len(self.axes)
         try:
             name = self._producers(node)
-            if len(self.leaves) == leaves:
+            if len(self.leaves) == leaves or len(self.axes) > indices:
                 return name
         except RefusedError:
             pass
@@ -95,12 +95,12 @@ class MaskWalk:
 
     def _leaf(self, node: fx.Node) -> str:
         if node in self.taken or tensor(node).dtype not in DTYPES:
-            raise RefusedError(f"`{node.name}` is no float32 or bool tensor made before")
+            raise RefusedError(f"`{node.name}` is no tensor of floats or booleans made before")
         self.leaves.append(node)
         return self.writer.side_input(node)
 
     def _scalar(self, node: fx.Node) -> str:
-        if is_tensor(node) and tensor(node).dtype not in ELEMENTS:
+        if is_tensor(node) and tensor(node).dtype not in (*ELEMENTS, *NARROW):
             raise RefusedError(f"`{node.name}` is a number that float32 may not hold")
         if node not in self.known:
             self.scalars.add(node)
@@ -154,7 +154,7 @@ class MaskWalk:
         found = tensor(node)
         if call is None or mutated(node) is not None or self.flow.is_mutated(node):
             raise RefusedError(f"`{node.name}` is no pure operation of the table")
-        if found.dtype not in ELEMENTS or found.device.type != "cpu":
+        if found.dtype not in (*ELEMENTS, *NARROW) or found.device.type != "cpu":
             raise RefusedError(f"`{node.name}` is {found.dtype} on {found.device}")
         name = self._operation(node, call)
         return self.writer.to(name, "i1" if found.dtype == torch.bool else "f32")
@@ -196,8 +196,10 @@ class MaskWalk:
 
     def _cast(self, node: fx.Node, call: Call) -> str:
         source = self.flow.read(node, call.get("input"))
-        if tensor(source).dtype == torch.float32 and tensor(node).dtype in WHOLE:
+        if tensor(source).dtype.is_floating_point and tensor(node).dtype in WHOLE:
             raise RefusedError(f"`{node.name}` cuts off what is no whole number")
+        if tensor(source).dtype in WHOLE and tensor(node).dtype in NARROW:
+            raise RefusedError(f"`{node.name}` rounds whole numbers")
         return self.name(source)
 
     def _triangle(self, node: fx.Node, call: Call) -> str:

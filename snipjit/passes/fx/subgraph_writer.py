@@ -24,7 +24,6 @@ _OPERANDS = {
     **dict.fromkeys(("and", "or", "xor"), ("i1", "i1")),
     "not": ("i1",),
     "where": ("i1", "f32", "f32"),
-    "to_f32": ("i1",),
 }
 
 ROLES = ("q", "k", "v")
@@ -96,8 +95,13 @@ class SubgraphWriter:
         return self.add(function, TensorType(dtype, dims), *operands)
 
     def to(self, name: str, dtype: str) -> str:
-        """A value in the given element type."""
-        return name if self.types[name].dtype == dtype else self.op(f"to_{dtype}", name)
+        """A value in the given element type; between others than f32 by way of it."""
+        found = self.types[name].dtype
+        if found == dtype:
+            return name
+        if "f32" not in (found, dtype):
+            name = self.to(name, "f32")
+        return self.add(f"to_{dtype}", TensorType(dtype, self.types[name].dims), name)
 
     def broadcast(self, *names: str, drop: int = 0) -> tuple[Dim, ...]:
         """The dims of values aligned from the right, without the last ``drop`` of each."""

@@ -18,8 +18,14 @@ from snipjit.passes.fx.candidate import RefusedError
 
 Size = int | torch.SymInt
 
-DTYPES = {torch.float32: "f32", torch.bool: "i1"}
-ACCEPTED = "float32 and bool tensors on the CPU"
+DTYPES = {
+    torch.float32: "f32",
+    torch.bfloat16: "bf16",
+    torch.float16: "f16",
+    torch.bool: "i1",
+}
+ACCEPTED = "float32, bfloat16, float16 and bool tensors on the CPU"
+NARROW = (torch.bfloat16, torch.float16)
 
 
 def value(node: fx.Node) -> Any:
@@ -70,7 +76,7 @@ def is_one_integer(node: fx.Node) -> bool:
 
 
 def element_type(node: fx.Node) -> str:
-    """``f32`` or ``i1``; refused for other types, devices and layouts."""
+    """The element type of a tensor; refused for other types, devices and layouts."""
     found = tensor(node)
     if _is_wrapped(found):
         raise RefusedError(

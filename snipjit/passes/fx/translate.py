@@ -26,7 +26,7 @@ from snipjit.passes.fx.translate_reductions import (
     ReductionTranslator,
     dims_of,
 )
-from snipjit.passes.fx.translate_sdpa import sdpa
+from snipjit.passes.fx.translate_sdpa import factors, sdpa
 from snipjit.passes.fx.triangles import TRIANGLES, triangle
 from snipjit.passes.fx.value_flow import ValueFlow
 from snipjit.subgraph import Dim, TensorType
@@ -93,6 +93,8 @@ class Translator:
         whole = is_tensor(node)
         dtype = element_type(node) if whole else "f32"
         name = self._dispatch(node, call)
+        if whole and "i1" not in (dtype, self.writer.types[name].dtype):
+            name = self.writer.to(name, dtype)
         type = self.writer.types[name]
         if whole and (type.dtype != dtype or len(type.dims) != tensor(node).dim()):
             raise RefusedError(f"`{node.name}` ({spelled(node)}) has a type of its own")
@@ -198,6 +200,7 @@ class Translator:
 
     def _multiply(self, node: fx.Node, left: str, right: str) -> str:
         write = self.writer
+        left, right = factors(write, node, left, right)
         rows, columns = write.types[left].dims[-2], write.types[right].dims[-1]
         self._summed[node] = write.types[left].dims[-1]
         write.pairs.append((self._summed[node], write.types[right].dims[-2]))

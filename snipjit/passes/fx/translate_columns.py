@@ -95,8 +95,8 @@ class ColumnTranslator:
             return None
         if len({part.first for part in parts}) > 1:
             raise RefusedError(f"`{node.name}` has columns added on both sides; accepted: one")
-        if element_type(node) != "f32":
-            raise RefusedError(f"`{node.name}` is boolean and has a column more; accepted: float32")
+        if element_type(node) == "i1":
+            raise RefusedError(f"`{node.name}` is boolean and has a column more; accepted: floats")
         if call.op == "softmax":
             return self._softmax(node, call, parts[0])
         scores = self._apply(node, call, lambda part: part.scores)
@@ -110,7 +110,8 @@ class ColumnTranslator:
         if call.op == "pad":
             first = _padded_first(node, call)
             value = self._operand(node, call.get("value") or 0)
-            return Columns(self._operand(node, call.get("input")), value, first)
+            scores = self.writer.to(self._operand(node, call.get("input")), "f32")
+            return Columns(scores, value, first)
         parts = _two_parts(node, call)
         chain = [self.flow.read(node, part) in self.region for part in parts]
         single = [is_one(tensor(part).shape[-1]) for part in parts]
@@ -119,7 +120,8 @@ class ColumnTranslator:
             raise _refused(node)
         (column,) = columns
         scores, value = (self._operand(node, parts[i]) for i in (1 - column, column))
-        return Columns(scores, self.writer.to(value, "f32"), column == 0)
+        scores, value = (self.writer.to(part, "f32") for part in (scores, value))
+        return Columns(scores, value, column == 0)
 
     def _apply(self, node: fx.Node, call: Call, choose: Callable[[Columns], str]) -> str:
         """An elementwise op on one part of each operand."""
@@ -138,7 +140,8 @@ class ColumnTranslator:
 
         if is_elementwise(call.op):
             return expand_elementwise(call, self.writer, operand)
-        return apply_layout(node, call, self.writer, operand(call.get("input")))
+        part = apply_layout(node, call, self.writer, operand(call.get("input")))
+        return self.writer.to(part, "f32")
 
     def _softmax(self, node: fx.Node, call: Call, part: Columns) -> Columns:
         write, rank = self.writer, tensor(node).dim()

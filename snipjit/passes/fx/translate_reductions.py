@@ -42,6 +42,7 @@ class ReductionTranslator:
 
     def softmax(self, value: str, dims: tuple[int, ...]) -> str:
         """The softmax of a value over one dim."""
+        value = self.writer.to(value, "f32")
         return self.writer.add("softmax", self.writer.types[value], value, dim=dims[0])
 
     def exp(self, node: fx.Node, call: Call) -> str | None:

@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import fx
 
+from snipjit.element_types import NARROW
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.head_scale import HeadScale
 from snipjit.passes.fx.op_table import Call
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.traced import constant, is_number, is_tensor, tensor
+from snipjit.passes.fx.traced import constant, element_type, is_number, is_tensor, tensor
 from snipjit.subgraph import TensorType
 
 
@@ -26,9 +27,9 @@ def sdpa(
     """The sdpa node; its scale is always a scalar, 1/sqrt(head dim) where the call gives none."""
     mask, causal, gqa = call.get("attn_mask"), call.get("is_causal", False), call.get("enable_gqa")
     _check(node, call, mask, causal)
-    inputs = [factor("query"), factor("key"), factor("value")]
+    inputs = list(factors(writer, node, factor("query"), factor("key"), factor("value")))
     if mask is not None:
-        inputs.append(operand(mask))
+        inputs.append(_mask(writer, operand(mask)))
         _align(writer, *inputs)
     inputs.append(operand(_scale(node, call)))
     query, key, values = (writer.types[name] for name in inputs[:3])
@@ -38,6 +39,22 @@ def sdpa(
     if gqa and len(key.dims) != len(query.dims):
         raise RefusedError(f"`{node.name}` has operands of several ranks; accepted: one rank")
     return writer.add("sdpa", type, *inputs, **attrs)
+
+
+def factors(writer: SubgraphWriter, node: fx.Node, *names: str) -> tuple[str, ...]:
+    """The factors of a product, in the element type of its result: autocast converts them."""
+    found = {writer.types[name].dtype for name in names}
+    if found >= {*NARROW}:
+        raise RefusedError(
+            f"`{node.name}` multiplies bfloat16 and float16; accepted: factors of one element type"
+        )
+    dtype = element_type(node)
+    return tuple(writer.to(name, dtype) for name in names)
+
+
+def _mask(writer: SubgraphWriter, mask: str) -> str:
+    """A mask that hides or that is added in f32."""
+    return mask if writer.types[mask].dtype == "i1" else writer.to(mask, "f32")
 
 
 def _align(writer: SubgraphWriter, query: str, key: str, _: str, mask: str) -> None:

@@ -9,17 +9,21 @@ from snipjit.passes.graph.defer_normalization import DeferNormalization
 from snipjit.passes.graph.drop_softmax_shift import DropSoftmaxShift
 from snipjit.passes.graph.eliminate_dead_nodes import EliminateDeadNodes
 from snipjit.passes.graph.eliminate_redundant_converts import EliminateRedundantConverts
+from snipjit.passes.graph.exp_to_exp2 import ExpToExp2
 from snipjit.passes.graph.fuse_layouts import FuseLayouts
 from snipjit.passes.graph.matmul_to_brgemm import MatmulToBrgemm
 from snipjit.passes.graph.move_scalar_factors import MoveScalarFactors
 from snipjit.passes.graph.name_axes import NameAxes
 from snipjit.passes.graph.name_values import NameValues
+from snipjit.passes.graph.propagate_precision import PropagatePrecision
 from snipjit.passes.graph.reduce_dims_to_reduce import ReduceDimsToReduce
+from snipjit.passes.graph.scale_rows import ScaleRows
 from snipjit.passes.graph.sdpa_decomposition import SdpaDecomposition
 from snipjit.passes.graph.softmax_decomposition import SoftmaxDecomposition
 
 PIPELINE: tuple[Pass, ...] = (
-    SdpaDecomposition(),  # first: it makes positional operations, whose dims want unifying too
+    PropagatePrecision(),  # first: roundings would hide what the passes below look for
+    SdpaDecomposition(),  # it makes positional operations, whose dims want unifying too
     Canonicalization(),  # the names that all later passes go by
     DropSoftmaxShift(),  # while softmax is one operation, and its dim has a number
     SoftmaxDecomposition(),  # before layouts go: it keeps the position of the reduced dim
@@ -30,6 +34,9 @@ PIPELINE: tuple[Pass, ...] = (
     EliminateRedundantConverts(),  # they would hide factors and equal values
     MoveScalarFactors(),  # after layouts and converts, which would stand between factor and product
     DeferNormalization(),  # after scalars, which it then need not carry over products
+    ExpToExp2(),  # after all that simplifies what is done with scores
+    EliminateDeadNodes(),  # ScaleRows asks who else reads a product
+    ScaleRows(),  # after ExpToExp2, which makes factors; products keep none but their rows'
     CommonSubexpressions(),  # equal values are equal nodes now
     EliminateDeadNodes(),  # what the passes above left over
     NameValues(),  # last: names of what remains

@@ -25,5 +25,6 @@ class MatmulToBrgemm(Pass):
 def _convert(out: Rewriter, node: Node) -> str:
     over = out.type(node.inputs[0]).dims[-1]
     if not over:
-        return out.keep(Node(node.name, "mul", node.inputs, node.type))
+        factors = tuple(out.to_f32(name) for name in node.inputs)
+        return out.keep(Node(node.name, "mul", factors, node.type))
     return out.keep(Node(node.name, "brgemm", node.inputs, node.type, {"over": over}))

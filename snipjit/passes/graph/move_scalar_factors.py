@@ -81,6 +81,7 @@ def _move(out: Rewriter, node: Node, row: str, computed: set[str]) -> str:
         return apply(out, inner, node.type, factors)
     # By name: a parameter's dims are its memory, where one dim may be the product of several axes.
     type = out.type(rows)
-    ordered = TensorType.of(type.dtype, *(axis for axis in out.axes if axis in type.axes))
-    scaled = apply(out, rows, ordered, factors)
+    ordered = TensorType.of("f32", *(axis for axis in out.axes if axis in type.axes))
+    wide = rows if type.dtype == "f32" else out.add(f"{rows}.wide", "to_f32", ordered, rows)
+    scaled = apply(out, wide, ordered, factors)
     return out.keep(node.with_inputs({rows: scaled, other: rest}))

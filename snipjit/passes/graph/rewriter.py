@@ -52,6 +52,13 @@ class Rewriter:
         """Add a constant."""
         return self.add(hint, "constant", TensorType(dtype), value=value)
 
+    def to_f32(self, name: str) -> str:
+        """A value as f32."""
+        type = self.type(name)
+        if type.dtype == "f32":
+            return name
+        return self.add(f"{name}.wide", "to_f32", TensorType("f32", type.dims), name)
+
     def fresh_axis(self, hint: str) -> str:
         """A new dynamic axis."""
         name, number = hint, 0

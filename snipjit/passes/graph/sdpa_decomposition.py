@@ -47,7 +47,7 @@ def _decompose(out: Rewriter, node: Node) -> str:
         k, v = _repeat_heads(out, name, k, v)
     dims = out.type(k).dims
     order = (*range(len(dims) - 2), len(dims) - 1, len(dims) - 2)
-    flipped = TensorType("f32", tuple(dims[index] for index in order))
+    flipped = TensorType(out.type(k).dtype, tuple(dims[index] for index in order))
     keys = out.add(f"{name}.keys", "transpose", flipped, k, order=order)
     type = TensorType("f32", (*node.type.dims[:-1], dims[-2]))
     s = out.add(f"{name}.scores", "matmul", type, q, keys)
@@ -111,12 +111,12 @@ def _repeat_heads(out: Rewriter, name: str, k: str, v: str) -> tuple[str, str]:
 
 
 def _repeat(out: Rewriter, name: str, x: str, group: str) -> str:
-    dims = out.type(x).dims
+    dtype, dims = out.type(x).dtype, out.type(x).dims
     heads, rest = dims[:-2], dims[-2:]
     types = (
-        TensorType("f32", (*heads, (), *rest)),
-        TensorType("f32", (*heads, (group,), *rest)),
-        TensorType("f32", (*heads[:-1], (*heads[-1], group), *rest)),
+        TensorType(dtype, (*heads, (), *rest)),
+        TensorType(dtype, (*heads, (group,), *rest)),
+        TensorType(dtype, (*heads[:-1], (*heads[-1], group), *rest)),
     )
     apart = out.add(f"{name}.apart", "unsqueeze", types[0], x, dim=len(heads))
     groups = out.add(f"{name}.groups", "expand", types[1], apart)

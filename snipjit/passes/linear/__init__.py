@@ -7,6 +7,7 @@ from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.brgemm_blocking import BrgemmBlocking
 from snipjit.passes.linear.convert_graph_to_linear import ConvertGraphToLinear, few_rows_axis
 from snipjit.passes.linear.extract_loop_invariants import ExtractLoopInvariants
+from snipjit.passes.linear.fuse_converts import FuseConverts
 from snipjit.passes.linear.fuse_loops import FuseLoops
 from snipjit.passes.linear.fuse_online import FuseOnline
 from snipjit.passes.linear.init_loops import InitLoops
@@ -29,6 +30,7 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
     """The passes for one target row, in order, each with the reason for its place."""
     return (
         ConvertGraphToLinear(target, schedule),  # the way in: a flat list, the lanes axes chosen
+        FuseConverts(),  # first: what reads and writes memory is all that later passes see
         MarkLoops(target),  # needs the lanes axis; everything later rewrites its loops
         InitializeAccumulators(),  # makes the state of the streaming loops explicit ...
         FuseOnline(),  # ... which is what this rule rewrites

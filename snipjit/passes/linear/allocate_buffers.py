@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import networkx as nx
 
+from snipjit.element_types import BYTES
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
 from snipjit.loop_nest import shared_buffers, task_body
@@ -14,7 +15,6 @@ from snipjit.passes.base import Pass
 SCRATCHPAD_LIMIT = 2 << 20
 """Bytes of scratchpad a thread may use, whatever the lengths."""
 ALIGNMENT = 64
-BYTES = {"f32": 4, "i32": 4, "i1": 1}
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _in_place(lir: LinearIR, statement: Statement, read: str, written: str) -> b
     bodies = {tuple(map(id, loops)) for _, loops in moves}
     axes = lir.buffers()[read].axes
     around = {loop.axis for _, loops in moves for loop in loops}
-    once = all(axis in axes or lir.axes[axis] == 1 for axis in around)
+    once = all(axis in axes or lir.axes.get(axis) == 1 for axis in around)
     return once and len(bodies) == 1 and stores == sorted(stores) and stores[0] != stores[-1]
 
 

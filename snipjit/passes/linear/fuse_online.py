@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
 from snipjit.passes.base import Pass
 
+EXPONENTIALS = ("exp", "exp2")
+
 
 @dataclass(frozen=True)
 class FuseOnline(Pass):
@@ -73,6 +75,8 @@ class _Chain:
     scaled: set[str] = field(default_factory=set)
     exposed: set[str] = field(default_factory=set)
     zeros: set[str] = field(default_factory=set)
+    base: str = ""
+    """The exponential that is taken, which rescales sums as well."""
 
     @property
     def unsafe(self) -> bool:
@@ -90,7 +94,8 @@ class _Chain:
         first, rest = e.inputs[0], set(e.inputs[1:])
         if e.op == "sub" and first not in tainted and rest <= self.aliases:
             self.shifted.add(e.output)
-        elif e.op == "exp" and first in self.shifted:
+        elif e.op in EXPONENTIALS and first in self.shifted and self.base in ("", e.op):
+            self.base = e.op
             self.scaled.add(e.output)
         elif not self._is_linear(e):
             return False
@@ -249,7 +254,7 @@ def _running_maximum(e: Expression, chain: _Chain) -> list[Statement]:
         Expression("eq", f"{x}.hidden", (f"{x}.new", f"{x}.low"), test),
         Expression("where", f"{x}.safe", (f"{x}.hidden", f"{x}.zero", f"{x}.new"), e.type),
         Expression("sub", f"{x}.moved", (x, f"{x}.safe"), e.type),
-        Expression("exp", f"{x}.scale", (f"{x}.moved",), e.type),
+        Expression(chain.base or "exp", f"{x}.scale", (f"{x}.moved",), e.type),
         Expression(e.op, x, e.inputs, e.type),
         *([last] if chain.unsafe else []),
     ]

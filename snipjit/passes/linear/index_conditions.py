@@ -32,7 +32,7 @@ class _Linear:
 def limits_of(
     definitions: Definitions, condition: str, holds: bool, axis: str, of: str
 ) -> set[Limit]:
-    """The limits of ``axis`` by ``of`` wherever ``condition`` holds (or does not)."""
+    """The limits of ``axis`` by ``of`` (or no other axis) where ``condition`` holds (or not)."""
     e = definitions.get(condition)
     if e is None:
         return set()
@@ -55,11 +55,11 @@ def _solve(difference: _Linear, op: str, axis: str, of: str) -> set[Limit]:
     if difference.factors.get(axis) == -1:
         difference, op = _Linear({}, 0).plus(difference, -1), MIRRORED[op]
     rest = dict(difference.factors)
-    if rest.pop(axis, 0) != 1 or rest.pop(of, 0) != -1:
+    if rest.pop(axis, 0) != 1 or (of and rest.pop(of, 0) != -1):
         return set()
     if not all(name.startswith("%") and abs(factor) == 1 for name, factor in rest.items()):
         return set()
-    # Now axis - of + constant + scalars op 0.
+    # Now axis (- of) + constant + scalars op 0.
     offset, found = -difference.constant, set[Limit]()
     plus = tuple(sorted(name[1:] for name, factor in rest.items() if factor < 0))
     minus = tuple(sorted(name[1:] for name, factor in rest.items() if factor > 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from snipjit.element_types import computed_as
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
 from snipjit.passes.base import Pass
 
@@ -48,5 +49,5 @@ def _load(lir: LinearIR, name: str, loads: Counter[str]) -> Expression:
     number = f".{loads[name]}" if loads[name] else ""
     loads[name] += 1
     tensor = lir.tensors[name]
-    type = ValueType(tensor.dtype, lir.sort_axes(tensor.axes))
+    type = ValueType(computed_as(tensor.dtype), lir.sort_axes(tensor.axes))
     return Expression("load", f"{name}.tile{number}", (name,), type)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Join, LinearIR, Loop, Piece, Statement, is_block_loop
+from snipjit.linear_ir import Join, LinearIR, Loop, Piece, Retry, Statement, is_block_loop
 from snipjit.passes.base import Pass
 
 
@@ -35,7 +35,8 @@ def _descend(lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> N
             continue
         for piece in statement.pieces:
             _descend(lir, piece.body, (*loops, statement))
-        whole = statement.parallel or isinstance(statement, Join) or is_block_loop(statement)
+        kept = statement.parallel or isinstance(statement, Join | Retry)
+        whole = kept or is_block_loop(statement)
         if not whole:
             statement.pieces = _expanded(lir, statement.pieces[0], statement.axis, loops)
 

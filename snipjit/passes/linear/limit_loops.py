@@ -3,125 +3,172 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR, Loop
+from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Statement, walk
 from snipjit.loop_limits import Limit
+from snipjit.loop_nest import task_body
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import panel_axes
-from snipjit.passes.linear.index_conditions import Definitions, limits_of
+from snipjit.passes.linear.axis_roles import expressions, panel_axes
+from snipjit.passes.linear.call_scalars import CallScalars
+from snipjit.passes.linear.hidden_values import (
+    COMBINED,
+    MAXIMA,
+    NONE,
+    HiddenValues,
+    Test,
+    Tests,
+)
+from snipjit.passes.linear.index_conditions import Definitions
+from snipjit.passes.linear.limit_guards import LimitGuards, is_low
 
-MAXIMA = ("max", "larger")
+Limits = dict[Limit, Tests]
+"""Limits outside of which nothing matters to rows that pass the tests."""
 
 
 @dataclass(frozen=True)
 class LimitLoops(Pass):
-    """Limit the streamed axis in panels of rows to where a condition on indices can hold.
+    """Limit the streamed axis, in panels of rows and as a whole, to where conditions can hold.
 
     Legal if all that the panel does with a hidden element is to take the maximum of -inf with
     others, or to add zero to a sum: the exponential of -inf less the maximum of the visible
     elements. The condition itself stays, for elements that a limit does not tell from others.
     Other operands are then not looked at where they meet hidden elements: NaN there stays there.
 
+    A finite number in the place of -inf, which may be a scalar of the call, is as good if it is so
+    far below the maximum of the visible elements that its exponential is 0. That is known
+    afterwards: a task with a row where it is not so runs once more without limits. Tasks that are
+    chunks of the streamed axis have no such limits: alone none knows the maximum.
+
     Before:  for n step 128 { for m step 48 {
                %c = ge %i %j : i1[n m]                 with %i = iota m, %j = iota n
                %t = where %c %s %low : f32[n m]        with %low = -inf
                %x.part = reduce %t {monoid=max, over=(n)} … } }
-    After:   for n step 128 { for m where n upto m + 0 step 48 { … } }
+    After:   for n where n upto m + 0 step 128 { for m where n upto m + 0 step 48 { … } }
     """
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Limit every panel of every streaming loop."""
-        definitions, panels = _definitions(lir), {*panel_axes(lir)}
-        for panel, loops in lir.walk():
-            if not isinstance(panel, Loop) or panel.parallel or panel.axis not in panels:
-                continue
-            streams = [loop.axis for loop in loops if not loop.parallel and loop.axis not in panels]
-            if len(streams) == 1:
-                panel.limits = _Panel(definitions, panel, streams[0]).limits()
+        task, rows = task_body(lir), panel_axes(lir)
+        scalars = CallScalars(_definitions(lir))
+        maxima = {e.output or "": e for e in expressions(lir) if _is_running_maximum(e)}
+        guards = LimitGuards(scalars, {name: e.type for name, e in maxima.items()})
+        for loop in task if rows else []:
+            if isinstance(loop, Loop) and loop.axis not in rows:
+                stream = _Stream(loop, task, rows, scalars, {*maxima})
+                stream.limit(guards)
+        task[:] = guards.around(task, _nest_of(task, rows))
         return lir
 
 
 def _definitions(lir: LinearIR) -> Definitions:
     """The one Expression that makes a value; accumulators, which have several, have none."""
     found: Definitions = {name: Expression("scalar", name, ()) for name in lir.scalars}
-    for statement, _ in lir.walk():
-        if isinstance(statement, Expression) and statement.output is not None:
-            known = statement.output in found
-            found[statement.output] = None if known else statement
+    for e in expressions(lir):
+        if e.output is not None:
+            found[e.output] = None if e.output in found else e
     return found
 
 
+def _is_running_maximum(e: Expression) -> bool:
+    return e.op in COMBINED and e.output == e.inputs[0]
+
+
+def _nest(loop: Loop) -> list[Loop]:
+    """A loop and those that stand alone inside, down to the one that holds Expressions."""
+    inner = loop.body[0] if len(loop.body) == 1 else None
+    return [loop, *(_nest(inner) if isinstance(inner, Loop) else [])]
+
+
+def _nest_of(task: list[Statement], rows: list[str]) -> list[tuple[str, int]]:
+    """The axes and steps of the loops over panels."""
+    panels = (s for s, _ in walk(task) if isinstance(s, Loop) and s.axis in rows)
+    first = next(panels, None)
+    return [(loop.axis, loop.step) for loop in _nest(first)] if first else []
+
+
 @dataclass
-class _Panel:
-    """What is known of hidden elements: they are -inf or 0, outside of some limits."""
+class _Stream:
+    """A loop over a streamed axis, in the task around it."""
 
-    definitions: Definitions
     loop: Loop
-    stream: str
-    hidden: dict[str, set[Limit]] = field(default_factory=dict)
-    zero: dict[str, set[Limit]] = field(default_factory=dict)
+    task: list[Statement]
+    rows: list[str]
+    scalars: CallScalars
+    maxima: set[str]
 
-    def limits(self) -> tuple[Limit, ...]:
+    def limit(self, guards: LimitGuards) -> None:
+        """Limit every panel, and the loop itself by what limits all of them."""
+        common: Limits | None = None
+        for panel in self.loop.body:
+            if isinstance(panel, Loop):
+                nest = _nest(panel)
+                limits = self._limits(nest[-1].body)
+                for loop in nest:
+                    loop.limits = tuple(guards.guard(limits, of=loop.axis))
+                common = limits if common is None else _both(common, limits)
+            elif isinstance(panel, Expression) and self._is_result(panel):
+                common = {}  # of the whole axis, for all rows
+        self.loop.limits = tuple(guards.guard(common or {}))
+
+    def _limits(self, panel: list[Statement]) -> Limits:
         """The limits outside of which no reduction sees anything but its identity."""
-        common: set[Limit] | None = None
+        values = HiddenValues(self.scalars, self.loop.axis, self.rows, self.maxima)
         for e in self.loop.body:
+            if isinstance(e, Expression) and self.loop.axis in e.type.axes:
+                values.follow(e)
+        common: Limits | None = None
+        for e in panel:
             if not isinstance(e, Expression):
-                return ()
-            if self.stream in e.over or (e.op == "store" and self.stream in e.type.axes):
-                allowed = self.identity(e)
-                common = allowed if common is None else common & allowed
-            elif self.stream in e.type.axes and e.output is not None:
-                self.follow(e, e.output)
-        return tuple(sorted(common or (), key=repr))
+                return {}
+            if self._is_result(e):
+                allowed = self._identity(values, panel, e)
+                common = allowed if common is None else _both(common, allowed)
+            elif self.loop.axis in e.type.axes:
+                values.follow(e)
+        low = {limit: tests for limit, tests in (common or {}).items() if self._can_hold(tests)}
+        return dict(sorted(low.items(), key=repr))
 
-    def identity(self, e: Expression) -> set[Limit]:
+    def _can_hold(self, tests: Tests) -> bool:
+        """Whether bounds are low enough; a task that ends at a join cannot run once more."""
+        joined = any(isinstance(s, Join) for s in self.task)
+        return all(map(is_low, tests)) and not (tests and joined)
+
+    def _is_result(self, e: Expression) -> bool:
+        """Whether anything outside sees what the Expression makes of each element."""
+        return self.loop.axis in e.over or (e.op == "store" and self.loop.axis in e.type.axes)
+
+    def _identity(self, values: HiddenValues, panel: list[Statement], e: Expression) -> Limits:
         """Outside of which limits a reduction adds nothing."""
-        if e.op == "reduce" and e.attrs["monoid"] in MAXIMA:
-            return self.hidden.get(e.inputs[0], set())
-        if e.op == "brgemm":
-            return set[Limit]().union(*(self.zero.get(name, set()) for name in e.inputs[:2]))
-        if e.op == "reduce" and e.attrs["monoid"] == "sum":
-            return self.zero.get(e.inputs[0], set())
-        return set()
+        if e.op == "brgemm" or (e.op == "reduce" and e.attrs["monoid"] == "sum"):
+            return values.vanishing(e)
+        if e.op != "reduce" or e.attrs["monoid"] not in MAXIMA:
+            return {}
+        users = [u for u in panel if isinstance(u, Expression) and e.output in u.inputs]
+        maximum = next((u.output for u in users if _is_running_maximum(u)), None)
+        if maximum is None:
+            return {}
+        return {
+            limit: NONE
+            if hidden.value == -math.inf and not self._last_iteration_matters
+            else frozenset({Test(maximum, hidden.value)})
+            for limit, hidden in values.values.get(e.inputs[0], {}).items()
+        }
 
-    def follow(self, e: Expression, name: str) -> None:
-        """Learn what a value of the stream is where its operands are hidden."""
-        if e.op == "where":
-            self.choose(e, name)
-        elif e.op in ("add", "sub") and e.inputs[0] in self.hidden:
-            self.hidden[name] = self.hidden[e.inputs[0]]
-            if e.op == "sub" and self.is_finite(e.inputs[1]):
-                self.zero[f"exp {name}"] = self.hidden[name]
-        elif e.op == "add" and e.inputs[1] in self.hidden:
-            self.hidden[name] = self.hidden[e.inputs[1]]
-        elif e.op == "exp" and f"exp {e.inputs[0]}" in self.zero:
-            self.zero[name] = self.zero[f"exp {e.inputs[0]}"]
-        elif e.op in ("mul", "div", "neg"):
-            factors = e.inputs if e.op == "mul" else e.inputs[:1]
-            zeros = [self.zero[factor] for factor in factors if factor in self.zero]
-            if zeros:
-                self.zero[name] = set[Limit]().union(*zeros)
+    @property
+    def _last_iteration_matters(self) -> bool:
+        """Whether anything but accumulators leaves the loop: it may not be what it was."""
+        inside = [e for e in _expressions(self.loop.body) if e.output not in e.inputs]
+        accumulated = {e.output for e in _expressions(self.loop.body) if e.output in e.inputs}
+        left = {e.output for e in inside} - accumulated
+        outside = (s for s in self.task if s is not self.loop)
+        return any(left.intersection(e.inputs) for e in _expressions([*outside]))
 
-    def choose(self, e: Expression, name: str) -> None:
-        """A where whose other side is -inf or 0 hides what its condition does not keep."""
-        condition, *sides = e.inputs
-        for kept, other in ((True, sides[1]), (False, sides[0])):
-            limits = limits_of(self.definitions, condition, kept, self.stream, self.loop.axis)
-            source = sides[1 - kept]
-            if self.constant(other) == -math.inf:
-                self.hidden[name] = limits | self.hidden.get(source, set())
-            elif self.constant(other) == 0 and source in self.zero:
-                self.zero[name] = limits | self.zero[source]
 
-    def constant(self, name: str) -> float | None:
-        made = self.definitions.get(name)
-        return made.attrs["value"] if made is not None and made.op == "fill" else None
+def _expressions(body: list[Statement]) -> Iterator[Expression]:
+    return (s for s, _ in walk(body) if isinstance(s, Expression))
 
-    def is_finite(self, name: str) -> bool:
-        """Whether a maximum was replaced where it is -inf, as the safe softmax forms do."""
-        made = self.definitions.get(name)
-        if made is None or made.op != "where" or self.stream in made.type.axes:
-            return False
-        test = self.definitions.get(made.inputs[0])
-        return test is not None and test.op == "eq" and test.inputs[0] == made.inputs[2]
+
+def _both(one: Limits, two: Limits) -> Limits:
+    return {limit: tests | two[limit] for limit, tests in one.items() if limit in two}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from snipjit.elementwise import MONOIDS
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.passes.linear.fuse_online import EXPONENTIALS
 
 
 @dataclass
@@ -143,9 +144,9 @@ class Merge:
         return own and self._shift(e.inputs[1]) is not None
 
     def _shift(self, scale: str) -> tuple[Expression, Expression] | None:
-        """``exp`` and ``sub`` of a factor ``exp(x - max)``, in which x is an accumulator."""
+        """Exponential and difference of a factor ``exp(x - max)``, in which x is an accumulator."""
         exp = self._definition(scale)
-        sub = self._definition(exp.inputs[0]) if exp is not None and exp.op == "exp" else None
+        sub = self._definition(exp.inputs[0]) if exp and exp.op in EXPONENTIALS else None
         if exp is None or sub is None or sub.op != "sub" or sub.inputs[0] not in self._accumulators:
             return None
         return exp, sub
@@ -154,14 +155,14 @@ class Merge:
         """The factor that brings what a chunk has left to the common maximum."""
         found = self._shift(scale)
         assert found is not None
-        sub = found[1]
+        exp, sub = found
         moved, weight = f"{sub.output}.chunk", f"{scale}.chunk"
         if weight not in self._made:
             self._made.add(weight)
             type = self.with_chunk(sub.type)
             inputs = (f"{sub.inputs[0]}.chunk", self._name(sub.inputs[1]))
             self.body.append(Expression("sub", moved, inputs, type))
-            self.body.append(Expression("exp", weight, (moved,), type))
+            self.body.append(Expression(exp.op, weight, (moved,), type))
         return weight
 
     def _definition(self, name: str) -> Expression | None:

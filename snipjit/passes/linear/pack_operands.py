@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snipjit.element_types import computed_as
 from snipjit.linear_ir import Expression, LinearIR, ValueType, walk
 from snipjit.loop_nest import most, parallel_loops, task_body
 from snipjit.passes.base import Pass
@@ -41,6 +42,6 @@ def _pack(lir: LinearIR, name: str, packed: dict[str, Expression]) -> str:
     if any(most(lir, axis, parallel) is None for axis in tensor.axes):
         return name
     output = f"{name}.packed"
-    type = ValueType(tensor.dtype, lir.sort_axes(tensor.axes))
+    type = ValueType(computed_as(tensor.dtype), lir.sort_axes(tensor.axes))
     packed[name] = Expression("load", output, (name,), type)
     return output

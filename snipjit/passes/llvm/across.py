@@ -1,20 +1,19 @@
 """Across: vectors combined across their lanes, by addition, maximum, or whatever combines.
 
-As many vectors as each has lanes are combined together, each into one lane of the result. At the
-stage of stride s = 1, 2, 4, … two neighbours become one: lanes s apart are combined, those of the
-first vector stay where bit s of the lane is 0, those of the second where it is 1. That is a square
-transpose (``emit_transpose.py``) with a combination in every stage, so that half of the vectors is
-gone after each: ``width - 1`` combinations and twice as many shuffles in all.
+As many vectors as each has lanes are combined together, each into one lane of the result: a square
+transpose (``emit_transpose.py``) with a combination in every stage, in which two neighbours become
+one, so that half of the vectors is gone after each: ``width - 1`` combinations and twice as many
+shuffles in all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llvmlite import ir
 
-from snipjit.passes.llvm.vector_ir import I32
+from snipjit.passes.llvm.vector_ir import I32, QUAD, interleave, pick
 
 Combine = Callable[[ir.Value, ir.Value], ir.Value]
 
@@ -31,7 +30,7 @@ class Across:
         """The vector of the next lane."""
         stage = 0
         while stage < len(self.stages) and (other := self.stages[stage]) is not None:
-            vector = self._interleave(other, vector, 1 << stage)
+            vector = self.combine(*interleave(self.builder, other, vector, min(1 << stage, QUAD)))
             self.stages[stage] = None
             stage += 1
         self.stages += [None] * (stage + 1 - len(self.stages))
@@ -46,24 +45,8 @@ class Across:
         (vector,) = self.stages
         assert vector is not None
         while (width := vector.type.count) > 2:
-            low, high = (self._part(vector, i, width // 2) for i in (0, width // 2))
+            half = width // 2
+            low, high = (pick(self.builder, vector, range(i, i + half)) for i in (0, half))
             vector = self.combine(low, high)
         parts = [self.builder.extract_element(vector, ir.Constant(I32, i)) for i in (0, 1)]
         return self.combine(*parts)
-
-    def _interleave(self, a: ir.Value, b: ir.Value, stride: int) -> ir.Value:
-        width = a.type.count
-        low = [lane if not lane & stride else width + lane - stride for lane in range(width)]
-        high = [lane + stride if not lane & stride else width + lane for lane in range(width)]
-        one, two = (self.builder.shuffle_vector(a, b, _numbers(part)) for part in (low, high))
-        return self.combine(one, two)
-
-    def _part(self, vector: ir.Value, first: int, count: int) -> ir.Value:
-        undefined = ir.Constant(vector.type, ir.Undefined)
-        lanes = _numbers(range(first, first + count))
-        return self.builder.shuffle_vector(vector, undefined, lanes)
-
-
-def _numbers(numbers: Iterable[int]) -> ir.Constant:
-    lanes = list(numbers)
-    return ir.Constant(ir.VectorType(I32, len(lanes)), lanes)

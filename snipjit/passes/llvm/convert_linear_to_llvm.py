@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from snipjit.call_args import CallArgs
-from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Statement, walk
+from snipjit.element_types import BYTES
+from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Retry, Statement, walk
 from snipjit.loop_nest import join_of, parallel_loops, shared_buffers
 from snipjit.passes.base import Pass
-from snipjit.passes.llvm.emission import BYTES, I8, POINTER, Emission, Group, Scope
+from snipjit.passes.llvm.emission import POINTER, Emission, Group, Scope
 from snipjit.passes.llvm.emit_join import emit_join
 from snipjit.passes.llvm.emit_loop import emit_loop
 from snipjit.passes.llvm.emit_memory import emit_load, emit_prefetch, emit_store
 from snipjit.passes.llvm.emit_operations import OPERATIONS, emit_scalar
+from snipjit.passes.llvm.emit_retry import emit_retry
 from snipjit.passes.llvm.tile import Tile
-from snipjit.passes.llvm.vector_ir import I64
+from snipjit.passes.llvm.vector_ir import I8, I64
 from snipjit.target_machine import TargetMachine
 
 SYMBOL = "snipjit_kernel"
@@ -120,7 +122,9 @@ def _emit_loop(emission: Emission, loop: Loop) -> None:
     def emit_body(inner: list[Statement]) -> None:
         _emit_body(emission, inner)
 
-    if isinstance(loop, Join):
+    if isinstance(loop, Retry):
+        emit_retry(emission, loop, emit_body)
+    elif isinstance(loop, Join):
         emit_join(emission, loop, emit_body)
     else:
         emit_loop(emission, loop, emit_body)

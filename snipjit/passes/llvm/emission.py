@@ -8,16 +8,24 @@ from dataclasses import dataclass, field, replace
 from llvmlite import ir
 
 from snipjit.call_args import CallArgs
+from snipjit.element_types import BYTES
 from snipjit.linear_ir import Buffer, LinearIR, Tensor, ValueType
 from snipjit.passes.llvm.tile import Index, Tile, indices
-from snipjit.passes.llvm.vector_ir import F32, I1, I32, I64
+from snipjit.passes.llvm.vector_ir import (
+    F32,
+    I1,
+    I8,
+    I16,
+    I32,
+    I64,
+    broadcast,
+    lane_numbers,
+)
 from snipjit.target_machine import TargetMachine
 
-I8 = ir.IntType(8)
 POINTER = ir.PointerType()
-ELEMENTS = {"f32": F32, "i1": I1, "i32": I32}
-IN_MEMORY = {"f32": F32, "i1": I8, "i32": I32}
-BYTES = {"f32": 4, "i1": 1, "i32": 4}
+ELEMENTS = {"f32": F32, "bf16": F32, "f16": F32, "i1": I1, "i32": I32}
+IN_MEMORY = {"f32": F32, "bf16": I16, "f16": I16, "i1": I8, "i32": I32}
 
 
 @dataclass
@@ -155,8 +163,11 @@ class Emission:
         """One element of a tile in every lane."""
         slot = tuple(index.get(axis, 0) for axis in tile.axes)
         if slot not in tile.splats:
-            element = self.element(tile, index)
-            tile.splats[slot] = broadcast(self.builder, element, self.width)
+            if tile.make_splat is not None and slot not in tile.made:
+                tile.splats[slot] = tile.make_splat(index)
+            else:
+                element = self.element(tile, index)
+                tile.splats[slot] = broadcast(self.builder, element, self.width)
         return tile.splats[slot]
 
     def operand(self, tile: Tile, index: Index, axes: tuple[str, ...]) -> ir.Value:
@@ -174,7 +185,7 @@ class Emission:
 
     def mask(self, axis: str, first: int) -> ir.Value:
         """The valid lanes of a vector, computed once in a masked piece."""
-        scope, vector, valid = self.scope, ir.VectorType(I32, self.width), self.scope.valid[axis]
+        scope, valid = self.scope, self.scope.valid[axis]
         if isinstance(valid, ir.Constant):
             inside = [first + lane < valid.constant for lane in range(self.width)]
             return ir.Constant(ir.VectorType(I1, self.width), inside)
@@ -183,7 +194,7 @@ class Emission:
             assert scope.preamble is not None
             rest = scope.preamble.sub(valid, ir.Constant(I64, first))
             wide = broadcast(scope.preamble, scope.preamble.trunc(rest, I32), self.width)
-            lanes = ir.Constant(vector, list(range(self.width)))
+            lanes = lane_numbers(tuple(range(self.width)))
             scope.cache[slot] = scope.preamble.icmp_signed("<", lanes, wide)
         return scope.cache[slot]
 
@@ -209,12 +220,3 @@ class Emission:
         if memory.unit_axis == axis:
             return ir.Constant(I64, BYTES[memory.dtype])
         return self.field(f"stride.{tensor}.{axis}")
-
-
-def broadcast(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
-    """A scalar in every lane of a vector."""
-    vector = ir.VectorType(value.type, width)
-    undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(I32, 0))
-    zeros = ir.Constant(ir.VectorType(I32, width), [0] * width)
-    return builder.shuffle_vector(first, undefined, zeros)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from snipjit.passes.llvm.emit_convert import narrow, widen
 from snipjit.passes.llvm.emit_exp import emit_exp, emit_exp2, emit_sigmoid
 from snipjit.passes.llvm.emit_log import emit_log
 from snipjit.passes.llvm.emit_pow import emit_pow
@@ -118,6 +119,16 @@ def _to_f32(builder: ir.IRBuilder, _: TargetMachine, x: ir.Value) -> ir.Value:
     return builder.sitofp(x, shape)
 
 
+def _rounded_to(dtype: str) -> Emitter:
+    """The nearest value that memory holds in 16 bits, still as a float32."""
+
+    def emit(builder: ir.IRBuilder, target: TargetMachine, x: ir.Value) -> ir.Value:
+        number = _to_f32(builder, target, x)
+        return widen(builder, target, dtype, narrow(builder, target, dtype, number))
+
+    return emit
+
+
 def _to_i1(builder: ir.IRBuilder, _: TargetMachine, x: ir.Value) -> ir.Value:
     if element_of(x.type) == I1:
         return x
@@ -158,5 +169,7 @@ EMITTERS: dict[str, Emitter] = {
     "not": _logical("not_"),
     "where": _where,
     "to_f32": _to_f32,
+    "to_bf16": _rounded_to("bf16"),
+    "to_f16": _rounded_to("f16"),
     "to_i1": _to_i1,
 }

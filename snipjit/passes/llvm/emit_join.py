@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from snipjit.call_args import chunk_bytes
+from snipjit.element_types import BYTES
 from snipjit.linear_ir import Join, Statement
 from snipjit.loop_nest import shared_buffers
-from snipjit.passes.llvm.emission import BYTES, I8, POINTER, Emission, Group, Scope
+from snipjit.passes.llvm.emission import POINTER, Emission, Group, Scope
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
-from snipjit.passes.llvm.vector_ir import I64
+from snipjit.passes.llvm.vector_ir import I8, I64
 
 
 def emit_join(emission: Emission, join: Join, emit_body: EmitBody) -> None:

@@ -17,20 +17,60 @@ def emit_limit(emission: Emission, limit: Limit, scope: Scope, step: int, rest: 
     The iteration covers ``step`` elements of the loop's axis, of which ``rest`` are left.
     """
     builder, zero = emission.builder, ir.Constant(I64, 0)
-    begin, work = scope.index[limit.axis], scope.work[limit.axis]
-    # How far behind the beginning of the other axis the first element of the limit lies.
-    ahead = builder.add(scope.index[limit.of], _offset(emission, limit))
-    ahead = builder.sub(ahead, begin)
+    work, ahead = scope.work[limit.axis], _ahead(emission, limit, scope)
     if limit.sense == "from":
         inside = builder.icmp_signed(">", work, ahead)
-        scope.work[limit.axis] = builder.select(inside, work, zero)
-        return
-    whole = ir.Constant(I64, step)
-    extent = builder.select(builder.icmp_signed("<", rest, whole), rest, whole)
-    room = builder.add(ahead, extent)
-    least = builder.select(builder.icmp_signed("<", room, work), room, work)
-    positive = builder.icmp_signed(">", least, zero)
-    scope.work[limit.axis] = builder.select(positive, least, zero)
+        left = builder.select(inside, work, zero)
+    else:
+        left = _clamped(builder, builder.add(ahead, least(builder, rest, step)), work)
+    scope.work[limit.axis] = _if_asked(emission, limit, left, work)
+
+
+def emit_range(
+    emission: Emission, limits: list[Limit], scope: Scope, step: int, work: ir.Value
+) -> tuple[ir.Value, ir.Value]:
+    """Where a loop begins, in whole steps, and its work amount, by the limits of its own axis."""
+    builder, begin = emission.builder, ir.Constant(I64, 0)
+    for limit in limits:
+        ahead = _ahead(emission, limit, scope)
+        if limit.sense == "upto":
+            extent = scope.work[limit.of] if limit.of else ir.Constant(I64, 1)
+            end = _clamped(builder, builder.add(ahead, extent), work)
+            work = _if_asked(emission, limit, end, work)
+        else:
+            first = _if_asked(emission, limit, _clamped(builder, ahead, work), begin)
+            begin = builder.select(builder.icmp_signed(">", first, begin), first, begin)
+    if not isinstance(begin, ir.Constant):
+        begin = builder.sub(begin, builder.urem(begin, ir.Constant(I64, step)))
+    return begin, work
+
+
+def _ahead(emission: Emission, limit: Limit, scope: Scope) -> ir.Value:
+    """How far behind the beginning of the limited axis the first element of the limit lies."""
+    builder, zero = emission.builder, ir.Constant(I64, 0)
+    first = scope.index[limit.of] if limit.of else zero
+    ahead = builder.add(first, _offset(emission, limit))
+    return builder.sub(ahead, scope.index.get(limit.axis, zero))
+
+
+def least(builder: ir.IRBuilder, value: ir.Value, bound: ir.Value | int) -> ir.Value:
+    """The smaller of two numbers."""
+    other = ir.Constant(I64, bound) if isinstance(bound, int) else bound
+    return builder.select(builder.icmp_signed("<", value, other), value, other)
+
+
+def _clamped(builder: ir.IRBuilder, value: ir.Value, most: ir.Value) -> ir.Value:
+    """The number, or 0, or ``most``."""
+    zero, value = ir.Constant(I64, 0), least(builder, value, most)
+    return builder.select(builder.icmp_signed(">", value, zero), value, zero)
+
+
+def _if_asked(emission: Emission, limit: Limit, cut: ir.Value, whole: ir.Value) -> ir.Value:
+    """The first number if the limit holds, else the second."""
+    if not limit.when:
+        return cut
+    holds = emission.scope.registers[limit.when].at({})
+    return emission.builder.select(holds, cut, whole)
 
 
 def _offset(emission: Emission, limit: Limit) -> ir.Value:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from snipjit.element_types import BYTES
 from snipjit.linear_ir import STRIDE, Loop, Piece, is_block_loop
-from snipjit.passes.llvm.emission import BYTES, I8, Emission, Scope
-from snipjit.passes.llvm.emit_limits import emit_limit
+from snipjit.passes.llvm.emission import Emission, Scope
+from snipjit.passes.llvm.emit_limits import emit_limit, emit_range
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
-from snipjit.passes.llvm.vector_ir import I64
+from snipjit.passes.llvm.vector_ir import I8, I64
 
 
 def emit_loop(emission: Emission, loop: Loop, emit_body: EmitBody) -> None:
@@ -24,15 +25,23 @@ class _LoopEmitter(LoopState):
 
     def emit(self) -> None:
         self.prepare()
-        self.work = self.work_amount()
+        begin, self.work = self.bounds()
         entry = dict(self.scope.pointers)
-        state = self.initial_state()
+        state = self.initial_state(begin)
         self.is_block = is_block_loop(self.loop)
         for number, piece in enumerate(self.loop.pieces):
             state = self.piece(piece, number, state)
         self.leave(state, entry)
 
-    # The state of the loop.
+    # Where the loop begins.
+
+    def bounds(self) -> tuple[ir.Value, ir.Value]:
+        """Where the loop begins and where it ends, counted from where its axis is."""
+        own = [limit for limit in self.loop.limits if limit.axis == self.loop.axis]
+        work = self.work_amount()
+        if not own:
+            return ir.Constant(I64, 0), work
+        return emit_range(self.emission, own, self.scope, self.loop.step, work)
 
     def work_amount(self) -> ir.Value:
         axis = self.loop.axis
@@ -41,10 +50,15 @@ class _LoopEmitter(LoopState):
         size = self.emission.lir.axes[axis]
         return ir.Constant(I64, size) if size is not None else self.emission.field(f"size.{axis}")
 
-    def initial_state(self) -> Carried:
-        state: Carried = {"done": ir.Constant(I64, 0)}
+    def initial_state(self, begin: ir.Value) -> Carried:
+        state: Carried = {"done": begin}
         for port in self.loop.pieces[0].ports:
-            state[f"pointer {port.tensor}"] = self.scope.pointers[port.tensor]
+            pointer = self.scope.pointers[port.tensor]
+            if not isinstance(begin, ir.Constant):
+                unit = self.increment(port.tensor, port.ptr_increment, 1)
+                distance = self.emission.builder.mul(begin, unit)
+                pointer = self.emission.builder.gep(pointer, [distance], source_etype=I8)
+            state[f"pointer {port.tensor}"] = pointer
         return {**state, **self.elements(self.scope)}
 
     # One piece.
@@ -160,7 +174,8 @@ class _LoopEmitter(LoopState):
         else:
             scope.counts[axis] = piece.step
         for limit in self.loop.limits:
-            emit_limit(emission, limit, scope, piece.step, rest)
+            if limit.axis != axis:
+                emit_limit(emission, limit, scope, piece.step, rest)
         self.enter(scope, state)
         emission.scope = scope
         self.emit_body(piece.body)
@@ -199,7 +214,7 @@ class _LoopEmitter(LoopState):
     def leave(self, state: Carried, entry: dict[str, ir.Value]) -> None:
         """Rewind pointers: a whole axis by its finalization offset, a block to where it began."""
         self.enter(self.scope, state)
-        whole = self.loop.axis not in self.scope.work
+        whole = self.loop.axis not in self.scope.work and not self.loop.limits
         for port in self.loop.pieces[-1].ports:
             if not port.rewind:
                 continue

@@ -12,14 +12,28 @@ from math import gcd
 
 from llvmlite import ir
 
+from snipjit.element_types import BYTES, NARROW
 from snipjit.linear_ir import Buffer, Expression
-from snipjit.passes.llvm.emission import BYTES, I8, IN_MEMORY, Emission
+from snipjit.passes.llvm.emission import IN_MEMORY, Emission
+from snipjit.passes.llvm.emit_convert import from_memory, to_memory
 from snipjit.passes.llvm.emit_transpose import columns_to_rows, rows_to_columns
 from snipjit.passes.llvm.tile import Index, Tile, indices
-from snipjit.passes.llvm.vector_ir import I16, I32, I64, call_intrinsic, constant, with_element
+from snipjit.passes.llvm.vector_ir import (
+    I8,
+    I16,
+    I32,
+    I64,
+    broadcast,
+    call_intrinsic,
+    constant,
+    pick,
+)
 
 GROUP = 4
 """Rows whose addresses are one base and three offsets: few registers hold those of a tile."""
+
+SPLAT_FIRST = ("f16",)
+"""Element types whose conversion takes more instructions for one element than for a vector."""
 
 CACHE_LINE = 64
 """Bytes that a prefetch brings."""
@@ -29,7 +43,9 @@ def emit_load(emission: Emission, e: Expression) -> Tile:
     """The tile of a tensor at its current position."""
     access = _Access(emission, e.inputs[0])
     if access.lanes is None:
-        return emission.tile(e.type, access.load_element)
+        tile = emission.tile(e.type, access.load_element)
+        tile.make_splat = access.load_splat if access.tensor.dtype in SPLAT_FIRST else None
+        return tile
     if access.contiguous:
         return emission.tile(e.type, access.load_vector, make_element=access.load_element)
     tile = emission.tile(
@@ -53,9 +69,6 @@ def emit_prefetch(emission: Emission, e: Expression) -> None:
     """Ask for every cache line of the tile of a tensor at its current position."""
     access = _Access(emission, e.inputs[0])
     line = max(CACHE_LINE // access.bytes, 1)
-    if "ahead" in e.attrs:
-        distance = access.strides(e.attrs["axis"], e.attrs["ahead"])
-        access.pointer = access.offset(access.pointer, distance)
     steps = {access.lanes: emission.width} if access.lanes else {}
     if access.unit is not None:
         steps.setdefault(access.unit, line)
@@ -80,6 +93,8 @@ class _Access:
         self.unit = None if isinstance(self.tensor, Buffer) else self.tensor.unit_axis
         count = self.scope.counts.get(self.unit, 1) if self.unit else 1
         self.run = gcd(count, emission.width)
+        # Of what memory holds in 16 bits whole rows are converted: floats transpose faster.
+        self.by_rows = self.run > 1 and self.tensor.dtype in NARROW
         self.groups: dict[tuple[ir.Block, ir.Value, str, int], ir.Value] = {}
 
     def stride(self, axis: str) -> int | None:
@@ -160,6 +175,11 @@ class _Access:
         value = self.emission.builder.load(self.place(index), typ=self.type, align=self.bytes)
         return self.from_memory(value)
 
+    def load_splat(self, index: Index) -> ir.Value:
+        """An element in every lane, broadcast as it lies in memory and then converted."""
+        value = self.emission.builder.load(self.place(index), typ=self.type, align=self.bytes)
+        return self.from_memory(broadcast(self.emission.builder, value, self.emission.width))
+
     def store_element(self, index: Index, value: ir.Value) -> None:
         self.emission.builder.store(self.to_memory(value), self.place(index), align=self.bytes)
 
@@ -207,11 +227,13 @@ class _Access:
         mask = self.run_mask(start)
         addresses = [self.row(base, start, lane) for lane in range(self.emission.width)]
         rows = [self.load_run(address, run, mask) for address in addresses]
+        if self.by_rows:
+            rows = [self.from_memory(row) for row in rows]
         columns = [self.gather(rows)] if run == 1 else rows_to_columns(self.emission.builder, rows)
         for number, column in enumerate(columns):
             place = {**start, unit: start[unit] + number} if unit and run > 1 else start
             slot = tuple(place.get(axis, 0) for axis in tile.axes)
-            tile.made[slot] = self.from_memory(column)
+            tile.made[slot] = column if self.by_rows else self.from_memory(column)
         return tile.made[tuple(index.get(axis, 0) for axis in tile.axes)]
 
     def run_mask(self, start: Index) -> ir.Value | None:
@@ -219,11 +241,8 @@ class _Access:
         first = start.get(self.unit, 0) if self.unit else 0
         if self.unit is None or self.run == 1 or not self.emission.is_partial(self.unit, first):
             return None
-        lanes = ir.Constant(ir.VectorType(I32, self.run), list(range(self.run)))
         mask = self.emission.mask(self.unit, first)
-        return self.emission.builder.shuffle_vector(
-            mask, ir.Constant(mask.type, ir.Undefined), lanes
-        )
+        return pick(self.emission.builder, mask, range(self.run))
 
     def store_blocks(self, tile: Tile) -> None:
         """Transpose and store every block of a tile, the last vectors first if they need it."""
@@ -238,7 +257,8 @@ class _Access:
             columns = []
             for part in range(self.run):
                 place = {**index, self.unit: number + part} if self.unit else index
-                columns.append(self.to_memory(self.emission.operand(tile, place, self.axes)))
+                value = self.emission.operand(tile, place, self.axes)
+                columns.append(value if self.by_rows else self.to_memory(value))
             self.store_block(index, columns)
 
     def store_block(self, index: Index, columns: list[ir.Value]) -> None:
@@ -246,6 +266,7 @@ class _Access:
         base = self.address(index)
         if self.run > 1:
             rows = columns_to_rows(builder, columns)
+            rows = [self.to_memory(row) for row in rows] if self.by_rows else rows
         else:
             lanes = range(self.emission.width)
             rows = [builder.extract_element(columns[0], ir.Constant(I32, lane)) for lane in lanes]
@@ -267,17 +288,13 @@ class _Access:
             vector = self.emission.builder.insert_element(vector, element, ir.Constant(I32, lane))
         return vector
 
-    # Booleans are bytes in memory.
+    # Memory may hold other types than registers.
 
     def from_memory(self, value: ir.Value) -> ir.Value:
-        if self.tensor.dtype != "i1":
-            return value
-        return self.emission.builder.icmp_unsigned("!=", value, constant(value.type, 0))
+        return from_memory(self.emission.builder, self.emission.target, self.tensor.dtype, value)
 
     def to_memory(self, value: ir.Value) -> ir.Value:
-        if self.tensor.dtype != "i1":
-            return value
-        return self.emission.builder.zext(value, with_element(value.type, I8))
+        return to_memory(self.emission.builder, self.emission.target, self.tensor.dtype, value)
 
 
 def _suffix(type: ir.Type) -> str:

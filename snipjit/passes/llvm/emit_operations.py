@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from snipjit.element_types import FLOATS
 from snipjit.linear_ir import Expression, ValueType
-from snipjit.passes.llvm.emission import ELEMENTS, Emission, broadcast
+from snipjit.passes.llvm.emission import ELEMENTS, Emission
 from snipjit.passes.llvm.emit_elementwise import EMITTERS
 from snipjit.passes.llvm.emit_reductions import emit_fma, emit_horizon
 from snipjit.passes.llvm.tile import Index, Tile
-from snipjit.passes.llvm.vector_ir import I32, I64, constant
+from snipjit.passes.llvm.vector_ir import I32, I64, broadcast, constant, lane_numbers
 
 
 def emit_elementwise(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
@@ -29,7 +30,7 @@ def emit_fill(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     """One constant everywhere."""
     value = e.attrs["value"]
     shape = emission.shape(e.type.dtype, e.type.axes)
-    number = constant(shape, float(value) if e.type.dtype == "f32" else int(value))
+    number = constant(shape, float(value) if e.type.dtype in FLOATS else int(value))
     return emission.tile(e.type, lambda index: number)
 
 
@@ -44,7 +45,7 @@ def emit_iota(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
         number = builder.trunc(start, I32)
         if not in_lanes:
             return number
-        lanes = ir.Constant(ir.VectorType(I32, emission.width), list(range(emission.width)))
+        lanes = lane_numbers(tuple(range(emission.width)))
         return builder.add(broadcast(builder, number, emission.width), lanes)
 
     return emission.tile(e.type, make)

@@ -34,8 +34,8 @@ def _emit_dot(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     a, b, accumulator = operands
     builder = emission.builder
 
-    def products(place: Index) -> ir.Value:
-        return _products(emission, e, a, b, place)
+    def products(places: list[Index]) -> list[ir.Value]:
+        return _products(emission, e, a, b, places)
 
     values = {}
     for index, total in _combined_across(emission, e, products, builder.fadd):
@@ -43,17 +43,26 @@ def _emit_dot(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     return emission.given(e.type, values)
 
 
-def _products(emission: Emission, e: Expression, a: Tile, b: Tile, place: Index) -> ir.Value:
-    """Products added up lane by lane; lanes beyond the end of the axis add nothing."""
+def _products(
+    emission: Emission, e: Expression, a: Tile, b: Tile, places: list[Index]
+) -> list[ir.Value]:
+    """Products added up lane by lane; lanes beyond the end of the axis add nothing.
+
+    All places take a step together: what they share is then in a register for a short time.
+    """
     assert a.vector is not None
-    total: ir.Value = constant(ir.VectorType(F32, emission.width), 0.0)
+    zero = constant(ir.VectorType(F32, emission.width), 0.0)
+    totals: list[ir.Value] = [zero] * len(places)
     for step in indices(e.over, emission.scope.counts, {a.vector: emission.width}):
-        index, first = {**place, **step}, step[a.vector]
-        more = fma(emission.builder, emission.target, a.at(index), b.at(index), total)
-        if emission.is_partial(a.vector, first):
-            more = emission.builder.select(emission.mask(a.vector, first), more, total)
-        total = more
-    return total
+        first = step[a.vector]
+        for number, place in enumerate(places):
+            x, y = (tile.at({**place, **step}) for tile in (a, b))
+            more = fma(emission.builder, emission.target, x, y, totals[number])
+            if emission.is_partial(a.vector, first):
+                mask = emission.mask(a.vector, first)
+                more = emission.builder.select(mask, more, totals[number])
+            totals[number] = more
+    return totals
 
 
 def emit_horizon(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
@@ -71,7 +80,9 @@ def emit_horizon(emission: Emission, e: Expression, operands: list[Tile]) -> Til
 
     if source.vector in e.over:
         read = _valid(emission, source, monoid.identity)
-        pairs = _combined_across(emission, e, lambda place: rows(place, read), combine)
+        pairs = _combined_across(
+            emission, e, lambda places: [rows(place, read) for place in places], combine
+        )
         return emission.given(e.type, {tuple(i.values()): value for i, value in pairs})
     values = {}
     for index in emission.indices(e.type.axes):
@@ -103,9 +114,12 @@ def _tree(values: list[ir.Value], combine: Combine) -> ir.Value:
 
 
 def _combined_across(
-    emission: Emission, e: Expression, vector: Callable[[Index], ir.Value], combine: Combine
+    emission: Emission,
+    e: Expression,
+    vectors: Callable[[list[Index]], list[ir.Value]],
+    combine: Combine,
 ) -> Iterator[tuple[dict[str, int], ir.Value]]:
-    """The values of a result whose elements are ``vector``s, combined across their lanes.
+    """The values of a result whose elements are ``vectors``, combined across their lanes.
 
     The lanes of a result are neighbours along an axis: one is made for all rows of the tile, then
     the next, so that what they share is read once.
@@ -113,7 +127,8 @@ def _combined_across(
     axis, rows = emission.vector_axis(e.type.axes), list(emission.indices(e.type.axes))
     totals = [Across(emission.builder, combine) for _ in rows]
     for lane in range(emission.width) if axis else range(1):
-        for row, total in zip(rows, totals, strict=True):
-            total.add(vector({**row, axis: row[axis] + lane} if axis else row))
+        places: list[Index] = [{**row, axis: row[axis] + lane} if axis else row for row in rows]
+        for total, vector in zip(totals, vectors(places), strict=True):
+            total.add(vector)
     for row, total in zip(rows, totals, strict=True):
         yield row, total.lanes() if axis else total.element()

@@ -33,6 +33,7 @@ class LoopState:
     def _force_what_the_body_reads(self) -> None:
         statements = [s for s, _ in walk([self.loop])]
         names = {n for s in statements if isinstance(s, Expression) for n in (*s.inputs, s.output)}
+        names |= {limit.when for s in statements if isinstance(s, Loop) for limit in s.limits}
         for name in names & set(self.scope.registers):
             if name is not None:
                 self.scope.registers[name].force(self.scope.counts)

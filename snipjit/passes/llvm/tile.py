@@ -19,7 +19,8 @@ class Tile:
     Emission on demand follows each element through its chain of operations, from the store back
     to the load, so that few values are alive at a time. ``vector`` is the axis of which each value
     holds ``width`` elements in lanes, if there is one; ``make_element`` emits a single element
-    where that is cheaper than to take it out of the vector.
+    where that is cheaper than to take it out of the vector, ``make_splat`` one in every lane where
+    that is cheaper than to broadcast the element.
     """
 
     dtype: str
@@ -29,6 +30,7 @@ class Tile:
     width: int = 1
     make_element: Callable[[Index], ir.Value] | None = None
     made: dict[tuple[int, ...], ir.Value] = field(default_factory=dict)
+    make_splat: Callable[[Index], ir.Value] | None = None
     splats: dict[tuple[int, ...], ir.Value] = field(default_factory=dict)
     operands: tuple[Tile, ...] = ()
     """The tiles from which each element is made, index by index."""

@@ -6,7 +6,8 @@ Every helper takes either, so that emitters are written once for scalars and vec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 
 from llvmlite import ir
 
@@ -15,9 +16,15 @@ from snipjit.target_machine import TargetMachine
 F32 = ir.FloatType()
 F64 = ir.DoubleType()
 I1 = ir.IntType(1)
+I8 = ir.IntType(8)
 I16 = ir.IntType(16)
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
+
+_ZERO = ir.Constant(I32, 0)
+
+QUAD = 4
+"""Lanes of 128 bits, inside which shuffles are cheap on x86."""
 
 
 class Splat(ir.Constant):  # type: ignore[misc]  # llvmlite has no types
@@ -38,6 +45,57 @@ def constant(type: ir.Type, number: float) -> ir.Constant:
     if isinstance(type, ir.VectorType):
         return Splat(type, number)
     return ir.Constant(type, number)
+
+
+@cache
+def lane_numbers(numbers: tuple[int, ...]) -> ir.Constant:
+    """A vector of i32 constants, as masks of shuffles are. Made once: printing it takes long."""
+    return ir.Constant(ir.VectorType(I32, len(numbers)), list(numbers))
+
+
+def pick(builder: ir.IRBuilder, vector: ir.Value, lanes: Iterable[int]) -> ir.Value:
+    """Some lanes of one vector."""
+    return builder.shuffle_vector(vector, _undefined(vector.type), lane_numbers(tuple(lanes)))
+
+
+def pick_of_two(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, lanes: Iterable[int]) -> ir.Value:
+    """Lanes of two vectors side by side."""
+    return builder.shuffle_vector(a, b, lane_numbers(tuple(lanes)))
+
+
+def interleave(
+    builder: ir.IRBuilder, a: ir.Value, b: ir.Value, stride: int
+) -> tuple[ir.Value, ir.Value]:
+    """Blocks of ``stride`` lanes of two vectors in turns: the first half of each, and the second.
+
+    Of 1 or 2 lanes this happens inside quads (x86's unpack instructions). Blocks of 4 come from
+    whole vectors: the even ones of ``a`` and then of ``b``, and the odd ones (x86's shuf).
+    """
+    width = a.type.count
+    lanes = [lane for lane in range(width) if not lane & stride] if stride >= QUAD else []
+    low = lanes + [width + lane for lane in lanes]
+    for quad in range(0, width if stride < QUAD else 0, QUAD):
+        starts = (
+            (quad, quad + width)
+            if stride == 2
+            else (quad, quad + width, quad + 1, quad + 1 + width)
+        )
+        low += [start + lane for start in starts for lane in range(stride)]
+    distance = stride if stride >= QUAD else 2
+    high = [lane + distance for lane in low]
+    return pick_of_two(builder, a, b, low), pick_of_two(builder, a, b, high)
+
+
+def broadcast(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
+    """A scalar in every lane of a vector."""
+    undefined = _undefined(ir.VectorType(value.type, width))
+    first = builder.insert_element(undefined, value, _ZERO)
+    return builder.shuffle_vector(first, undefined, lane_numbers((0,) * width))
+
+
+@cache
+def _undefined(type: ir.Type) -> ir.Constant:
+    return ir.Constant(type, ir.Undefined)
 
 
 def number_of(value: ir.Value) -> float | None:

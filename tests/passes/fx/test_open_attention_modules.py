@@ -212,9 +212,9 @@ def _static_keys(x: Tensor) -> Any:
     return F.multi_head_attention_forward(x, x, x, *fixed, static_k=static, static_v=static)
 
 
-def _halves(x: Tensor) -> Any:
-    module = nn.MultiheadAttention(16, 4).bfloat16()
-    return module(*[x.bfloat16()] * 3)
+def _doubles(x: Tensor) -> Any:
+    module = nn.MultiheadAttention(16, 4).double()
+    return module(*[x.double()] * 3)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def _halves(x: Tensor) -> Any:
     [
         (_training, r"drops weights in training; accepted: eval\(\) or dropout=0"),
         (_static_keys, "has a static_k; accepted: keys and values to project"),
-        (_halves, "is bfloat16; accepted: float32 and bool"),
+        (_doubles, "is float64; accepted: float32, bfloat16, float16 and bool"),
     ],
 )
 def test_stays_closed(function: Callable[[Tensor], Any], reason: str) -> None:

@@ -22,8 +22,14 @@ def softmax_in_double(q: Tensor, k: Tensor, v: Tensor) -> Any:
     return (q @ k.mT).softmax(-1, dtype=torch.float64).float() @ v
 
 
-def halves(q: Tensor, k: Tensor, v: Tensor) -> Any:
-    return (q.bfloat16() @ k.bfloat16().mT).float().softmax(-1) @ v
+def two_halves(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    with torch.autocast("cpu", torch.bfloat16):
+        return F.scaled_dot_product_attention(q.bfloat16(), k.half(), v.half())
+
+
+def weights_of_one_half_values_of_another(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    with torch.autocast("cpu", torch.bfloat16):
+        return (q @ k.mT).softmax(-1) @ v.half()
 
 
 def integer_mask(q: Tensor, k: Tensor, v: Tensor) -> Any:
@@ -131,10 +137,11 @@ def sizes_that_no_operand_tells(q: Tensor, k: Tensor, v: Tensor) -> Any:
 
 NEAR_MISSES = [
     (sizes_that_no_operand_tells, r"splits a dim into \[q0_0 q0_1\]; accepted|no operand tells"),
-    (doubles, "is float64; accepted: float32 and bool"),
-    (softmax_in_double, "is float64; accepted: float32 and bool"),
-    (halves, "is bfloat16; accepted: float32 and bool"),
-    (integer_mask, "is int64; accepted: float32 and bool"),
+    (doubles, "is float64; accepted: float32, bfloat16, float16 and bool"),
+    (softmax_in_double, "is float64; accepted: float32, bfloat16, float16 and bool"),
+    (two_halves, "multiplies bfloat16 and float16; accepted: factors of one element type"),
+    (weights_of_one_half_values_of_another, "multiplies bfloat16 and float16; accepted"),
+    (integer_mask, "is int64; accepted: float32, bfloat16, float16 and bool"),
     (unknown_op, r"ends at `sinc` \(special_sinc|ends at `sinc` \(sinc"),
     (cumulative, r"`cumsum` \(Tensor.cumsum\) is not taken; accepted"),
     (over_all, "goes over dim None; accepted: literal dims"),

@@ -57,6 +57,23 @@ def test_golden_llama(golden: Any) -> None:
     golden(print_subgraph(graph_of(llama, *inputs).candidate.subgraph))
 
 
+def test_golden_llama_of_bfloat16(golden: Any) -> None:
+    """Every rounding of eager is there; PropagatePrecision decides about them."""
+    q, k, v, mask = FORMS[1].inputs()
+    args = (q.bfloat16(), k.bfloat16(), v.bfloat16(), mask)
+    golden(print_subgraph(graph_of(llama, *args).candidate.subgraph))
+
+
+def test_golden_autocast(golden: Any) -> None:
+    """Products under autocast convert their operands."""
+
+    def autocast(*args: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return llama(*args)
+
+    golden(print_subgraph(graph_of(autocast, *FORMS[1].inputs()).candidate.subgraph))
+
+
 def test_layers_are_equal() -> None:
     def layers(x: Tensor, mask: Tensor) -> Tensor:
         for scale in (0.25, 0.5, 1.0):

@@ -98,7 +98,7 @@ def test_two_loops_become_one() -> None:
     [
         ("%l.part = reduce %p {monoid=sum", "%l.part = reduce %p {monoid=max"),
         ("%p = exp %c", "%e = exp %c : f32[n m] %p = tanh %e"),
-        ("%p = exp %c", "%p = exp2 %c"),
+        ("%p = exp %c", "%p = sigmoid %c"),
         ("%c = sub %t.1 %x", "%c = sub %x %t.1"),
         ("%c = sub %t.1 %x", "%u = mul %t.1 %x : f32[n m] %c = sub %u %x"),
         ("%p = exp %c", "%e = exp %c : f32[n m] %p = add %e %t.1"),

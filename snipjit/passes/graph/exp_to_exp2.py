@@ -1,0 +1,155 @@
+"""ExpToExp2: exponentials in base 2, the factor folded into a scale that is there anyway."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from snipjit.passes.base import Pass
+from snipjit.passes.graph.name_axes import surviving_axes
+from snipjit.passes.graph.rewriter import Rewriter
+from snipjit.subgraph import Node, Subgraph, TensorType
+
+LOG2_E = math.log2(math.e)
+LARGEST = 3.4028234663852886e38
+"""The largest finite float32: fills of masks come close to it."""
+
+UNSCALED = (0.0, math.inf, -math.inf)
+"""Numbers that a positive factor leaves as they are."""
+
+
+@dataclass(frozen=True)
+class ExpToExp2(Pass):
+    """Turn ``exp(x - max x)`` into ``exp2(y - max y)`` where ``y = x·log2(e)`` costs nothing.
+
+    It takes three instructions less. All that is done with ``x`` besides must not care for a
+    positive factor: maxima, differences, comparisons with infinities and their replacement. The
+    factor goes up through masks and sums to scalar factors; a product without one gets one, which
+    ScaleRows takes to its rows. Added values without rows (padding masks) are multiplied, once for
+    all rows; those that would overflow, which are fills, stay as they are. The rounding of ``y``
+    is of the size that the rounding of ``x`` has.
+
+    Before:  %1 = mul %0 %s : f32[m][n]
+             %2 = reduce %1 {monoid=larger, over=(n)} : f32[m]
+             %3 = sub %1 %2 : f32[m][n]
+             %4 = exp %3 : f32[m][n]
+    After:   %1.factor = mul %s 1.4427 : f32
+             %1.base2 = mul %0 %1.factor : f32[m][n]
+             %2 = reduce %1.base2 {monoid=larger, over=(n)} : f32[m]
+             %3 = sub %1.base2 %2 : f32[m][n]
+             %4 = exp2 %3 : f32[m][n]
+    """
+
+    def run(self, subgraph: Subgraph) -> Subgraph:
+        """The Subgraph with such exponentials in base 2."""
+        regions = [_Region(subgraph, node.inputs[0]) for node in subgraph.of("sub")]
+        roots = {region.root: region for region in regions if region.is_closed()}
+        exps = {name for region in roots.values() for name in region.exps}
+        out, scale = Rewriter(subgraph), _Scale(subgraph)
+        for node in map(out.renamed, subgraph.nodes):
+            if node.name in roots:
+                out.keep(node)
+                out.replace(node.name, scale.apply(out, subgraph[node.name]))
+            elif node.name in exps:
+                out.keep(Node(node.name, "exp2", node.inputs, node.type))
+            else:
+                out.keep(node)
+        return out.subgraph()
+
+
+@dataclass
+class _Region:
+    """What is computed from a value in its unit, up to exponentials."""
+
+    subgraph: Subgraph
+    root: str
+    exps: list[str] = field(default_factory=list)
+
+    def is_closed(self) -> bool:
+        """Whether a factor of the root changes nothing but the base of exponentials."""
+        users, nodes = self.subgraph.users(), self.subgraph.by_name
+        units, left, operations = {self.root}, [self.root], []
+        while left:
+            for user in users[left.pop()]:
+                operations.append(user)
+                if user.op in ("reduce", "sub", "where") and user.name not in units:
+                    units.add(user.name)
+                    left.append(user.name)
+        self.exps = [user.name for user in operations if user.op == "exp"]
+        sound = all(_keeps_unit(user, units, nodes) for user in operations)
+        return bool(self.exps) and sound and _Scale(self.subgraph).reaches(self.root)
+
+
+def _keeps_unit(node: Node, units: set[str], nodes: dict[str, Node]) -> bool:
+    """Whether an operation on values in the unit gives one, a truth, or the exponential."""
+    values = node.inputs[1:] if node.op == "where" else node.inputs
+    fits = all(name in units or _number(nodes[name]) in UNSCALED for name in values)
+    if node.op == "reduce":
+        return node.attrs["monoid"] in ("larger", "max")
+    return node.op in ("sub", "where", "eq", "exp") and fits
+
+
+def _number(node: Node) -> float | None:
+    return node.attrs["value"] if node.op == "constant" else None
+
+
+class _Scale:
+    """Multiplies a value by log2(e) where its factors are."""
+
+    def __init__(self, subgraph: Subgraph) -> None:
+        self.nodes = subgraph.by_name
+        self.users = subgraph.users()
+        self.rows = surviving_axes(subgraph)[-1:]
+
+    def reaches(self, name: str, is_root: bool = True) -> bool:
+        """Whether the factor can go into a value that nothing else reads."""
+        node = self.nodes[name]
+        if not is_root and node.op != "constant" and len(self.users[name]) > 1:
+            return False
+        if node.op in ("mul", "div"):
+            return not self.nodes[node.inputs[1]].type.axes
+        if node.op == "where":
+            return all(self.reaches(side, False) for side in node.inputs[1:])
+        if node.op == "add":
+            sides = sorted(node.inputs, key=self._is_without_rows)
+            return self.reaches(sides[0], False) and self._is_without_rows(sides[1])
+        return node.op in ("brgemm", "constant")
+
+    def _is_without_rows(self, name: str) -> bool:
+        return not {*self.rows} & {*self.nodes[name].type.axes}
+
+    def apply(self, out: Rewriter, node: Node) -> str:
+        """The scaled value of a node that the factor can go into."""
+        node, hint = out.renamed(node), f"{node.name}.base2"
+        if node.op in ("mul", "div"):
+            factor = self._times(out, f"{node.name}.factor", node.inputs[1], node.op == "div")
+            return out.add(hint, node.op, node.type, node.inputs[0], factor)
+        if node.op == "where":
+            sides = (self.apply(out, self.nodes[side]) for side in node.inputs[1:])
+            return out.add(hint, "where", node.type, node.inputs[0], *sides)
+        if node.op == "add":
+            scores, added = sorted(node.inputs, key=self._is_without_rows)
+            scaled = self.apply(out, self.nodes[scores])
+            return out.add(hint, "add", node.type, scaled, self._masked(out, hint, added))
+        if node.op == "constant":
+            value = node.attrs["value"]
+            finite = min(max(value * LOG2_E, -LARGEST), LARGEST)
+            return out.constant(hint, finite if math.isfinite(value) else value)
+        return out.add(hint, "mul", node.type, node.name, out.constant(f"{hint}.log2e", LOG2_E))
+
+    def _times(self, out: Rewriter, hint: str, value: str, divides: bool) -> str:
+        number = out.constant(f"{hint}.log2e", 1 / LOG2_E if divides else LOG2_E)
+        return out.add(hint, "mul", _by_axes(out.type(value)), value, number)
+
+    def _masked(self, out: Rewriter, hint: str, added: str) -> str:
+        """An added value scaled; what overflows stays as it is."""
+        type = _by_axes(out.type(added))
+        scaled = self._times(out, f"{hint}.added", added, divides=False)
+        lowest = out.constant(f"{hint}.lowest", -math.inf)
+        beyond = out.add(f"{hint}.beyond", "eq", TensorType("i1", type.dims), scaled, lowest)
+        return out.add(f"{hint}.kept", "where", type, beyond, added, scaled)
+
+
+def _by_axes(type: TensorType) -> TensorType:
+    """The type of a value computed from a parameter, whose dims are its memory."""
+    return TensorType.of(type.dtype, *type.axes)

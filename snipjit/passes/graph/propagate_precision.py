@@ -1,0 +1,93 @@
+"""PropagatePrecision: everything is computed in f32; 16-bit types are left to memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from snipjit.element_types import NARROW
+from snipjit.passes.base import Pass
+from snipjit.passes.graph.rewriter import Rewriter, rewrite
+from snipjit.subgraph import Node, Subgraph, TensorType
+
+LAYOUTS = ("transpose", "view", "unsqueeze", "expand")
+NARROWING = tuple(f"to_{dtype}" for dtype in NARROW)
+FACTORS = {"matmul": 2, "sdpa": 3}
+"""Operations that multiply, and how many of their operands are factors."""
+
+
+@dataclass(frozen=True)
+class PropagatePrecision(Pass):
+    """Use the value that was rounded, not the rounded one, wherever it is computed with again.
+
+    A model in bf16 or f16 rounds after every operation because its values lie in memory. Here they
+    do not: without the roundings the result is nearer to the exact one, and they cost nothing. Only
+    results are rounded, behind the layout operations. Products take 16-bit parameters as they are:
+    a product of two of their elements is exact in f32, in which it is summed. Factors of two
+    different 16-bit types stay converted.
+
+    Before:  %s = matmul %q %k : f32[m][n]                  with %q, %k and %v of bf16
+             %r = to_bf16 %s : bf16[m][n]
+             %w = to_f32 %r : f32[m][n]
+             %e = exp %w : f32[m][n]
+             %p = to_bf16 %e : bf16[m][n]
+             %o = matmul %p %v : f32[m][e]
+             %y = to_bf16 %o : bf16[m][e]
+             %t = transpose %y {order=(1, 0)} : bf16[e][m]
+    After:   %s = matmul %q %k : f32[m][n]
+             %e = exp %s : f32[m][n]
+             %o = matmul %e %v : f32[m][e]
+             %t.wide = transpose %o {order=(1, 0)} : f32[e][m]
+             %t = to_bf16 %t.wide : bf16[e][m]
+    """
+
+    def run(self, subgraph: Subgraph) -> Subgraph:
+        """The Subgraph without roundings between its operations."""
+        rules = {
+            "to_f32": _widen,
+            **dict.fromkeys(NARROWING, _narrow),
+            **dict.fromkeys(LAYOUTS, _layout),
+            **dict.fromkeys(FACTORS, _multiply),
+        }
+        return rewrite(subgraph, rules)
+
+
+def _exact(out: Rewriter, name: str) -> str:
+    """The value that another one was rounded from, or that one."""
+    node = out[name]
+    return node.inputs[0] if node.op in NARROWING else name
+
+
+def _widen(out: Rewriter, node: Node) -> str:
+    (x,) = node.inputs
+    exact = _exact(out, x)
+    return exact if exact != x else out.keep(node)
+
+
+def _narrow(out: Rewriter, node: Node) -> str:
+    return out.keep(replace(node, inputs=(_exact(out, node.inputs[0]),)))
+
+
+def _layout(out: Rewriter, node: Node) -> str:
+    (x,) = node.inputs
+    exact = _exact(out, x)
+    if exact == x:
+        return out.keep(node)
+    type = TensorType("f32", node.type.dims)
+    wide = out.add(f"{node.name}.wide", node.op, type, exact, **node.attrs)
+    return out.keep(Node(node.name, out[x].op, (wide,), node.type))
+
+
+def _multiply(out: Rewriter, node: Node) -> str:
+    factors = node.inputs[: FACTORS[node.op]]
+    exact = [_exact(out, name) for name in factors]
+    narrow = [_unconverted(out, name) for name in exact]
+    alike = len({out.type(name).dtype for name in narrow} & {*NARROW}) < 2
+    chosen = narrow if alike else [out.to_f32(name) for name in exact]
+    return out.keep(replace(node, inputs=(*chosen, *node.inputs[len(factors) :])))
+
+
+def _unconverted(out: Rewriter, name: str) -> str:
+    """The operand of a conversion to f32, or the value itself."""
+    node = out[name]
+    widened = node.op == "to_f32" and out.type(node.inputs[0]).dtype in NARROW
+    return node.inputs[0] if widened else name
