@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -12,6 +14,8 @@ import torch
 
 from snipjit.call_args import MOST_GROUPS
 from snipjit.compiler import lower
+from snipjit.linear_ir import Loop, Retry
+from snipjit.loop_nest import split_loop
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
 from snipjit.schedule import Schedule
@@ -20,6 +24,7 @@ from snipjit.text_subgraph import parse_subgraph
 from tests import kernels, subgraphs
 from tests.guard import SIDES, Side, guarded, guarded_empty, guarded_scratch, survives
 from tests.kernels import TARGETS
+from tests.masked_graphs import HIDDEN, LOWEST, Masked, arrays, unlimited
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "plain": lambda: subgraphs.attention(D=64),
@@ -144,6 +149,41 @@ def test_accumulators_in_registers(target: str) -> None:
         wanted = kernels.expected(canonical, [q, k, v], [])
         for got, want in zip(kernels.results(run, [q, k, v], []), wanted, strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("form", "end", "fill", "limited"),
+    [
+        ("where", "safe softmax", float("-inf"), True),
+        ("where", "softmax", float("-inf"), False),
+        ("where", "safe softmax", None, False),
+        ("add two", "softmax", None, False),
+        ("mul", "safe softmax", LOWEST, False),
+    ],
+)
+@pytest.mark.parametrize("target", TARGETS)
+def test_hidden_parts_of_chunks(
+    target: str, form: str, end: str, fill: float | None, limited: bool
+) -> None:
+    """Windows and padding; where a limit may turn out to be wrong, split loops have none."""
+    row, random = replace(TARGETS[target], chunk=128), np.random.default_rng(0)
+    case = Masked("padded window", form, end, fill)
+    lir = lower(case.subgraph(), row, schedule=Schedule.COLUMNS)
+    assert split_loop(lir) is not None
+    loops = [s for s, _ in lir.walk() if isinstance(s, Loop)]
+    assert any(loop.limits for loop in loops) == limited
+    assert not any(isinstance(loop, Retry) for loop in loops)
+    run = kernels.launcher_of(lir, row)
+    whole = kernels.launcher_of(unlimited(case.subgraph(), row, Schedule.ROWS), row)
+    for m, n in ((1, 130), (5, 300), (8, 900), (900, 900)):
+        for hidden in HIDDEN:
+            given = [torch.from_numpy(array) for array in arrays(m, n, hidden)]
+            tensors = [t.float() if t.is_floating_point() else t for t in given]
+            for wide, low in itertools.product((4.0, 400.0), (LOWEST, float("-inf"))):
+                scalars = case.scalars(float(random.integers(n)), wide, low)
+                found, want = (kernels.results(f, tensors, scalars) for f in (run, whole))
+                for one, two in zip(found, want, strict=True):
+                    np.testing.assert_allclose(one, two, rtol=2e-5, atol=2e-5)
 
 
 def test_same_bits_for_every_number_of_threads() -> None:
