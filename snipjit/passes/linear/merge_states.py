@@ -88,7 +88,8 @@ class Merge:
 
     def _add_product(self, e: Expression) -> bool:
         """A product is accumulated by itself: now its sum over the chunk is added."""
-        if len(e.inputs) != 3 or e.inputs[2] != e.output or not self._is_sound(e.output, 0.0):
+        own = len(e.inputs) == 3 and e.inputs[2] == e.output
+        if e.output is None or not own or not self._is_sound(e.output, e.type, 0.0):
             return False
         self._part(e, e.output, f"{e.output}.part", "sum")
         self.body.append(Expression("add", e.output, (e.output, f"{e.output}.part"), e.type))
@@ -103,19 +104,19 @@ class Merge:
         pair = (accumulator, e.output)
         if accumulator is None or any((u.op, u.inputs) != (monoid.combine, pair) for u in users):
             return False
-        if not self._is_sound(accumulator, monoid.identity):
+        if not self._is_sound(accumulator, e.type, monoid.identity):
             return False
         self._part(e, accumulator, self._name(e.output or ""), e.attrs["monoid"])
         return True
 
-    def _is_sound(self, accumulator: str, identity: float) -> bool:
+    def _is_sound(self, accumulator: str, type: ValueType, identity: float) -> bool:
         """Whether it begins with the identity and has one part, which is added after scaling."""
-        begin = [e.attrs["value"] for e in self.fills if e.output == accumulator]
+        begin = [(e.type, e.attrs["value"]) for e in self.fills if e.output == accumulator]
         own = [e for e in self._expressions if e.output == accumulator]
         updates = [e for e in own if accumulator in e.inputs]
         scalings = [self._is_scaling(e) for e in updates]
         in_turn = scalings == sorted(scalings, reverse=True)
-        return begin == [identity] and accumulator not in self.types and in_turn
+        return begin == [(type, identity)] and accumulator not in self.types and in_turn
 
     def _part(self, e: Expression, accumulator: str, part: str, monoid: str) -> None:
         """Load what a chunk has left, scale it, and name it as the part of this chunk."""
@@ -154,7 +155,7 @@ class Merge:
     def _weight(self, scale: str) -> str:
         """The factor that brings what a chunk has left to the common maximum."""
         found = self._shift(scale)
-        assert found is not None
+        assert found is not None, f"%{scale} is no factor of a common maximum"
         exp, sub = found
         moved, weight = f"{sub.output}.chunk", f"{scale}.chunk"
         if weight not in self._made:

@@ -17,7 +17,7 @@ from snipjit.passes.llvm.vector_ir import I8, I64
 
 def emit_join(emission: Emission, join: Join, emit_body: EmitBody) -> None:
     """Emit both bodies, neither of which a task that is alone enters."""
-    assert emission.group is not None
+    assert emission.group is not None, "a join stands in a split loop"
     _JoinEmitter(emission, join, emission.group, emit_body).emit(join.last)
 
 
