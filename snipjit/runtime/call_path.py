@@ -65,8 +65,8 @@ _TAKE_SCRATCH = """block = take_scratch(pitch * threads)
     slots[{scratch}] = block.address"""
 
 
-def source(recipe: Recipe) -> str:
-    """The text of ``call`` for a recipe's inputs, scalars and outputs.
+def source(recipe: Recipe, scratch: bool) -> str:
+    """The text of ``call`` for a recipe's inputs, scalars and outputs, with or without scratchpad.
 
     Its names: ``t`` inputs, ``d`` their dtypes, ``p`` their addresses, ``s`` scalars, ``r``
     outputs, ``e`` their dtypes.
@@ -74,7 +74,6 @@ def source(recipe: Recipe) -> str:
     inputs = range(len(recipe.inputs))
     outputs = range(len(recipe.outputs))
     scalars = range(len(recipe.scalars))
-    scratch = recipe.scratch_bytes > 0
     fixed = {name: FIXED.index(name) for name in ("counter", "worker", "scratch")}
     results = _comma(f"r{i}" for i in outputs)
     return _TEMPLATE.format(

@@ -30,6 +30,10 @@ class Structure(Protocol):
         """Inputs, outputs and scalars, which are those of every kernel, as are their slots."""
 
     @property
+    def uses_scratch(self) -> bool:
+        """Whether calls may need a scratchpad."""
+
+    @property
     def configurator(self) -> RuntimeConfigurator:
         """Solves the output layouts of a call."""
 
@@ -64,6 +68,11 @@ class Kernel:
         """The address of the worker ``void kernel(CallArgs*)``."""
         return self.loaded.address
 
+    @property
+    def uses_scratch(self) -> bool:
+        """Whether workers have buffers."""
+        return self.recipe.scratch_bytes > 0
+
     @cached_property
     def configurator(self) -> RuntimeConfigurator:
         """Solves the calls of this kernel."""
@@ -85,6 +94,11 @@ class Schedules:
     key: str
     recipe: Recipe
     choose: Callable[[Mapping[str, int]], Kernel]
+
+    @property
+    def uses_scratch(self) -> bool:
+        """Some kernel may, though the general one does not."""
+        return True
 
     @cached_property
     def configurator(self) -> RuntimeConfigurator:

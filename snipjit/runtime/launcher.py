@@ -70,7 +70,7 @@ class Launcher:
         empty: Callable[[Ints, Ints, torch.dtype], torch.Tensor] = empty_strided,
     ) -> None:
         self.structure = structure
-        self.source = source(structure.recipe)
+        self.source = source(structure.recipe, structure.uses_scratch)
         self._plans: dict[Key, Plan] = {}
         self._older_plans: dict[Key, Plan] = {}
         self._calls = itertools.count()

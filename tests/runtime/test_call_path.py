@@ -11,18 +11,18 @@ from tests.runtime.workers import recipe, scale_add, scale_add_recipe, spec
 
 def test_the_text_is_what_runs() -> None:
     launcher = Launcher(scale_add())
-    assert launcher.source == source(scale_add_recipe())
+    assert launcher.source == source(scale_add_recipe(), scratch=True)
     assert "def call(t0, t1, s0,):" in launcher.source
 
 
 def test_scratch_and_scalars_only_where_there_are_any() -> None:
-    plain = source(recipe("n", [spec("x", "n")], [spec("o", "n")]))
+    plain = source(recipe("n", [spec("x", "n")], [spec("o", "n")]), scratch=False)
     assert "take_scratch" not in plain
     assert "floats[" not in plain
-    assert "take_scratch" in source(scale_add_recipe())
+    assert "take_scratch" in source(scale_add_recipe(), scratch=True)
 
 
 def test_several_outputs_make_a_tuple() -> None:
-    text = source(recipe("n", [spec("x", "n")], [spec("o", "n"), spec("p", "n")]))
+    text = source(recipe("n", [spec("x", "n")], [spec("o", "n"), spec("p", "n")]), scratch=False)
     ast.parse(text)
     assert "return (r0, r1,)" in text
