@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 import torch
 
@@ -17,8 +15,8 @@ from snipjit.version import __version__
 SLOWDOWN = 1.2
 """A round counts as spoiled where the calibration loop took this much longer than its best."""
 
-SWITCHES = 40.0
-"""... or where threads lost their core more often than this, a second."""
+SHARE = 0.05
+"""... or where other processes used more than this part of our CPUs."""
 
 
 def calibrate(size: int = 192, calls: int = 12) -> float:
@@ -51,8 +49,8 @@ def matmul_peak(sizes: Sequence[int] = (512, 1024, 2048), rounds: int = 10) -> f
 class Watch:
     """Tells rounds that others have disturbed from those that ran alone.
 
-    Two signs: the calibration loop beside the round was slower than it has been at best, or the
-    kernel took the core away from our threads (involuntary context switches).
+    Two signs: the calibration loop beside the round was slower than it has been at best, or other
+    processes ran on our CPUs. (Our own threads take cores from one another: peers bring pools.)
     """
 
     best: float
@@ -62,21 +60,33 @@ class Watch:
         """A watch that knows how fast the calibration loop is when nothing disturbs it."""
         return Watch(min(calibrate() for _ in range(20)))
 
-    def begin(self) -> tuple[float, int]:
+    def begin(self) -> tuple[float, float]:
         """Note the state before a round."""
-        return perf_counter(), _involuntary_switches()
+        return perf_counter(), seconds_of_others()
 
-    def spoiled(self, state: tuple[float, int]) -> bool:
+    def spoiled(self, state: tuple[float, float]) -> bool:
         """Whether the round that began at ``state`` and ends now was disturbed."""
-        start, switches = state
-        rate = (_involuntary_switches() - switches) / (perf_counter() - start)
-        now = median(calibrate() for _ in range(3))
+        start, before = state
+        elapsed = (perf_counter() - start) * len(os.sched_getaffinity(0))
+        share = (seconds_of_others() - before) / elapsed
+        now = min(calibrate() for _ in range(5))
         self.best = min(self.best, now)
-        return rate > SWITCHES or now > SLOWDOWN * self.best
+        return share > SHARE or now > SLOWDOWN * self.best
 
 
-def _involuntary_switches() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+def seconds_of_others() -> float:
+    """CPU seconds that other processes have used so far on the CPUs that this one may use.
+
+    From an unknown beginning: differences count. 0 where the system does not tell.
+    """
+    if not os.path.exists("/proc/stat"):
+        return 0.0
+    own = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    with open("/proc/stat", encoding="utf-8") as lines:
+        cpus = [line.split() for line in lines if line.split()[0] in own]
+    # user, nice, system, then idle and iowait, then irq, softirq, steal
+    ticks = sum(int(n) for _, *times in cpus for n in (*times[:3], *times[5:8]))
+    return ticks / os.sysconf("SC_CLK_TCK") - process_time()
 
 
 def description() -> dict[str, object]:

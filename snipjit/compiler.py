@@ -65,7 +65,8 @@ def _schedules(
     @cache
     def kernel(wanted: tuple[int, ...], schedule: Schedule) -> Kernel:
         """The kernel for sizes of the features; the general one for none."""
-        own = SpecializeSizes(dict(zip(features, wanted, strict=False))).run(canonical)
+        specialize = SpecializeSizes(dict(zip(features, wanted, strict=False)))
+        own = run_pipeline((specialize, *graph.SIZED), canonical) if wanted else canonical
         try:
             return _kernel(own, target, Dumps.of(print_subgraph(own)), schedule)
         except UnsupportedError:

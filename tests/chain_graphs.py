@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import find
 from hypothesis import strategies as st
 
+from snipjit.element_types import NARROW
 from snipjit.elementwise import ELEMENTWISE
 from snipjit.subgraph import Subgraph, TensorType
 from snipjit.text_subgraph import print_subgraph
@@ -135,6 +136,8 @@ def every_function() -> Drawn:
     condition = chain.apply("lt", base, side, interval=(0, 1))
     total = base
     for row in ELEMENTWISE.values():
+        if row.result in NARROW:
+            continue  # a rounding that is computed with again may be left out
         boolean = row.name in (*LOGIC, "not", "to_f32")
         operands = [condition if boolean else base, condition if boolean else side][: row.arity]
         operands = [condition, base, side] if row.name == "where" else operands

@@ -13,6 +13,8 @@ from snipjit.compiler import assemble, lower, optimize
 from snipjit.element_types import NARROW
 from snipjit.interpret_subgraph import interpret
 from snipjit.linear_ir import LinearIR
+from snipjit.passes.base import run_pipeline
+from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.specialize_sizes import feature_axes
 from snipjit.passes.linear import few_rows_axis
 from snipjit.runtime.launcher import DTYPES, Launcher
@@ -37,6 +39,13 @@ def launcher(
 ) -> Launcher:
     """A freshly compiled kernel of a positional Subgraph; no cache."""
     return launcher_of(lower(optimize(subgraph), target, schedule=schedule), target)
+
+
+def as_written(subgraph: Subgraph) -> Subgraph:
+    """The canonical form with exp and scale where the model has them: texts that are edited."""
+    passes = [step for step in PIPELINE if step.name not in ("ExpToExp2", "ScaleRows")]
+    result: Subgraph = run_pipeline(passes, subgraph)
+    return result
 
 
 def compilable(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 import torch
@@ -26,7 +28,7 @@ class Scripted(Watch):
         super().__init__(1.0)
         self.verdicts = verdicts
 
-    def spoiled(self, state: tuple[float, int]) -> bool:
+    def spoiled(self, state: tuple[float, float]) -> bool:
         return self.verdicts.pop(0) if self.verdicts else False
 
 
@@ -63,9 +65,9 @@ def test_lead_is_over_the_fastest_of_each_round() -> None:
     assert Timing(seconds).lead("ours", ["a", "b"]) == 3.0
 
 
-def test_watch_sees_a_slow_machine_and_lost_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    switches = iter([0, 0, 0, 0, 0, 10**9])
-    monkeypatch.setattr(machine, "_involuntary_switches", lambda: next(switches))
+def test_watch_sees_a_slow_machine_and_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([0.0, 0.0, 0.0, 0.0, 0.0, 1e9])
+    monkeypatch.setattr(machine, "seconds_of_others", lambda: next(seconds))
     watch = Watch(best=1.0)
     monkeypatch.setattr(machine, "calibrate", lambda: 1.1)
     assert not watch.spoiled(watch.begin())
@@ -73,6 +75,14 @@ def test_watch_sees_a_slow_machine_and_lost_cores(monkeypatch: pytest.MonkeyPatc
     assert watch.spoiled(watch.begin())
     monkeypatch.setattr(machine, "calibrate", lambda: 1.0)
     assert watch.spoiled(watch.begin())
+
+
+def test_what_this_process_uses_is_not_of_others() -> None:
+    before, end = machine.seconds_of_others(), perf_counter() + 0.2
+    while perf_counter() < end:
+        pass
+    others = machine.seconds_of_others() - before
+    assert -0.1 < others < 0.2 * (os.cpu_count() or 1) + 0.1
 
 
 def test_matmul_peak_is_a_rate() -> None:

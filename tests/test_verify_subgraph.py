@@ -3,14 +3,13 @@ from __future__ import annotations
 import pytest
 
 from snipjit.errors import VerificationError
-from snipjit.passes.base import run_pipeline
-from snipjit.passes.graph import PIPELINE
 from snipjit.text_subgraph import parse_subgraph, print_subgraph
 from snipjit.verify_subgraph import verify_canonical, verify_positional
+from tests.kernels import as_written
 from tests.subgraphs import attention, attention_grouped, sdpa
 
 POSITIONAL = print_subgraph(attention("padding", boolean=True, D=64))
-CANONICAL = print_subgraph(run_pipeline(PIPELINE, attention("padding", D=64)))
+CANONICAL = print_subgraph(as_written(attention("padding", D=64)))
 
 
 @pytest.mark.parametrize(

@@ -41,3 +41,6 @@ PIPELINE: tuple[Pass, ...] = (
     EliminateDeadNodes(),  # what the passes above left over
     NameValues(),  # last: names of what remains
 )
+
+SIZED: tuple[Pass, ...] = PIPELINE[[type(step) for step in PIPELINE].index(ScaleRows) :]
+"""The passes that do more where sizes are static: they run again when axes have got sizes."""

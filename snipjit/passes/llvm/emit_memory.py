@@ -48,9 +48,7 @@ def emit_load(emission: Emission, e: Expression) -> Tile:
         return tile
     if access.contiguous:
         return emission.tile(e.type, access.load_vector, make_element=access.load_element)
-    tile = emission.tile(
-        e.type, lambda index: access.load_block(tile, index), make_element=access.load_element
-    )
+    tile = emission.tile(e.type, lambda i: access.load_block(tile, i), (), access.load_element)
     return tile
 
 
