@@ -12,7 +12,7 @@ from snipjit.axis_sizes import undetermined
 from snipjit.call_args import CallArgs, chunk_bytes
 from snipjit.dumps import Dumps, writer
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import LinearIR, Loop, Tensor, walk
+from snipjit.linear_ir import Expression, LinearIR, Loop, Tensor, walk
 from snipjit.loop_nest import join_of, parallel_loops, split_loop
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
@@ -204,7 +204,7 @@ def contracted_dims(canonical: Subgraph) -> dict[str, tuple[int, ...]]:
     """The dims of each parameter that a product contracts over: in those, size 1 means 1."""
     strict: dict[str, tuple[int, ...]] = {}
     for node in canonical.of("brgemm"):
-        for name in (_unconverted(canonical, name) for name in node.inputs):
+        for name in (_unscaled(canonical, name) for name in node.inputs):
             dims = enumerate(canonical[name].type.dims)
             if canonical[name].op == "parameter":
                 over = set(node.attrs["over"])
@@ -212,9 +212,11 @@ def contracted_dims(canonical: Subgraph) -> dict[str, tuple[int, ...]]:
     return strict
 
 
-def _unconverted(canonical: Subgraph, name: str) -> str:
+def _unscaled(canonical: Subgraph, name: str) -> str:
+    """The value that is converted, or scaled by a scalar, to the one of that name."""
     node = canonical[name]
-    return node.inputs[0] if node.op == "to_f32" else name
+    scaled = node.op in ("mul", "div") and not canonical[node.inputs[1]].type.axes
+    return _unscaled(canonical, node.inputs[0]) if scaled or node.op == "to_f32" else name
 
 
 def recipe(
@@ -233,7 +235,14 @@ def recipe(
         scratch_bytes=scratch_bytes(lir),
         fields=CallArgs.of(lir).fields,
         split=_split(lir, split) if split is not None else None,
+        products=_products(lir),
     )
+
+
+def _products(lir: LinearIR) -> tuple[tuple[str, ...], ...]:
+    """The axes of each product, the summed ones included; tails repeat it under its name."""
+    found = [s for s, _ in lir.walk() if isinstance(s, Expression) and s.op == "fma"]
+    return tuple({e.output: (*e.type.axes, *e.over) for e in found}.values())
 
 
 def _split(lir: LinearIR, loop: Loop) -> Split:

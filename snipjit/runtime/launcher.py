@@ -44,8 +44,9 @@ Frame = tuple[memoryview, memoryview, int]
 """The CallArgs of one call under way: its slots as integers, as pairs of floats, its address."""
 
 Plan = tuple[Any, ...]
-"""How to call with one key: frames not in use, tasks, copies, bytes of scratchpad of a worker and
-for all together, values of the slots, then shape and strides of each output."""
+"""How to call with one key: frames not in use, tasks, whether one thread does them, copies, bytes of
+scratchpad of a worker and for all together, values of the slots, then shape and strides of each
+output."""
 
 
 def _empty_strided(shape: Ints, strides: Ints, dtype: torch.dtype) -> torch.Tensor:
@@ -149,8 +150,8 @@ class Launcher:
         scratch, values = pitch(kernel.recipe.scratch_bytes), list(config.slots)
         values[WORKER_SLOT], values[PITCH_SLOT] = kernel.address, scratch
         layouts = zip(config.output_shapes, config.output_strides, strict=True)
-        memory = scratch, config.shared
-        return ([], config.tasks, config.copies, *memory, values, *itertools.chain(*layouts))
+        how = config.tasks, config.alone, config.copies, scratch, config.shared
+        return ([], *how, values, *itertools.chain(*layouts))
 
     def _refuse(self, *tensors: Any) -> NoReturn:
         """Raise the InputError for the first argument that is not as the recipe wants it."""

@@ -21,6 +21,9 @@ __all__ = ["InputCopy", "Recipe", "RuntimeConfig", "RuntimeConfigurator", "Tenso
 ENOUGH_TASKS = 8
 """With fewer tasks the blocks are made smaller, so that all threads are busy to the end."""
 
+LITTLE_WORK = 1 << 18
+"""Multiplications that one core does while another is told to begin, some 3 µs."""
+
 TASKS_OF_A_SPLIT = MOST_GROUPS + 1
 """A loop is split into chunks until there are about so many tasks."""
 
@@ -38,6 +41,7 @@ class Recipe:
     scratch_bytes  scratchpad of one worker
     fields         the slots of CallArgs
     split          (axis, least step, granule, most chunks, bytes a chunk leaves) of a split loop
+    products       the axes of each product, the summed ones included
     """
 
     axes: tuple[tuple[str, int | None], ...]
@@ -48,6 +52,7 @@ class Recipe:
     scratch_bytes: int
     fields: tuple[str, ...]
     split: Split | None = None
+    products: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,14 @@ class RuntimeConfig:
 
     slots   a value for each slot of CallArgs; 0 where only the call knows it
     tasks   how many tasks the parallel loops make
+    alone   whether one thread does them all: waking another would take as long
     shared  bytes of scratchpad for all workers together
     copies  by the index of the input
     """
 
     slots: Ints
     tasks: int
+    alone: bool
     shared: int
     output_shapes: tuple[Ints, ...]
     output_strides: tuple[Ints, ...]
@@ -99,12 +106,21 @@ class RuntimeConfigurator:
         self._fill_tensors(slots, sizes, [*layouts, *outputs])
         output_shapes, output_strides = tuple(zip(*outputs, strict=True)) or ((), ())
         shared = slots[self._slots["shared"]]
-        return RuntimeConfig(tuple(slots), tasks, shared, output_shapes, output_strides, copies)
+        alone = tasks <= 1 or self._is_little(sizes)
+        return RuntimeConfig(
+            tuple(slots), tasks, alone, shared, output_shapes, output_strides, copies
+        )
 
     def output_layouts(self, shapes: Sequence[Sequence[int]]) -> list[tuple[Ints, Ints]]:
         """Shape and strides (elements) of each output; sizes may be symbolic."""
         sizes = solve_axes(self.recipe.axes, self.recipe.inputs, shapes)
         return [output_layout(spec, sizes) for spec in self.recipe.outputs]
+
+    def _is_little(self, sizes: dict[str, int]) -> bool:
+        """Whether there are so few multiplications that threads do not pay; not without any."""
+        products = self.recipe.products
+        work = sum([prod([sizes[axis] for axis in axes]) for axes in products])
+        return bool(products) and work < LITTLE_WORK
 
     @cached_property
     def _slots(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from snipjit.errors import InputError
 from snipjit.runtime.runtime_configurator import (
+    LITTLE_WORK,
     Recipe,
     RuntimeConfig,
     RuntimeConfigurator,
@@ -198,3 +199,14 @@ def test_slots_of_a_split_loop(columns: int, chunks: int, step: int) -> None:
 def test_many_groups_are_not_split() -> None:
     arrays = [np.zeros((16, *array.shape[1:]), array.dtype) for array in attention(8, 5000)]
     assert slots(configure(SPLIT, *arrays), SPLIT)["blocks.n"] == 1
+
+
+def test_little_work_is_for_one_thread() -> None:
+    """Whatever the number of tasks; without products there is no telling."""
+    products = (("b", "hk", "g", "m", "n", "k"), ("b", "hk", "g", "m", "n", "d"))
+    counted = replace(ATTENTION, products=products)
+    for m, n in ((1, 9), (31, 50), (31, 5000)):
+        config = configure(counted, *attention(m, n))
+        assert config.tasks > 1
+        assert config.alone == (2 * 6 * m * n * (4 + 8) < LITTLE_WORK)
+        assert not configure(ATTENTION, *attention(m, n)).alone
