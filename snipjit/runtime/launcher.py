@@ -44,8 +44,8 @@ Frame = tuple[memoryview, memoryview, int]
 """The CallArgs of one call under way: its slots as integers, as pairs of floats, its address."""
 
 Plan = tuple[Any, ...]
-"""How to call with one key: frames not in use, tasks, whether one thread does them, copies, bytes of
-scratchpad of a worker and for all together, values of the slots, then shape and strides of each
+"""How to call with one key: frames not in use, tasks, whether one thread does them, copies, bytes
+of scratchpad of a worker and for all together, values of the slots, then shape and strides of each
 output."""
 
 
