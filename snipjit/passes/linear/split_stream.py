@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Piece, Statement, ValueType
+from snipjit.linear_ir import (
+    Buffer,
+    Expression,
+    Join,
+    LinearIR,
+    Loop,
+    Piece,
+    Retry,
+    Statement,
+    ValueType,
+)
 from snipjit.loop_nest import parallel_loops, task_body
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.insert_buffers import extents
+from snipjit.passes.linear.limit_loops import LimitLoops
 from snipjit.passes.linear.merge_states import Merge
+from snipjit.passes.linear.split_loops import SplitLoops
 from snipjit.target_machine import TargetMachine
 
 MOST_CHUNKS = 64
@@ -26,7 +39,9 @@ class SplitStream(Pass):
     buffers that all chunks share. The last one to be done merges them in the order of the chunks,
     with the updates of the loop itself (``merge_states.py``), and does what came after the loop.
     A single chunk merges nothing. One loop is split, whose accumulators are all its task needs of
-    it: between two loops all chunks would have to wait for one another.
+    it: between two loops all chunks would have to wait for one another. Nor is a loop split whose
+    limits are tried and tested (``limit_loops.py``): that takes the maximum of the whole task, and
+    what limits cut off may be most of the run.
 
     Before:  parallel m step 8 {
                %l = fill {value=0.0}
@@ -66,7 +81,7 @@ class SplitStream(Pass):
         if size is not None and size < 2 * self.target.chunk:
             return lir
         merge = Merge.of(lir, body, stream, chunk)
-        if merge is None:
+        if merge is None or self._tries_limits(lir):
             return lir
         lir.axes[chunk] = MOST_CHUNKS
         shared = _shared_buffers(lir, merge.types, chunk)
@@ -77,6 +92,11 @@ class SplitStream(Pass):
         split = [*body[:at], _join(lir, merge, chunk), *body[at:]]
         body[:] = [*shared, Loop(stream.axis, [Piece(self.target.chunk, split)], parallel=True)]
         return lir
+
+    def _tries_limits(self, lir: LinearIR) -> bool:
+        """Whether the kernel would have a Retry if its loop stayed whole."""
+        whole = LimitLoops().run(SplitLoops(self.target).run(copy.deepcopy(lir)))
+        return any(isinstance(s, Retry) for s, _ in whole.walk())
 
 
 def _shared_buffers(lir: LinearIR, types: dict[str, ValueType], chunk: str) -> list[Buffer]:
