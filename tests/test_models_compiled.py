@@ -39,13 +39,15 @@ def test_exported(name: str, implementation: str, tmp_path: Path) -> None:
     assert snipjit.stats().subgraphs == case.fused, snipjit.stats().refusals
     torch.export.save(program.exported, tmp_path / "model.pt2")
     loaded = snipjit.compile(tmp_path / "model.pt2")
-    compiled = snipjit.stats().kernels_compiled
+    kernels = 0
     for size in case.sizes:
         with torch.inference_mode():
             expected = model(**case.inputs(*size))
         for run in (program, loaded):
             assert_equal(run(**case.inputs(*size)), expected)
-    assert snipjit.stats().kernels_compiled == compiled
+        kernels = kernels or snipjit.stats().kernels_compiled
+    # By rows, and by columns for few of them.
+    assert kernels <= snipjit.stats().kernels_compiled <= 2 * kernels
 
 
 def _layers(model: Any) -> Any:
@@ -76,7 +78,7 @@ def test_layer_by_layer(name: str, implementation: str) -> None:
     assert not stats.refusals
     assert 1 <= stats.subgraphs <= len(layers)
     assert stats.kernel_calls == len(layers) * len(case.sizes)
-    assert len(set(compiled)) == 1
+    assert compiled[0] <= compiled[-1] <= 2 * compiled[0]  # by rows, and by columns for few
 
 
 @pytest.mark.parametrize("name", ["Bert", "Gemma2", "Bart"])
