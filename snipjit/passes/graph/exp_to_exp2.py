@@ -42,10 +42,11 @@ class ExpToExp2(Pass):
 
     def run(self, subgraph: Subgraph) -> Subgraph:
         """The Subgraph with such exponentials in base 2."""
-        regions = [_Region(subgraph, node.inputs[0]) for node in subgraph.of("sub")]
+        scale = _Scale(subgraph)
+        regions = [_Region(scale, node.inputs[0]) for node in subgraph.of("sub")]
         roots = {region.root: region for region in regions if region.is_closed()}
         exps = {name for region in roots.values() for name in region.exps}
-        out, scale = Rewriter(subgraph), _Scale(subgraph)
+        out = Rewriter(subgraph)
         for node in map(out.renamed, subgraph.nodes):
             if node.name in roots:
                 out.keep(node)
@@ -61,13 +62,13 @@ class ExpToExp2(Pass):
 class _Region:
     """What is computed from a value in its unit, up to exponentials."""
 
-    subgraph: Subgraph
+    scale: _Scale
     root: str
     exps: list[str] = field(default_factory=list)
 
     def is_closed(self) -> bool:
         """Whether a factor of the root changes nothing but the base of exponentials."""
-        users, nodes = self.subgraph.users(), self.subgraph.by_name
+        users, nodes = self.scale.users, self.scale.nodes
         units, left, operations = {self.root}, [self.root], []
         while left:
             for user in users[left.pop()]:
@@ -77,7 +78,7 @@ class _Region:
                     left.append(user.name)
         self.exps = [user.name for user in operations if user.op == "exp"]
         sound = all(_keeps_unit(user, units, nodes) for user in operations)
-        return bool(self.exps) and sound and _Scale(self.subgraph).reaches(self.root)
+        return bool(self.exps) and sound and self.scale.reaches(self.root)
 
 
 def _keeps_unit(node: Node, units: set[str], nodes: dict[str, Node]) -> bool:
