@@ -202,6 +202,7 @@ class _Machine:
         terms: list[Any] = []
         for name in e.inputs[:2]:
             own, array = self._current(name, e)
+            array = round_to("bf16", array) if "pairs" in e.attrs else array
             terms += [array, [axes.index(axis) for axis in own]]
         present = {axis for name in e.inputs[:2] for axis in self.arrays[name][0]}
         kept = [axis for axis in e.type.axes if axis in present]

@@ -16,8 +16,9 @@ Grammar of the printed form (``text_linear.py`` prints and parses it)::
     tail     ::= "tail" int "masked"? ports? "{" block "}"
     join     ::= "join" axis ports? "{" block "}" "last" "{" block "}"
     ports    ::= "moves" ("%" tensor "by" (int | "stride") "rewind"?)*
-    buffer   ::= "buffer" "%" tensor ":" dtype ("[" axis ":" int "]")* ("at" int)?
-    expr     ::= ("%" value "=")? op operand* attrs? ":" dtype "[" axis* "]"
+    buffer   ::= "buffer" "%" tensor ":" dtype ("[" axis ":" int "]")* pairs? ("at" int)?
+    expr     ::= ("%" value "=")? op operand* attrs? ":" dtype "[" axis* "]" pairs?
+    pairs    ::= "pairs" axis
     operand  ::= "%" (value | tensor | scalar)
     dim      ::= "[" axis* "]"
     attrs    ::= "{" name "=" attr ("," name "=" attr)* "}"
@@ -35,10 +36,15 @@ holds whole vectors of it; the other axes number them. With ``lanes n d``, ``[n 
 d, ``[m n]`` vectors of n, ``[m]`` single elements, and so is ``[m n]`` inside ``for n step 4``
 where a vector has more than 4.
 
+**Pairs.** A register of ``bf16`` holds pairs: of the axis that its type names, two neighbours lie
+side by side in each element of 32 bits, the even one first; with it the next one, or zero where
+the tile has but one. So do buffers of pairs, in which a pair takes the place of its first element.
+Products whose operands are pairs multiply them two by two. Loops over that axis begin even.
+
 **Tensors** are memory: inputs, outputs and buffers. Inside loops a tensor stands for the part at
 the loops' current position. A buffer begins where it is declared, covers ``extent`` elements of
 each axis from there, and is laid out as listed, last axis innermost. What memory holds in 16 bits
-is ``f32`` in registers: a load converts it, and so a tensor reads; a store of ``f32`` rounds.
+is ``f32`` in registers, unless they hold pairs: a load converts it, a store of ``f32`` rounds.
 
 **Loops.** A loop over an axis that holds another loop over the same axis is a *block* loop: each
 iteration covers ``min(step, what remains)`` elements, which are the work amount of the inner one.
@@ -76,6 +82,7 @@ fill            ``{value}`` every element is ``value``                          
 iota            ``{axis}`` the index along an axis, i32                            a move
 elementwise     any row of ``elementwise.py``; ``%name`` of a scalar is an operand
 fma %a %b %c    ``{over}`` %c + Σ %a·%b over the elements of axes in the tile      a product
+                ``{pairs}`` of operands that hold pairs of that axis
 horizon %a      ``{monoid, over}`` combines the elements of axes in the tile       a reduction
 brgemm %a %b    ``{over}`` a whole product; lowered to fill, load, fma             before tiling
 brgemm %a %b %c the same, added to the accumulator ``%c``                          before tiling
@@ -90,6 +97,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from snipjit.loop_limits import Limit
@@ -104,10 +112,14 @@ MOVES = ("load", "store", "prefetch")
 
 @dataclass(frozen=True)
 class ValueType:
-    """Element type and axes of a value; the axes are in the order of ``LinearIR.axes``."""
+    """Element type and axes of a value; the axes are in the order of ``LinearIR.axes``.
+
+    ``pairs`` is the axis of which an element holds two neighbours.
+    """
 
     dtype: str
     axes: tuple[str, ...] = ()
+    pairs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,12 +149,16 @@ class Tensor:
 
 @dataclass
 class Buffer:
-    """Scratch memory, declared where its life begins; ``extents`` are in layout order."""
+    """Scratch memory, declared where its life begins; ``extents`` are in layout order.
+
+    Of the axis in ``pairs`` the extent is even, and two neighbours lie innermost.
+    """
 
     name: str
     dtype: str
     extents: dict[str, int]
     offset: int | None = None
+    pairs: str | None = None
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -152,19 +168,14 @@ class Buffer:
     @property
     def elements(self) -> int:
         """How many elements the buffer holds."""
-        total = 1
-        for extent in self.extents.values():
-            total *= extent
-        return total
+        return prod(self.extents.values())
 
     def stride(self, axis: str) -> int:
-        """Elements between neighbours along an axis."""
-        stride = 1
-        for name, extent in reversed(self.extents.items()):
-            if name == axis:
-                return stride
-            stride *= extent
-        raise KeyError(axis)
+        """Elements between neighbours along an axis; of pairs, half of that between pairs."""
+        after = self.axes[self.axes.index(axis) + 1 :]
+        stride = prod(self.extents[name] for name in after)
+        beside = self.pairs in self.axes[: self.axes.index(axis)]
+        return 2 * stride if beside else stride
 
 
 @dataclass

@@ -23,6 +23,7 @@ class TargetMachine:
     task_rows   most rows of a row axis in one task, where lanes are columns
     chunk       least elements of a streamed axis that are a task of their own
     unroll      elements of a contracted axis in one iteration of a product
+    pairs       element types whose products are summed two by two
     features    LLVM features the row needs, and the host must have
     disabled    LLVM features switched off
     """
@@ -39,6 +40,7 @@ class TargetMachine:
     task_rows: int = 8
     chunk: int = 512
     unroll: int = 4
+    pairs: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
 
@@ -48,11 +50,16 @@ class TargetMachine:
         return ",".join([f"+{name}" for name in self.features] + [f"-{n}" for n in self.disabled])
 
 
+_AVX512 = ("avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl")
+
 ROWS: tuple[TargetMachine, ...] = (
     TargetMachine(
+        "avx512-bf16", lanes=16, registers=32, tile=(8, 3), task_vectors=12, block=128,
+        pairs=("bf16",), features=(*_AVX512, "avx512bf16"), disabled=("prefer-256-bit",),
+    ),
+    TargetMachine(
         "avx512", lanes=16, registers=32, tile=(8, 3), task_vectors=12, block=128,
-        features=("avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
-        disabled=("prefer-256-bit",),
+        features=_AVX512, disabled=("prefer-256-bit",),
     ),
     TargetMachine(
         "avx2", lanes=8, registers=16, tile=(4, 3), task_vectors=12, block=128,

@@ -114,14 +114,22 @@ def _tensor(tensor: Tensor) -> str:
 def _buffer(buffer: Buffer) -> str:
     extents = "".join(f"[{axis}:{extent}]" for axis, extent in buffer.extents.items())
     at = "" if buffer.offset is None else f" at {buffer.offset}"
-    return f"buffer %{buffer.name} : {buffer.dtype}{extents}{at}"
+    return f"buffer %{buffer.name} : {buffer.dtype}{extents}{_pairs(buffer.pairs)}{at}"
 
 
 def _expression(e: Expression) -> str:
     output = "" if e.output is None else f"%{e.output} = "
     operands = "".join(f" %{name}" for name in e.inputs)
-    type = f"{e.type.dtype}[{' '.join(e.type.axes)}]"
-    return f"{output}{e.op}{operands}{print_attrs(e.attrs)} : {type}"
+    return f"{output}{e.op}{operands}{print_attrs(e.attrs)} : {print_type(e.type)}"
+
+
+def print_type(type: ValueType) -> str:
+    """Element type, axes, and the axis of pairs: ``bf16[n m] pairs n``."""
+    return f"{type.dtype}[{' '.join(type.axes)}]{_pairs(type.pairs)}"
+
+
+def _pairs(axis: str | None) -> str:
+    return "" if axis is None else f" pairs {axis}"
 
 
 def _piece(piece: Piece) -> str:
@@ -208,6 +216,7 @@ def _parse_buffer(tokens: Tokens) -> Buffer:
         tokens.expect(":")
         buffer.extents[axis] = tokens.integer("an extent")
         tokens.expect("]")
+    buffer.pairs = _parse_pairs(tokens)
     if tokens.accept("at"):
         buffer.offset = tokens.integer("an offset in bytes")
     return buffer
@@ -289,5 +298,9 @@ def _parse_expression(tokens: Tokens) -> Expression:
         inputs.append(tokens.word("%operand", "%"))
     attrs = tokens.attrs()
     tokens.expect(":")
-    type = ValueType(tokens.dtype(), tokens.axes())
+    type = ValueType(tokens.dtype(), tokens.axes(), _parse_pairs(tokens))
     return Expression(op, output, tuple(inputs), type, attrs)
+
+
+def _parse_pairs(tokens: Tokens) -> str | None:
+    return tokens.word("the axis of pairs") if tokens.accept("pairs") else None

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snipjit.element_types import DTYPES, computed_as
+from snipjit.element_types import DTYPES, NARROW, computed_as
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import VerificationError
 from snipjit.linear_ir import MOVES, Buffer, Expression, LinearIR, Loop, Retry, Tensor, ValueType
 from snipjit.loop_nest import join_of
-from snipjit.text_linear import around
+from snipjit.text_linear import around, print_type
 from snipjit.verify_linear_buffers import check_buffers
 from snipjit.verify_linear_joins import check_joins
 from snipjit.verify_linear_loops import check_loops, check_place
@@ -28,6 +28,7 @@ class Rule:
     operands: tuple[int, ...]
     attrs: tuple[str, ...] = ()
     final: bool = True
+    optional: tuple[str, ...] = ()
 
 
 RULES: dict[str, Rule] = {
@@ -36,13 +37,14 @@ RULES: dict[str, Rule] = {
     "prefetch": Rule((1,)),
     "fill": Rule((0,), ("value",)),
     "iota": Rule((0,), ("axis",)),
-    "fma": Rule((3,), ("over",)),
+    "fma": Rule((3,), ("over",), optional=("pairs",)),
     "horizon": Rule((1,), ("monoid", "over")),
-    "brgemm": Rule((2, 3), ("over",), final=False),
+    "brgemm": Rule((2, 3), ("over",), final=False, optional=("pairs",)),
     "reduce": Rule((1,), ("monoid", "over"), final=False),
     **{name: Rule((row.arity,)) for name, row in ELEMENTWISE.items()},
 }
 LOGIC = ("and", "or", "xor", "not")
+PAIRED = ("load", "store", "to_bf16")
 CASTS = ("to_f32", "to_bf16", "to_f16", "to_i1")
 
 
@@ -71,11 +73,12 @@ def verify(lir: LinearIR, final: bool = False) -> None:
 
 @dataclass(frozen=True)
 class _Known:
-    """What a name stands for: its kind, element type and axes."""
+    """What a name stands for: its kind, element type, axes, and the axis of pairs."""
 
     kind: str
     dtype: str
     axes: tuple[str, ...]
+    pairs: str | None = None
 
     def types(self) -> tuple[str, ...]:
         """The element types of registers that are moved to it and from it, the usual one last."""
@@ -161,7 +164,7 @@ class _Verifier:
         positive = all(extent > 0 for extent in buffer.extents.values())
         self.demand(positive, "an extent must be at least 1")
         self.buffers[buffer.name] = buffer
-        self.declare(buffer.name, _Known("buffer", buffer.dtype, buffer.axes))
+        self.declare(buffer.name, _Known("buffer", buffer.dtype, buffer.axes, buffer.pairs))
 
     def expression(self, e: Expression, loops: Path) -> None:
         """Operation, operands, attributes, types; then its output becomes known."""
@@ -176,6 +179,7 @@ class _Verifier:
         ordered = self.lir.sort_axes(e.type.axes)
         self.demand(e.type.axes == ordered, f"the axes must stand as [{' '.join(ordered)}]")
         operands = [self.operand(name, e) for name in e.inputs]
+        self.pairs(e, operands)
         if e.op == "store":
             return self.store(e, *operands)
         self.operation(e, operands)
@@ -186,7 +190,7 @@ class _Verifier:
         """Exactly those of the rule, with values that mean something."""
         missing = ", ".join(name for name in rule.attrs if name not in e.attrs)
         self.demand(not missing, f"{e.op} needs the attributes {missing}")
-        extra = ", ".join(name for name in e.attrs if name not in rule.attrs)
+        extra = ", ".join(name for name in e.attrs if name not in (*rule.attrs, *rule.optional))
         self.demand(not extra, f"{e.op} has no attributes {extra}")
         if "monoid" in rule.attrs:
             known = ", ".join(MONOIDS)
@@ -198,6 +202,9 @@ class _Verifier:
             self.demand(isinstance(e.attrs["value"], int | float), "the value must be a number")
         if "over" in rule.attrs:
             self.over(e, loops)
+        if "pairs" in e.attrs:
+            alone = e.over == (e.attrs["pairs"],)
+            self.demand(alone, "a product of pairs is over their axis alone")
 
     def over(self, e: Expression, loops: Path) -> None:
         """The combined axes: some, known, not of the result, never parallel."""
@@ -239,6 +246,21 @@ class _Verifier:
             self.demand(inside, f"the accumulator %{e.inputs[2]} has an axis that is summed over")
         self.dtypes(e, [known.types()[-1] for known in operands])
 
+    def pairs(self, e: Expression, operands: list[_Known]) -> None:
+        """Pairs are loaded, stored, made by rounding, and multiplied; nothing else takes them."""
+        if (axis := e.type.pairs) is not None:
+            held = axis in e.type.axes and e.type.dtype in NARROW
+            self.demand(held, f"pairs are of 16-bit elements along axis {axis}")
+            self.demand(e.op in PAIRED, f"{e.op} makes no pairs")
+        wanted = e.attrs.get("pairs", e.type.pairs if e.op == "store" else None)
+        for name, known in zip(e.inputs[:2], operands, strict=False):
+            memory = known.kind in ("input", "output") or e.op == "load"
+            unrounded = e.op == "brgemm" and known.pairs is None
+            same = memory or unrounded or known.pairs == wanted
+            self.demand(same, f"%{name} holds {_pairs_of(known.pairs)}, not {_pairs_of(wanted)}")
+            if e.op == "load" and known.kind == "buffer":
+                self.demand(known.pairs == e.type.pairs, f"%{name} holds {_pairs_of(known.pairs)}")
+
     def dtypes(self, e: Expression, found: list[str]) -> None:
         """The element types an operation takes, and the one it gives."""
         wanted = e.type.dtype
@@ -251,7 +273,8 @@ class _Verifier:
             self.demand(set(conditions) <= {"i1"}, f"{e.op} takes i1, not {', '.join(conditions)}")
         elif e.over:
             wanted = MONOIDS[e.attrs.get("monoid", "sum")].dtype
-            self.demand(set(found) == {wanted}, f"{e.op} takes {wanted}, not {', '.join(found)}")
+            taken = {wanted, "bf16"} if "pairs" in e.attrs else {wanted}
+            self.demand(set(found) <= taken, f"{e.op} takes {wanted}, not {', '.join(found)}")
         self.demand(e.type.dtype == wanted, f"the result of {e.op} is {wanted}")
 
     def load(self, e: Expression, source: _Known) -> None:
@@ -284,16 +307,21 @@ class _Verifier:
         """A register: always of one type, and no other thing's name."""
         if e.output is None:
             return self.demand(False, f"{e.op} needs an output")
-        known = self.names.get(e.output, _Known("register", e.type.dtype, e.type.axes))
+        new = _Known("register", e.type.dtype, e.type.axes, e.type.pairs)
+        known = self.names.get(e.output, new)
         self.demand(known.kind == "register", f"%{e.output} is the name of {_article(known.kind)}")
-        type = ValueType(known.dtype, known.axes)
-        self.demand(type == e.type, f"%{e.output} is {type.dtype}[{' '.join(type.axes)}] elsewhere")
+        type = ValueType(known.dtype, known.axes, known.pairs)
+        self.demand(type == e.type, f"%{e.output} is {print_type(type)} elsewhere")
         self.names[e.output] = known
 
 
 def _operand_count(e: Expression, rule: Rule) -> str:
     counts = " or ".join(str(count) for count in rule.operands)
     return f"{e.op} takes {counts} operands, not {len(e.inputs)}"
+
+
+def _pairs_of(axis: str | None) -> str:
+    return "no pairs" if axis is None else f"pairs of axis {axis}"
 
 
 def _article(kind: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from snipjit.element_types import BYTES
 from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
 from snipjit.loop_nest import most, shared_buffers, task_body
 from snipjit.verify_linear_loops import fault
 
-BYTES = {"f32": 4, "i32": 4, "i1": 1}
 Path = tuple[Loop, ...]
 
 
@@ -33,6 +33,8 @@ def _check_shape(lir: LinearIR, buffer: Buffer, loops: Path) -> None:
             needs = "a bounded number of" if needed is None else str(needed)
             message = f"%{buffer.name} holds {extent} elements of axis {axis}, but needs {needs}"
             raise fault(lir, buffer, message)
+    if buffer.pairs and buffer.extents.get(buffer.pairs, 1) % 2:
+        raise fault(lir, buffer, f"%{buffer.name} must hold an even part of axis {buffer.pairs}")
     lanes = lir.vector_axis(buffer.axes)
     if lanes and (buffer.axes[-1] != lanes or buffer.extents[lanes] % lir.width):
         message = f"%{buffer.name} must have whole vectors of lanes [{lanes}:…] innermost"

@@ -170,10 +170,18 @@ def _check_steps(lir: LinearIR, loop: Loop) -> None:
     vectors = [p.step for p in loop.pieces if p.masked or p.step > lir.width]
     if loop.axis in lir.lanes and any(step % lir.width for step in vectors):
         raise fault(lir, loop, f"steps of the lanes axis must be multiples of {lir.width}")
+    odd = [piece for piece in loop.pieces if piece.step % 2 and _holds_pairs(piece, loop.axis)]
+    if odd and (odd != loop.pieces[-1:] or odd[0].step > 1):
+        raise fault(lir, loop, f"axis {loop.axis} goes by pairs: even steps, then a tail of 1")
     masked = [piece.masked for piece in loop.pieces]
     falling = [piece.step for piece in loop.pieces if piece.masked]
     if masked != sorted(masked) or falling != sorted(set(falling), reverse=True):
         raise fault(lir, loop, "masked pieces must come last, with falling steps")
+
+
+def _holds_pairs(piece: Piece, axis: str) -> bool:
+    inside = (s for s, _ in walk(piece.body) if isinstance(s, Expression))
+    return any(axis in (e.type.pairs, e.attrs.get("pairs")) for e in inside)
 
 
 def _check_stores(lir: LinearIR, loop: Loop) -> None:

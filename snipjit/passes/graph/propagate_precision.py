@@ -22,8 +22,10 @@ class PropagatePrecision(Pass):
     A model in bf16 or f16 rounds after every operation because its values lie in memory. Here they
     do not: without the roundings the result is nearer to the exact one, and they cost nothing. Only
     results are rounded, behind the layout operations. Products take 16-bit parameters as they are:
-    a product of two of their elements is exact in f32, in which it is summed. Factors of two
-    different 16-bit types stay converted.
+    a product of two of their elements is exact in f32, in which it is summed. A factor of f32
+    beside one of 16 bits is one that the model rounds, so that it may be rounded again; beside
+    one that the model does not round, parameters stay converted. So do factors of two different
+    16-bit types.
 
     Before:  %s = matmul %q %k : f32[m][n]                  with %q, %k and %v of bf16
              %r = to_bf16 %s : bf16[m][n]
@@ -81,7 +83,9 @@ def _multiply(out: Rewriter, node: Node) -> str:
     factors = node.inputs[: FACTORS[node.op]]
     exact = [_exact(out, name) for name in factors]
     narrow = [_unconverted(out, name) for name in exact]
-    alike = len({out.type(name).dtype for name in narrow} & {*NARROW}) < 2
+    types = {out.type(name).dtype for name in narrow}
+    rounded = any(out.type(name).dtype in NARROW for name in factors)
+    alike = len(types & {*NARROW}) < 2 and (rounded or types <= {*NARROW})
     chosen = narrow if alike else [out.to_f32(name) for name in exact]
     return out.keep(replace(node, inputs=(*chosen, *node.inputs[len(factors) :])))
 

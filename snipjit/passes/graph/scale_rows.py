@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snipjit.element_types import NARROW
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.factors import Factor, apply, peel
 from snipjit.passes.graph.name_axes import surviving_axes
@@ -17,6 +18,7 @@ class ScaleRows(Pass):
 
     The operand must be an input, whose rows are brought into lanes once anyway, and the summed
     axes static, so that the scaled rows can be kept. Nothing else may read the unscaled product.
+    Rows of 16-bit elements stay as they are: scaled ones would not fit these.
 
     Before:  %0 = brgemm %q %k {over=(d)} : f32[m][n]
              %1 = mul %0 %s : f32[m][n]
@@ -55,7 +57,9 @@ def _is_scalable(out: Rewriter, product: Node, rows: list[str]) -> bool:
     if any(out.axes[axis] is None for axis in product.attrs["over"]):
         return False
     with_rows = [name for name in product.inputs if rows[0] in out.type(name).axes]
-    return len(with_rows) == 1 and out[with_rows[0]].op == "parameter"
+    if len(with_rows) != 1 or out[with_rows[0]].op != "parameter":
+        return False
+    return out.type(with_rows[0]).dtype not in NARROW
 
 
 def _scaled(out: Rewriter, node: Node, row: str, factors: list[Factor]) -> str:
@@ -64,9 +68,6 @@ def _scaled(out: Rewriter, node: Node, row: str, factors: list[Factor]) -> str:
     operand = next(name for name in product.inputs if row in out.type(name).axes)
     # By name: a parameter's dims are its memory, where one dim may be a product of axes.
     axes = (axis for axis in out.axes if axis in out.type(operand).axes)
-    type = TensorType.of("f32", *axes)
-    narrow = out.type(operand).dtype != "f32"
-    wide = out.add(f"{operand}.wide", "to_f32", type, operand) if narrow else operand
-    scaled = apply(out, wide, type, factors)
+    scaled = apply(out, operand, TensorType.of("f32", *axes), factors)
     inputs = product.with_inputs({operand: scaled}).inputs
     return out.add(f"{node.name}.product", "brgemm", node.type, *inputs, **product.attrs)

@@ -20,6 +20,7 @@ from snipjit.passes.linear.mark_loops import MarkLoops
 from snipjit.passes.linear.pack_operands import PackOperands
 from snipjit.passes.linear.prefetch_strided import PrefetchStrided
 from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
+from snipjit.passes.linear.round_factors import RoundFactors
 from snipjit.passes.linear.split_loops import SplitLoops
 from snipjit.passes.linear.split_stream import SplitStream
 from snipjit.schedule import Schedule
@@ -35,6 +36,7 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         InitializeAccumulators(),  # makes the state of the streaming loops explicit ...
         FuseOnline(),  # ... which is what this rule rewrites
         *_split(target, schedule),  # accumulators are final; before anything lowers their loop
+        RoundFactors(target),  # when all that accumulates is known; loops are still flat
         PackOperands(),  # before panels, so that packing happens once a task
         SplitLoops(target),  # before tiles: a panel holds whole tile loops
         LimitLoops(),  # while a panel is a flat list, whose products and reductions are whole

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from snipjit.linear_ir import Expression, LinearIR
+from collections.abc import Iterable
+
+from snipjit.linear_ir import Expression, LinearIR, Statement, walk
 
 REDUCTIONS = ("brgemm", "reduce")
 
@@ -45,6 +47,12 @@ def row_axes(lir: LinearIR) -> list[str]:
 def _lacking(lir: LinearIR, product: Expression, kept: list[str]) -> set[str]:
     tensors = [lir.tensors[name] for name in product.inputs[:2] if name in lir.tensors]
     return {axis for axis in kept if any(axis not in tensor.axes for tensor in tensors)}
+
+
+def in_vectors(lir: LinearIR, axis: str, body: Iterable[Statement]) -> bool:
+    """Whether anything in a body has whole vectors of the axis, if there are as many."""
+    found = (s for s, _ in walk([*body]) if isinstance(s, Expression))
+    return any(lir.vector_axis((*e.type.axes, *e.over)) == axis for e in found)
 
 
 def panel_axes(lir: LinearIR) -> list[str]:

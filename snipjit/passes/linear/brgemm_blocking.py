@@ -62,9 +62,10 @@ class BrgemmBlocking(Pass):
         mine = lir.vector_axis(e.type.axes)
         operands = sorted(e.inputs[:2], key=lambda name: lanes[name] == mine)
         inputs = (*operands, e.output)
-        body: list[Statement] = [Expression("fma", e.output, inputs, e.type, {"over": e.over})]
+        body: list[Statement] = [Expression("fma", e.output, inputs, e.type, e.attrs)]
         for depth, axis in enumerate(reversed(e.over)):
             step = self._step(lir, axis, across={*lanes.values()} == {axis}) if depth == 0 else 1
+            step = 2 * step if axis == e.attrs.get("pairs") else step
             body = [Loop(axis, [Piece(step, body)])]
         return result + body
 

@@ -21,6 +21,9 @@ class ConvertGraphToLinear(Pass):
     without one gets an axis of size 1, and its kernel is scalar. By columns, all axes that do not
     survive are lanes axes, first those that values carry and reductions remove.
 
+    By rows, products of 16-bit factors are products of pairs where the target has those; a factor
+    of more bits is one that the model rounds.
+
     Before:  %s = brgemm %q %k {over=(d)} : f32[b m n]
              %y = result %s {order=(0, 1, 2)}
     After:   linear @g lanes m x 16
@@ -51,11 +54,26 @@ class ConvertGraphToLinear(Pass):
             body=[],
         )
         lir.body = [
-            _expression(lir, node)
+            self._expression(lir, node, subgraph)
             for node in subgraph.nodes
             if node.op not in ("parameter", "scalar")
         ]
         return lir
+
+    def _expression(self, lir: LinearIR, node: Node, subgraph: Subgraph) -> Expression:
+        type = ValueType(node.type.dtype, lir.sort_axes(node.type.axes))
+        if node.op == "result":
+            return Expression("store", None, (node.name, *node.inputs), type)
+        op = "fill" if node.op == "constant" else node.op
+        attrs = dict(node.attrs)
+        if op == "brgemm" and self._is_in_pairs(lir, node, subgraph):
+            (attrs["pairs"],) = node.attrs["over"]
+        return Expression(op, node.name, node.inputs, type, attrs)
+
+    def _is_in_pairs(self, lir: LinearIR, node: Node, subgraph: Subgraph) -> bool:
+        dtypes = {subgraph[name].type.dtype for name in node.inputs}
+        by_rows = self.schedule is Schedule.ROWS and {*lir.lanes} <= {*node.type.axes}
+        return by_rows and len(node.attrs["over"]) == 1 and bool(dtypes & {*self.target.pairs})
 
 
 def surviving_axes(subgraph: Subgraph) -> list[str]:
@@ -94,11 +112,3 @@ def few_rows_axis(subgraph: Subgraph) -> str | None:
 
 def _output(node: Node) -> Tensor:
     return Tensor(node.name, node.type.dtype, node.type.dims, tuple(node.attrs["order"]))
-
-
-def _expression(lir: LinearIR, node: Node) -> Expression:
-    type = ValueType(node.type.dtype, lir.sort_axes(node.type.axes))
-    if node.op == "result":
-        return Expression("store", None, (node.name, *node.inputs), type)
-    op = "fill" if node.op == "constant" else node.op
-    return Expression(op, node.name, node.inputs, type, dict(node.attrs))

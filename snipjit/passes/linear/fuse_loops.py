@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import panel_axes
+from snipjit.passes.linear.axis_roles import in_vectors, panel_axes
 from snipjit.target_machine import TargetMachine
 
 ELEMENTWISE_ROWS = 4
@@ -74,17 +74,21 @@ class FuseLoops(Pass):
     def _loops(self, lir: LinearIR, group: _Group, blocks: dict[str, int]) -> list[Statement]:
         body: list[Statement] = list(group.body)
         for depth, axis in enumerate(reversed(group.axes)):
-            step = self._step(lir, group, axis, blocks.get(axis)) if depth == 0 else 1
+            pairs = any(e.type.pairs == axis for e in group.body)
+            step = 2 if pairs else 1
+            if depth == 0:
+                step = self._step(lir, group, axis, blocks.get(axis))
             body = [Loop(axis, [Piece(step, body)])]
         return body
 
     def _step(self, lir: LinearIR, group: _Group, axis: str, block: int | None) -> int:
-        if axis in lir.lanes:
+        if in_vectors(lir, axis, group.body):
             return self._columns(lir, group, axis, block or lir.axes[axis])
         if any(e.op == "brgemm" for e in group.body):
             return self.target.tile[0]
         if any(_is_transposed(lir, e, axis) for e in group.body):
-            return self.target.lanes
+            pairs = any(e.type.pairs == axis for e in group.body)
+            return self.target.lanes * (2 if pairs else 1)
         return ELEMENTWISE_ROWS
 
     def _columns(self, lir: LinearIR, group: _Group, axis: str, size: int | None) -> int:

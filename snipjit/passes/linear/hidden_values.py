@@ -14,6 +14,7 @@ from snipjit.passes.linear.index_conditions import limits_of
 ABSORBING = -(2.0**110)
 """Numbers so low stay below half of themselves whatever is added that is smaller than 2^100."""
 
+ROUNDINGS = ("to_bf16", "to_f16")
 MAXIMA = ("max", "larger")
 COMBINED = ("maximum", "larger")
 
@@ -184,7 +185,7 @@ class HiddenValues:
     def _zero(self, e: Expression, limit: Limit) -> Tests | None:
         if e.op in ("exp", "exp2"):
             return self.shifted.get(e.inputs[0], {}).get(limit)
-        if e.op not in ("mul", "div", "neg", "where"):
+        if e.op not in ("mul", "div", "neg", "where", *ROUNDINGS):
             return None
         tests = [self._zero_at(name, limit) for name in e.inputs]
         if e.op == "where":

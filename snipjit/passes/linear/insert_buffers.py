@@ -118,7 +118,8 @@ def _common(paths: list[Path]) -> Path:
 
 def _buffer(lir: LinearIR, name: str, accesses: list[_Access], home: Path) -> None:
     type = accesses[0].type
-    buffer = Buffer(f"{name}.buffer", type.dtype, extents(lir, name, type, home))
+    held = extents(lir, name, type, home)
+    buffer = Buffer(f"{name}.buffer", type.dtype, held, pairs=type.pairs)
     for access in accesses:
         _store_and_load(buffer.name, name, access)
     (home[-1].body if home else lir.body).insert(0, buffer)
@@ -135,6 +136,8 @@ def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, 
             )
         if axis == lir.vector_axis(type.axes):
             size = -(-size // lir.width) * lir.width
+        if axis == type.pairs:
+            size += size % 2
         if size != 1:
             found[axis] = size
     return found

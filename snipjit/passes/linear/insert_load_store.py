@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from snipjit.element_types import computed_as
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
 from snipjit.passes.base import Pass
+from snipjit.passes.linear.pack_operands import loaded_type
 
 
 @dataclass(frozen=True)
 class InsertLoadStore(Pass):
-    """Make memory accesses explicit; one load serves all readers of a body.
+    """Make memory accesses explicit; one load serves all readers of a body that want it alike.
 
     Before:  %t = add %s %mask : f32[n m] ; %u = mul %t %mask : f32[n m]
     After:   %mask.tile = load %mask : f32[n]
@@ -27,27 +27,26 @@ class InsertLoadStore(Pass):
 
 def _descend(lir: LinearIR, body: list[Statement], loads: Counter[str]) -> None:
     result: list[Statement] = []
-    loaded: dict[str, str] = {}
+    loaded: dict[tuple[str, str | None], str] = {}
     for statement in body:
         if isinstance(statement, Loop):
             for piece in statement.pieces:
                 _descend(lir, piece.body, loads)
         if isinstance(statement, Expression) and statement.op != "load":
+            pairs = statement.attrs.get("pairs")
             for name in statement.inputs[statement.op == "store" :]:
-                if name in lir.tensors and name not in loaded:
-                    load = _load(lir, name, loads)
-                    loaded[name] = load.output or name
+                if name in lir.tensors and (name, pairs) not in loaded:
+                    load = _load(lir, name, pairs, loads)
+                    loaded[name, pairs] = load.output or name
                     result.append(load)
-            inputs = tuple(loaded.get(name, name) for name in statement.inputs)
+            inputs = tuple(loaded.get((name, pairs), name) for name in statement.inputs)
             statement = replace(statement, inputs=inputs)
         result.append(statement)
     body[:] = result
 
 
-def _load(lir: LinearIR, name: str, loads: Counter[str]) -> Expression:
+def _load(lir: LinearIR, name: str, pairs: str | None, loads: Counter[str]) -> Expression:
     """A load into a register of its own: one that is assigned once may be hoisted."""
     number = f".{loads[name]}" if loads[name] else ""
     loads[name] += 1
-    tensor = lir.tensors[name]
-    type = ValueType(computed_as(tensor.dtype), lir.sort_axes(tensor.axes))
-    return Expression("load", f"{name}.tile{number}", (name,), type)
+    return Expression("load", f"{name}.tile{number}", (name,), loaded_type(lir, name, pairs))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from snipjit.linear_ir import Join, LinearIR, Loop, Piece, Retry, Statement, is_block_loop
 from snipjit.passes.base import Pass
+from snipjit.passes.linear.axis_roles import in_vectors
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def _descend(lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> N
 def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) -> list[Piece]:
     blocks = [loop for loop in loops if loop.axis == axis]
     size = None if blocks else lir.axes[axis]
-    if axis not in lir.lanes or main.step % lir.width:
+    if not in_vectors(lir, axis, main.body) or main.step % lir.width:
         return _rows(main, size)
     if blocks and blocks[-1].parallel:
         return _panel(main, lir.width)

@@ -1,47 +1,113 @@
-"""PackOperands: a product's lanes operand is brought into lanes order once, not at every use."""
+"""PackOperands: a product's operand is brought into the order it is used in once, not every time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
 from snipjit.element_types import computed_as
-from snipjit.linear_ir import Expression, LinearIR, ValueType, walk
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
 from snipjit.loop_nest import most, parallel_loops, task_body
 from snipjit.passes.base import Pass
 
 
 @dataclass(frozen=True)
 class PackOperands(Pass):
-    """Load an input whose lanes axis is not innermost in memory before the loops that multiply it.
+    """Load inputs that do not lie in memory as a product wants them before the loops that multiply.
 
-    The value is loaded (through register transposes) as early as its axes allow and becomes a
-    buffer with the lanes axis innermost. Only axes of static size are packed: a dynamic one would
-    need a buffer that grows.
+    An input whose lanes axis is not innermost in memory is loaded (through register transposes) at
+    the head of the task. One whose pairs are not neighbours in memory is loaded at the head of
+    each block, for all panels of rows; what is innermost in memory becomes a lanes axis, so that
+    whole vectors are paired. The value becomes a buffer. Only what has a bounded size is packed: a
+    dynamic axis would need a buffer that grows.
 
     Before:  for n step 128 { %s = brgemm %q %k {over=(d)} }        with %q [b][m][d], lanes m
     After:   %q.packed = load %q : f32[d m]
              for n step 128 { %s = brgemm %q.packed %k {over=(d)} }
+
+    Before:  for n step 128 { … ; %o = brgemm %p %v %o {over=(n), pairs=n} }     with %v [b][n][e]
+    After:   for n step 128 { %v.packed = load %v : bf16[n e] pairs n
+                              … ; %o = brgemm %p %v.packed %o {over=(n), pairs=n} }
     """
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Pack for every product of the kernel."""
-        body = task_body(lir)
-        packed: dict[str, Expression] = {}
-        for statement, _ in walk(body):
-            if isinstance(statement, Expression) and statement.op == "brgemm":
-                statement.inputs = tuple(_pack(lir, name, packed) for name in statement.inputs)
-        body[:0] = list(packed.values())
+        packing, task = _Packing(lir, lir.lanes), task_body(lir)
+        packing.follow(task, tuple(parallel_loops(lir)))
+        task[:0] = packing.task.values()
         return lir
 
 
-def _pack(lir: LinearIR, name: str, packed: dict[str, Expression]) -> str:
-    tensor = lir.tensors.get(name)
-    if tensor is None or lir.vector_axis(tensor.axes) in (None, tensor.unit_axis):
-        return name
-    parallel = parallel_loops(lir)
-    if any(most(lir, axis, parallel) is None for axis in tensor.axes):
-        return name
-    output = f"{name}.packed"
-    type = ValueType(computed_as(tensor.dtype), lir.sort_axes(tensor.axes))
-    packed[name] = Expression("load", output, (name,), type)
-    return output
+def loaded_type(lir: LinearIR, name: str, pairs: str | None = None) -> ValueType:
+    """The register type of an input."""
+    tensor = lir.tensors[name]
+    dtype = computed_as(tensor.dtype) if pairs is None else tensor.dtype
+    return ValueType(dtype, lir.sort_axes(tensor.axes), pairs)
+
+
+@dataclass
+class _Packing:
+    """The loads that pack.
+
+    lanes    the lanes axes that the kernel had before
+    task     what is packed at the head of the task
+    numbers  how often each input is packed
+    """
+
+    lir: LinearIR
+    lanes: tuple[str, ...]
+    task: dict[str, Expression] = field(default_factory=dict)
+    numbers: Counter[str] = field(default_factory=Counter)
+
+    def follow(self, body: list[Statement], loops: tuple[Loop, ...]) -> None:
+        """Pack for the products of a body."""
+        head: dict[str, Expression] = {}
+        for statement in body:
+            if isinstance(statement, Loop):
+                for piece in statement.pieces:
+                    self.follow(piece.body, (*loops, statement))
+            elif isinstance(statement, Expression) and statement.op == "brgemm":
+                self.operands(statement, head, loops)
+        body[:0] = head.values()
+
+    def operands(self, e: Expression, head: dict[str, Expression], loops: tuple[Loop, ...]) -> None:
+        """Use packed operands where that pays."""
+        pairs = e.attrs.get("pairs")
+        outer = tuple(loop for loop in loops if loop.parallel)
+        for name in e.inputs[:2]:
+            tensor = self.lir.tensors.get(name)
+            if tensor is None:
+                continue
+            in_lanes = {*self.lanes} & {*tensor.axes}
+            if in_lanes and self.lir.vector_axis(tensor.axes) != tensor.unit_axis:
+                self.pack(e, name, self.task, outer)
+            elif pairs and not in_lanes and tensor.unit_axis not in (None, pairs):
+                self.pack(e, name, head, loops)
+
+    def pack(
+        self, e: Expression, name: str, home: dict[str, Expression], loops: tuple[Loop, ...]
+    ) -> None:
+        """Load an operand in front, if it has a bounded size there, once for all that want it."""
+        tensor = self.lir.tensors[name]
+        if any(most(self.lir, axis, loops) is None for axis in tensor.axes):
+            return
+        if not {*self.lanes} & {*tensor.axes} and tensor.unit_axis:
+            _add_lanes(self.lir, tensor.unit_axis)
+        type = loaded_type(self.lir, name, e.attrs.get("pairs"))
+        key = f"{name} {type.pairs}"
+        if key not in home:
+            number = f".{self.numbers[name]}" if self.numbers[name] else ""
+            self.numbers[name] += 1
+            home[key] = Expression("load", f"{name}.packed{number}", (name,), type)
+        output = home[key].output or name
+        e.inputs = tuple(output if operand == name else operand for operand in e.inputs)
+
+
+def _add_lanes(lir: LinearIR, axis: str) -> None:
+    """Make an axis a lanes axis of what has not the last one."""
+    if axis in lir.lanes:
+        return
+    lir.lanes = (*lir.lanes[:-1], axis, *lir.lanes[-1:])
+    for statement, _ in lir.walk():
+        if isinstance(statement, Expression):
+            statement.type = replace(statement.type, axes=lir.sort_axes(statement.type.axes))

@@ -10,7 +10,7 @@ from llvmlite import ir
 from snipjit.call_args import CallArgs
 from snipjit.element_types import BYTES
 from snipjit.linear_ir import Buffer, LinearIR, Tensor, ValueType
-from snipjit.passes.llvm.tile import Index, Tile, indices
+from snipjit.passes.llvm.tile import Index, Tile, indices, steps
 from snipjit.passes.llvm.vector_ir import (
     F32,
     I1,
@@ -129,9 +129,9 @@ class Emission:
     ) -> Tile:
         """A tile of the current scope whose values are made on demand."""
         vector = self.vector_axis(type.axes)
-        return Tile(
-            type.dtype, type.axes, make, vector, self.width, make_element, operands=operands
-        )
+        tile = Tile(type.dtype, type.axes, make, vector, self.width, make_element)
+        tile.operands, tile.pairs = operands, type.pairs
+        return tile
 
     def given(self, type: ValueType, values: dict[tuple[int, ...], ir.Value]) -> Tile:
         """A tile of the current scope whose values exist already."""
@@ -143,10 +143,9 @@ class Emission:
         tile.made = values
         return tile
 
-    def indices(self, axes: tuple[str, ...]) -> Iterator[dict[str, int]]:
+    def indices(self, axes: tuple[str, ...], pairs: str | None = None) -> Iterator[dict[str, int]]:
         """The index of every value of a tile with these axes in the current scope."""
-        vector = self.vector_axis(axes)
-        return indices(axes, self.scope.counts, {vector: self.width} if vector else {})
+        return indices(axes, self.scope.counts, steps(self.vector_axis(axes), self.width, pairs))
 
     def element(self, tile: Tile, index: Index) -> ir.Value:
         """One element of a tile."""

@@ -11,6 +11,7 @@ from snipjit.linear_ir import Expression, ValueType
 from snipjit.passes.llvm.emission import ELEMENTS, Emission
 from snipjit.passes.llvm.emit_elementwise import EMITTERS
 from snipjit.passes.llvm.emit_reductions import emit_fma, emit_horizon
+from snipjit.passes.llvm.pairs import pair
 from snipjit.passes.llvm.tile import Index, Tile
 from snipjit.passes.llvm.vector_ir import I32, I64, broadcast, constant, lane_numbers
 
@@ -22,6 +23,22 @@ def emit_elementwise(emission: Emission, e: Expression, operands: list[Tile]) ->
     def make(index: Index) -> ir.Value:
         values = [emission.operand(tile, index, e.type.axes) for tile in operands]
         return emitter(emission.builder, emission.target, *values)
+
+    return emission.tile(e.type, make, tuple(operands))
+
+
+def emit_rounding(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
+    """To 16 bits; where pairs are asked for, two neighbours into one element."""
+    if e.type.pairs is None:
+        return emit_elementwise(emission, e, operands)
+    axis, (source,) = e.type.pairs, operands
+
+    def make(index: Index) -> ir.Value:
+        here = [{**index, axis: index[axis] + i} for i in (0, 1)]
+        first = emission.operand(source, here[0], e.type.axes)
+        if emission.scope.counts.get(axis, 1) == 1:
+            return pair(emission.builder, first, constant(first.type, 0.0))
+        return pair(emission.builder, first, emission.operand(source, here[1], e.type.axes))
 
     return emission.tile(e.type, make, tuple(operands))
 
@@ -63,4 +80,5 @@ OPERATIONS: dict[str, Callable[[Emission, Expression, list[Tile]], Tile]] = {
     "fma": emit_fma,
     "horizon": emit_horizon,
     **dict.fromkeys(EMITTERS, emit_elementwise),
+    "to_bf16": emit_rounding,
 }

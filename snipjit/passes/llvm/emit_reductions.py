@@ -11,7 +11,8 @@ from snipjit.linear_ir import Expression
 from snipjit.passes.llvm.across import Across, Combine
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_elementwise import EMITTERS
-from snipjit.passes.llvm.tile import Index, Tile, indices
+from snipjit.passes.llvm.pairs import fma_pairs
+from snipjit.passes.llvm.tile import Index, Tile, indices, steps
 from snipjit.passes.llvm.vector_ir import F32, constant, fma
 
 
@@ -21,11 +22,12 @@ def emit_fma(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     if a.vector is not None and a.vector == b.vector and a.vector in e.over:
         return _emit_dot(emission, e, operands)
     values = {tuple(i.values()): accumulator.at(i) for i in emission.indices(e.type.axes)}
-    for step in indices(e.over, emission.scope.counts, {}):
+    multiply = fma_pairs if "pairs" in e.attrs else fma
+    for step in indices(e.over, emission.scope.counts, steps(None, 1, e.attrs.get("pairs"))):
         for index in emission.indices(e.type.axes):
             slot, place = tuple(index.values()), {**index, **step}
             left, right = (emission.operand(tile, place, e.type.axes) for tile in (a, b))
-            values[slot] = fma(emission.builder, emission.target, left, right, values[slot])
+            values[slot] = multiply(emission.builder, emission.target, left, right, values[slot])
     return emission.given(e.type, values)
 
 
@@ -69,13 +71,13 @@ def emit_horizon(emission: Emission, e: Expression, operands: list[Tile]) -> Til
     """Combine the elements of a tile pairwise, as a tree; those in lanes last."""
     source, monoid = operands[0], MONOIDS[e.attrs["monoid"]]
     emitter = EMITTERS[monoid.combine]
-    steps = {source.vector: emission.width} if source.vector else {}
+    by_vectors = steps(source.vector, emission.width)
 
     def combine(x: ir.Value, y: ir.Value) -> ir.Value:
         return emitter(emission.builder, emission.target, x, y)
 
     def rows(place: Index, read: Callable[[Index], ir.Value]) -> ir.Value:
-        places = ({**place, **step} for step in indices(e.over, emission.scope.counts, steps))
+        places = ({**place, **step} for step in indices(e.over, emission.scope.counts, by_vectors))
         return _tree([read(at) for at in places], combine)
 
     if source.vector in e.over:

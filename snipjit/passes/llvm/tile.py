@@ -20,7 +20,8 @@ class Tile:
     to the load, so that few values are alive at a time. ``vector`` is the axis of which each value
     holds ``width`` elements in lanes, if there is one; ``make_element`` emits a single element
     where that is cheaper than to take it out of the vector, ``make_splat`` one in every lane where
-    that is cheaper than to broadcast the element.
+    that is cheaper than to broadcast the element. Of ``pairs`` each element holds two neighbours,
+    which share the index of the first.
     """
 
     dtype: str
@@ -34,6 +35,7 @@ class Tile:
     splats: dict[tuple[int, ...], ir.Value] = field(default_factory=dict)
     operands: tuple[Tile, ...] = ()
     """The tiles from which each element is made, index by index."""
+    pairs: str | None = None
 
     def at(self, index: Index) -> ir.Value:
         """The element at an index, which may name more axes than the tile has."""
@@ -50,7 +52,13 @@ class Tile:
 
     def indices(self, counts: Mapping[str, int]) -> Iterator[dict[str, int]]:
         """The index of every value of the tile, given how many elements it has of each axis."""
-        return indices(self.axes, counts, {self.vector: self.width} if self.vector else {})
+        return indices(self.axes, counts, steps(self.vector, self.width, self.pairs))
+
+
+def steps(vector: str | None, width: int, pairs: str | None = None) -> dict[str, int]:
+    """The steps of a tile's indices along the axes of its vectors and pairs."""
+    found = {vector: width} if vector else {}
+    return {**found, pairs: 2} if pairs else found
 
 
 def indices(

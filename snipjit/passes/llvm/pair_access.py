@@ -1,0 +1,76 @@
+"""PairAccess: pairs of 16-bit elements in memory, whole where they are neighbours there."""
+
+from __future__ import annotations
+
+from math import gcd
+
+from llvmlite import ir
+
+from snipjit.passes.llvm.access import Access
+from snipjit.passes.llvm.emission import Emission
+from snipjit.passes.llvm.pairs import join_halves
+from snipjit.passes.llvm.tile import Index, Tile
+from snipjit.passes.llvm.vector_ir import I32
+
+
+class PairAccess(Access):
+    """One Load or Store of pairs along an axis.
+
+    A buffer of pairs holds them whole, and so does an input whose innermost axis that is. Else, or
+    where the tile has one element of the axis, the halves are loaded and joined.
+    """
+
+    def __init__(self, emission: Emission, name: str, pairs: str) -> None:
+        super().__init__(emission, name)
+        self.pairs = pairs
+        self.single = emission.scope.counts.get(pairs, 1) == 1
+        self.whole = self.is_buffer or (self.unit == pairs and not self.single)
+        self.by_rows = False
+        if self.is_buffer and self.lanes is not None:
+            self.contiguous = self.stride(self.lanes) == 2
+        self.half, self.run = self.type, 1
+        if self.whole:
+            self.type, self.held = I32, 2
+            count = self.scope.counts.get(pairs, 1) // 2
+            self.run = 1 if self.is_buffer else gcd(count, emission.width)
+
+    def load_element(self, index: Index) -> ir.Value:
+        """The pair that begins at an element."""
+        if self.whole:
+            return super().load_element(index)
+        return self.joined([super(PairAccess, self).load_element(at) for at in self.halves(index)])
+
+    def load_vector(self, index: Index) -> ir.Value:
+        """A vector of pairs."""
+        if self.whole:
+            return super().load_vector(index)
+        return self.joined([super(PairAccess, self).load_vector(at) for at in self.halves(index)])
+
+    def load_block(self, tile: Tile, index: Index) -> ir.Value:
+        """Strided lanes, each with a run of whole pairs or with two halves."""
+        if self.whole and self.run > 1:
+            return super().load_block(tile, index)
+        lanes = range(self.emission.width)
+        rows = [
+            [self.load_run(self.row(self.address(at), at, lane), 1) for lane in lanes]
+            for at in ([index] if self.whole else self.halves(index))
+        ]
+        vectors = [self.gather(elements) for elements in rows]
+        return vectors[0] if self.whole else self.joined(vectors)
+
+    def halves(self, index: Index) -> list[Index]:
+        """Where the halves of a pair are."""
+        second = {**index, self.pairs: index.get(self.pairs, 0) + 1}
+        return [index] if self.single else [index, second]
+
+    def joined(self, halves: list[ir.Value]) -> ir.Value:
+        """Halves as a pair."""
+        return join_halves(self.emission.builder, halves[0], *halves[1:])
+
+    def from_memory(self, value: ir.Value) -> ir.Value:
+        """Pairs are in registers as they are in memory."""
+        return value
+
+    def to_memory(self, value: ir.Value) -> ir.Value:
+        """Pairs are in memory as they are in registers."""
+        return value

@@ -1,0 +1,64 @@
+"""Pairs: two bf16 numbers in 32 bits, as AVX512-BF16 multiplies them: the first in the lower half.
+
+A pair is an ``i32`` here, or a vector of them. The instructions take subnormal numbers for zero.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from snipjit.passes.llvm.vector_ir import (
+    F32,
+    I32,
+    call_intrinsic,
+    constant,
+    pick,
+    with_element,
+)
+from snipjit.target_machine import TargetMachine
+
+
+class BFloat(ir.Type):  # type: ignore[misc]  # llvmlite has no types
+    """LLVM's ``bfloat``, which llvmlite does not know."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BFloat)
+
+    def __hash__(self) -> int:
+        return hash(BFloat)
+
+
+BF16 = BFloat()
+
+
+def fma_pairs(
+    builder: ir.IRBuilder, target: TargetMachine, a: ir.Value, b: ir.Value, c: ir.Value
+) -> ir.Value:
+    """``c + a[0]*b[0] + a[1]*b[1]`` for each pair of two vectors."""
+    type = ir.VectorType(BF16, 2 * c.type.count)
+    operands = [c, builder.bitcast(a, type), builder.bitcast(b, type)]
+    name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * c.type.count}"
+    return call_intrinsic(builder, name, c.type, operands)
+
+
+def pair(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
+    """Two vectors of ``f32``, rounded, as one of pairs."""
+    count = first.type.count
+    type, shape = ir.VectorType(BF16, 2 * count), with_element(first.type, I32)
+    name = f"llvm.x86.avx512bf16.cvtne2ps2bf16.{32 * count}"
+    both = call_intrinsic(builder, name, type, [second, first])
+    turns = [lane for number in range(count) for lane in (number, count + number)]
+    return builder.bitcast(pick(builder, both, turns), shape)
+
+
+def join_halves(builder: ir.IRBuilder, first: ir.Value, second: ir.Value | None = None) -> ir.Value:
+    """The bits of two 16-bit numbers as a pair; zero is the second one of none."""
+    shape = with_element(first.type, I32)
+    low = builder.zext(first, shape)
+    if second is None:
+        return low
+    high = builder.shl(builder.zext(second, shape), constant(shape, 16))
+    return builder.or_(low, high)
