@@ -17,20 +17,26 @@ from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.specialize_sizes import feature_axes
 from snipjit.passes.linear import few_rows_axis
+from snipjit.runtime.engine import host_features
 from snipjit.runtime.launcher import DTYPES, Launcher
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
-from snipjit.target_machine import ROWS, TargetMachine
+from snipjit.target_machine import TargetMachine, rows_for
 
 ROUNDING = {"bf16": 2.0**-8, "f16": 2.0**-11}
 """Half the distance of neighbours, relative to the smaller one."""
 
-TARGETS = {row.name: row for row in ROWS}
+HOSTED = {row.name: row for row in rows_for(host_features())}
+"""The rows that this host can run."""
+TARGETS = {name: row for name, row in HOSTED.items() if not row.pairs}
+"""Those that compile f32 differently."""
 VARIANTS = {
     **{name: (row, Schedule.ROWS) for name, row in TARGETS.items()},
     **{f"{name} columns": (row, Schedule.COLUMNS) for name, row in TARGETS.items()},
 }
-"""Every way to compile a Subgraph."""
+"""Every way to compile a Subgraph of f32."""
+NARROW_VARIANTS = {**{name: (row, Schedule.ROWS) for name, row in HOSTED.items()}, **VARIANTS}
+"""Every way to compile one of 16 bits."""
 Arrays = list[npt.NDArray[np.float64]]
 
 
@@ -49,13 +55,15 @@ def as_written(subgraph: Subgraph) -> Subgraph:
 
 
 def compilable(
-    examples: Mapping[str, Callable[[], Subgraph]], names: Iterable[str] | None = None
+    examples: Mapping[str, Callable[[], Subgraph]],
+    names: Iterable[str] | None = None,
+    variants: Mapping[str, tuple[TargetMachine, Schedule]] = VARIANTS,
 ) -> list[tuple[str, str]]:
     """The pairs of an example and a variant of which there is a kernel."""
     return [
         (name, variant)
         for name in (examples if names is None else names)
-        for variant, (_, schedule) in VARIANTS.items()
+        for variant, (_, schedule) in variants.items()
         if schedule is Schedule.ROWS or _has_columns(optimize(examples[name]()))
     ]
 

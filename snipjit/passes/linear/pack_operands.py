@@ -1,4 +1,4 @@
-"""PackOperands: a product's operand is brought into the order it is used in once, not every time."""
+"""PackOperands: a product's operand is brought into the order of its use once, not every time."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ class PackOperands(Pass):
         packing, task = _Packing(lir, lir.lanes), task_body(lir)
         packing.follow(task, tuple(parallel_loops(lir)))
         task[:0] = packing.task.values()
+        for statement, _ in lir.walk():
+            if isinstance(statement, Expression):
+                statement.type = replace(statement.type, axes=lir.sort_axes(statement.type.axes))
         return lir
 
 
@@ -74,6 +77,7 @@ class _Packing:
         """Use packed operands where that pays."""
         pairs = e.attrs.get("pairs")
         outer = tuple(loop for loop in loops if loop.parallel)
+        parallel = {loop.axis for loop in outer}
         for name in e.inputs[:2]:
             tensor = self.lir.tensors.get(name)
             if tensor is None:
@@ -81,7 +85,7 @@ class _Packing:
             in_lanes = {*self.lanes} & {*tensor.axes}
             if in_lanes and self.lir.vector_axis(tensor.axes) != tensor.unit_axis:
                 self.pack(e, name, self.task, outer)
-            elif pairs and not in_lanes and tensor.unit_axis not in (None, pairs):
+            elif pairs and not in_lanes and tensor.unit_axis not in (None, pairs, *parallel):
                 self.pack(e, name, head, loops)
 
     def pack(
@@ -91,8 +95,8 @@ class _Packing:
         tensor = self.lir.tensors[name]
         if any(most(self.lir, axis, loops) is None for axis in tensor.axes):
             return
-        if not {*self.lanes} & {*tensor.axes} and tensor.unit_axis:
-            _add_lanes(self.lir, tensor.unit_axis)
+        if home is not self.task and tensor.unit_axis not in self.lir.lanes:
+            self.lir.lanes = (*self.lir.lanes[:-1], tensor.unit_axis or "", *self.lir.lanes[-1:])
         type = loaded_type(self.lir, name, e.attrs.get("pairs"))
         key = f"{name} {type.pairs}"
         if key not in home:
@@ -101,13 +105,3 @@ class _Packing:
             home[key] = Expression("load", f"{name}.packed{number}", (name,), type)
         output = home[key].output or name
         e.inputs = tuple(output if operand == name else operand for operand in e.inputs)
-
-
-def _add_lanes(lir: LinearIR, axis: str) -> None:
-    """Make an axis a lanes axis of what has not the last one."""
-    if axis in lir.lanes:
-        return
-    lir.lanes = (*lir.lanes[:-1], axis, *lir.lanes[-1:])
-    for statement, _ in lir.walk():
-        if isinstance(statement, Expression):
-            statement.type = replace(statement.type, axes=lir.sort_axes(statement.type.axes))

@@ -38,8 +38,9 @@ class RoundFactors(Pass):
                 pairs = statement.attrs["pairs"]
                 for name in statement.inputs[:2]:
                     if name in types and (name, pairs) not in rounded:
-                        result.append(self._round(name, types[name], pairs))
-                        rounded[name, pairs] = result[-1].output or name
+                        rounding = self._round(name, types[name], pairs)
+                        result.append(rounding)
+                        rounded[name, pairs] = rounding.output or name
                 factors = (rounded.get((name, pairs), name) for name in statement.inputs[:2])
                 inputs = (*factors, *statement.inputs[2:])
                 statement = replace(statement, inputs=inputs)

@@ -130,6 +130,7 @@ class Access:
     # Elements and contiguous vectors.
 
     def load_element(self, index: Index) -> ir.Value:
+        """One element."""
         value = self.emission.builder.load(self.place(index), typ=self.type, align=self.bytes)
         return self.from_memory(value)
 
@@ -139,9 +140,11 @@ class Access:
         return self.from_memory(broadcast(self.emission.builder, value, self.emission.width))
 
     def store_element(self, index: Index, value: ir.Value) -> None:
+        """Write one element."""
         self.emission.builder.store(self.to_memory(value), self.place(index), align=self.bytes)
 
     def load_vector(self, index: Index) -> ir.Value:
+        """Neighbours in lanes."""
         mask = self.mask(index) if self.is_masked(index) else None
         return self.from_memory(self.load_run(self.place(index), self.emission.width, mask))
 
@@ -155,6 +158,7 @@ class Access:
         return call_intrinsic(self.emission.builder, name, type, operands)
 
     def store_vector(self, index: Index, value: ir.Value) -> None:
+        """Write neighbours in lanes."""
         value, address = self.to_memory(value), self.place(index)
         if not self.is_masked(index):
             self.emission.builder.store(value, address, align=self.bytes)
@@ -221,6 +225,7 @@ class Access:
             self.store_block(index, columns)
 
     def store_block(self, index: Index, columns: list[ir.Value]) -> None:
+        """Transpose columns and write the rows."""
         builder = self.emission.builder
         base = self.address(index)
         if self.run > 1:
@@ -242,6 +247,7 @@ class Access:
         return self.advance(base, self.lanes, first + lane)
 
     def gather(self, elements: list[ir.Value]) -> ir.Value:
+        """Elements as the lanes of a vector."""
         vector: ir.Value = ir.Constant(ir.VectorType(self.type, len(elements)), ir.Undefined)
         for lane, element in enumerate(elements):
             vector = self.emission.builder.insert_element(vector, element, ir.Constant(I32, lane))
@@ -250,9 +256,11 @@ class Access:
     # Memory may hold other types than registers.
 
     def from_memory(self, value: ir.Value) -> ir.Value:
+        """What a register holds for a value in memory."""
         return from_memory(self.emission.builder, self.emission.target, self.tensor.dtype, value)
 
     def to_memory(self, value: ir.Value) -> ir.Value:
+        """What memory holds for a value in a register."""
         return to_memory(self.emission.builder, self.emission.target, self.tensor.dtype, value)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from llvmlite import ir
 
 from snipjit.passes.llvm.vector_ir import (
-    F32,
     I32,
     call_intrinsic,
     constant,
