@@ -170,7 +170,7 @@ class _Machine:
     # Expressions
 
     def _expression(self, e: Expression) -> None:
-        if e.op == "prefetch":
+        if e.op in ("prefetch", "pad"):  # a masked sum here ends where the block ends
             return
         if e.op == "store":
             self._store(e)

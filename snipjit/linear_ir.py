@@ -41,6 +41,10 @@ side by side in each element of 32 bits, the even one first; with it the next on
 the tile has but one. So do buffers of pairs, in which a pair takes the place of its first element.
 Products whose operands are pairs multiply them two by two. Loops over that axis begin even.
 
+**Tiles.** ``registers=(0, 1)`` of an Expression are the tile registers that hold its value, row by
+row: 16 rows of 16 elements or pairs each. Only fills with zero, moves and products have such
+values. In a masked piece a product in tiles sums over more than there is: buffers are padded.
+
 **Tensors** are memory: inputs, outputs and buffers. Inside loops a tensor stands for the part at
 the loops' current position. A buffer begins where it is declared, covers ``extent`` elements of
 each axis from there, and is laid out as listed, last axis innermost. What memory holds in 16 bits
@@ -78,11 +82,14 @@ are memory that its tasks share.
 load %t         the tile of tensor ``%t`` at the current position                  a move
 store %t %a     write the tile ``%a``                                              a move
 prefetch %t     ask for the cache lines of the tile of an input; no value          a move
+pad %t          ``{axis, to}`` zeros in a buffer behind what the block has of an   a move
+                axis, up to a multiple of ``to`` elements; no value
 fill            ``{value}`` every element is ``value``                             a move
 iota            ``{axis}`` the index along an axis, i32                            a move
 elementwise     any row of ``elementwise.py``; ``%name`` of a scalar is an operand
 fma %a %b %c    ``{over}`` %c + Σ %a·%b over the elements of axes in the tile      a product
                 ``{pairs}`` of operands that hold pairs of that axis
+                ``{tiles}`` in tile registers, where the tile fills some
 horizon %a      ``{monoid, over}`` combines the elements of axes in the tile       a reduction
 brgemm %a %b    ``{over}`` a whole product; lowered to fill, load, fma             before tiling
 brgemm %a %b %c the same, added to the accumulator ``%c``                          before tiling
@@ -106,7 +113,7 @@ from snipjit.subgraph import Dim
 STRIDE = "stride"
 """A port increment that is only known at run time: the tensor's stride along the loop's axis."""
 
-MOVES = ("load", "store", "prefetch")
+MOVES = ("load", "store", "prefetch", "pad")
 """The operations that touch memory, which is their first operand."""
 
 

@@ -24,6 +24,9 @@ class TargetMachine:
     chunk       least elements of a streamed axis that are a task of their own
     unroll      elements of a contracted axis in one iteration of a product
     pairs       element types whose products are summed two by two
+    tiles       registers of 16 rows of 64 bytes, which multiply pairs; 0 for none. A product takes
+    tile_rows   rows of its result in ...
+    tile_vectors  ... and so many vectors
     features    LLVM features the row needs, and the host must have
     disabled    LLVM features switched off
     """
@@ -41,6 +44,9 @@ class TargetMachine:
     chunk: int = 512
     unroll: int = 4
     pairs: tuple[str, ...] = ()
+    tiles: int = 0
+    tile_rows: int = 32
+    tile_vectors: int = 2
     features: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
 
@@ -53,6 +59,11 @@ class TargetMachine:
 _AVX512 = ("avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl")
 
 ROWS: tuple[TargetMachine, ...] = (
+    TargetMachine(
+        "amx-bf16", lanes=16, registers=32, tile=(8, 3), task_vectors=12, block=128,
+        pairs=("bf16",), tiles=8, features=(*_AVX512, "avx512bf16", "amx-tile", "amx-bf16"),
+        disabled=("prefer-256-bit",),
+    ),
     TargetMachine(
         "avx512-bf16", lanes=16, registers=32, tile=(8, 3), task_vectors=12, block=128,
         pairs=("bf16",), features=(*_AVX512, "avx512bf16"), disabled=("prefer-256-bit",),

@@ -32,19 +32,20 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {
-    "load": Rule((1,)),
-    "store": Rule((2,)),
+    "load": Rule((1,), optional=("registers",)),
+    "store": Rule((2,), optional=("registers",)),
     "prefetch": Rule((1,)),
-    "fill": Rule((0,), ("value",)),
+    "pad": Rule((1,), ("axis", "to")),
+    "fill": Rule((0,), ("value",), optional=("registers",)),
     "iota": Rule((0,), ("axis",)),
-    "fma": Rule((3,), ("over",), optional=("pairs",)),
+    "fma": Rule((3,), ("over",), optional=("pairs", "tiles", "registers")),
     "horizon": Rule((1,), ("monoid", "over")),
-    "brgemm": Rule((2, 3), ("over",), final=False, optional=("pairs",)),
+    "brgemm": Rule((2, 3), ("over",), final=False, optional=("pairs", "tiles")),
     "reduce": Rule((1,), ("monoid", "over"), final=False),
     **{name: Rule((row.arity,)) for name, row in ELEMENTWISE.items()},
 }
 LOGIC = ("and", "or", "xor", "not")
-PAIRED = ("load", "store", "to_bf16")
+PAIRED = ("load", "store", "pad", "to_bf16")
 CASTS = ("to_f32", "to_bf16", "to_f16", "to_i1")
 
 
@@ -183,7 +184,7 @@ class _Verifier:
         if e.op == "store":
             return self.store(e, *operands)
         self.operation(e, operands)
-        if e.op != "prefetch":
+        if e.op not in ("prefetch", "pad"):
             self.output(e)
 
     def attributes(self, e: Expression, rule: Rule, loops: Path) -> None:
@@ -195,7 +196,7 @@ class _Verifier:
         if "monoid" in rule.attrs:
             known = ", ".join(MONOIDS)
             self.demand(e.attrs["monoid"] in MONOIDS, f"unknown monoid; known: {known}")
-        if "axis" in rule.attrs:
+        if e.op == "iota":
             here = e.attrs["axis"] in e.type.axes and e.type.dtype == "i32"
             self.demand(here, "an iota is i32 and has its axis")
         if "value" in rule.attrs:
@@ -231,6 +232,8 @@ class _Verifier:
 
     def operation(self, e: Expression, operands: list[_Known]) -> None:
         """Element types and axes of the operands of everything but a store."""
+        if e.op == "pad":
+            return self.pad(e, operands[0])
         if e.op in MOVES:
             return self.load(e, operands[0])
         over = set(e.over)
@@ -252,14 +255,12 @@ class _Verifier:
             held = axis in e.type.axes and e.type.dtype in NARROW
             self.demand(held, f"pairs are of 16-bit elements along axis {axis}")
             self.demand(e.op in PAIRED, f"{e.op} makes no pairs")
-        wanted = e.attrs.get("pairs", e.type.pairs if e.op == "store" else None)
+        wanted = e.type.pairs if e.op in MOVES else e.attrs.get("pairs")
         for name, known in zip(e.inputs[:2], operands, strict=False):
-            memory = known.kind in ("input", "output") or e.op == "load"
+            memory = known.kind in ("input", "output")
             unrounded = e.op == "brgemm" and known.pairs is None
             same = memory or unrounded or known.pairs == wanted
             self.demand(same, f"%{name} holds {_pairs_of(known.pairs)}, not {_pairs_of(wanted)}")
-            if e.op == "load" and known.kind == "buffer":
-                self.demand(known.pairs == e.type.pairs, f"%{name} holds {_pairs_of(known.pairs)}")
 
     def dtypes(self, e: Expression, found: list[str]) -> None:
         """The element types an operation takes, and the one it gives."""
@@ -285,6 +286,14 @@ class _Verifier:
         self.demand(not asked or e.output is None, "a prefetch has no output")
         self.demand(e.type.dtype in source.types(), f"%{name} holds {source.dtype}")
         self.match(e, name, source)
+
+    def pad(self, e: Expression, buffer: _Known) -> None:
+        """Of a buffer, along one of its axes."""
+        name, axis = e.inputs[0], e.attrs["axis"]
+        held = buffer.kind == "buffer" and axis in buffer.axes
+        self.demand(held, f"%{name} is no buffer with an axis {axis} to pad")
+        self.demand(e.type.dtype == buffer.dtype, f"%{name} holds {buffer.dtype}")
+        self.match(e, name, buffer)
 
     def store(self, e: Expression, target: _Known, value: _Known) -> None:
         """To an output or a buffer, with all of its axes."""

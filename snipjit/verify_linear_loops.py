@@ -55,7 +55,7 @@ def check_place(lir: LinearIR, loop: Loop, loops: tuple[Loop, ...]) -> None:
     demand(not (loop.parallel and repeated), f"two parallel loops over axis {loop.axis}")
     for piece in loop.pieces:
         demand(piece.step > 0, "a step must be at least 1")
-        masked = piece.masked and loop.axis not in lir.lanes
+        masked = piece.masked and loop.axis not in lir.lanes and not _sums_in_tiles(piece, loop)
         demand(not masked, f"only lanes axes ({' '.join(lir.lanes)}) can be masked")
 
 
@@ -97,7 +97,7 @@ class _Registers:
 
     def expression(self, e: Expression, tile: Tile, registers: set[str]) -> None:
         """The axes have tiles, the operands values; then the output has one."""
-        for axis in (*e.type.axes, *e.over):
+        for axis in (*e.type.axes, *e.over) if e.op != "pad" else ():  # that is of a block
             self.tiled(e, axis, tile)
         for name in e.inputs[e.op in MOVES :]:
             if name not in registers:
@@ -177,6 +177,14 @@ def _check_steps(lir: LinearIR, loop: Loop) -> None:
     falling = [piece.step for piece in loop.pieces if piece.masked]
     if masked != sorted(masked) or falling != sorted(set(falling), reverse=True):
         raise fault(lir, loop, "masked pieces must come last, with falling steps")
+
+
+def _sums_in_tiles(piece: Piece, loop: Loop) -> bool:
+    """Whether a piece holds nothing but a product in tiles over the axis, and its operands."""
+    found = [s for s in piece.body if isinstance(s, Expression)]
+    sums = [e for e in found if e.op != "load"]
+    whole = len(found) == len(piece.body)
+    return whole and all(e.attrs.get("tiles") and loop.axis in e.over for e in sums)
 
 
 def _holds_pairs(piece: Piece, axis: str) -> bool:

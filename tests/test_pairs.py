@@ -114,8 +114,7 @@ def test_a_pair_beyond_the_end_is_zero() -> None:
     for m, n in ((1, 1), (17, 31), (33, 129)):
         given = tensors(subgraph, m, n)
         padded = [
-            torch.full((*t.shape[:-1], t.shape[-1] + 3), float("nan"), dtype=t.dtype)
-            for t in given
+            torch.full((*t.shape[:-1], t.shape[-1] + 3), float("nan"), dtype=t.dtype) for t in given
         ]
         for tensor, space in zip(given, padded, strict=True):
             space[..., : tensor.shape[-1]] = tensor

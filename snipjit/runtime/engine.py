@@ -20,6 +20,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from snipjit.errors import SnipjitError, VerificationError
+from snipjit.runtime import tile_registers
 from snipjit.target_machine import TargetMachine
 
 CODE_GENERATION_LEVEL = 3
@@ -43,10 +44,17 @@ class Loaded:
     _tracker: object = field(repr=False)
 
 
+@cache
 def host_features() -> frozenset[str]:
-    """The LLVM features this CPU and its operating system have, such as ``avx512f``."""
+    """The LLVM features this CPU and its operating system have, such as ``avx512f``.
+
+    Those of AMX only if the operating system lets this process use its registers.
+    """
     features = llvm.get_host_cpu_features()
-    return frozenset(name for name, present in features.items() if present)
+    present = frozenset(name for name, present in features.items() if present)
+    if "amx-tile" in present and not tile_registers.are_permitted():
+        present = frozenset(name for name in present if not name.startswith("amx-"))
+    return present
 
 
 def compiler_version() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
+from snipjit.passes.linear.assign_tiles import AssignTiles
 from snipjit.passes.linear.brgemm_blocking import BrgemmBlocking
 from snipjit.passes.linear.convert_graph_to_linear import ConvertGraphToLinear, few_rows_axis
 from snipjit.passes.linear.extract_loop_invariants import ExtractLoopInvariants
@@ -18,11 +19,13 @@ from snipjit.passes.linear.insert_specific_iterations import InsertSpecificItera
 from snipjit.passes.linear.limit_loops import LimitLoops
 from snipjit.passes.linear.mark_loops import MarkLoops
 from snipjit.passes.linear.pack_operands import PackOperands
+from snipjit.passes.linear.pad_buffers import PadBuffers
 from snipjit.passes.linear.prefetch_strided import PrefetchStrided
 from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
 from snipjit.passes.linear.round_factors import RoundFactors
 from snipjit.passes.linear.split_loops import SplitLoops
 from snipjit.passes.linear.split_stream import SplitStream
+from snipjit.passes.linear.tile_products import TileProducts
 from snipjit.schedule import Schedule
 from snipjit.target_machine import TargetMachine
 
@@ -37,6 +40,7 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         FuseOnline(),  # ... which is what this rule rewrites
         *_split(target, schedule),  # accumulators are final; before anything lowers their loop
         RoundFactors(target),  # when all that accumulates is known; loops are still flat
+        TileProducts(target),  # while products are whole; packing and panels depend on it
         PackOperands(),  # before panels, so that packing happens once a task
         SplitLoops(target),  # before tiles: a panel holds whole tile loops
         LimitLoops(),  # while a panel is a flat list, whose products and reductions are whole
@@ -44,11 +48,13 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         ReduceDecomposition(),  # needs the tile loops
         BrgemmBlocking(target),  # needs the tile loops
         InsertBuffers(),  # now it is known what crosses loops
+        PadBuffers(),  # behind the stores of what products in tiles read
         InsertLoadStore(),  # the remaining memory operands
         ExtractLoopInvariants(),  # after loads: they are what is mostly invariant
         PrefetchStrided(),  # before tails, which want it too
         AllocateBuffers(),  # lives are final; before tails, which share their offsets
         InsertSpecificIterations(),  # copies bodies, so everything above works on one
+        AssignTiles(target),  # of each piece: only some fill tile registers
         InitLoops(),  # last: ports of every piece, tails included
     )
 

@@ -19,7 +19,8 @@ class BrgemmBlocking(Pass):
 
     The operand without lanes is broadcast element by element, so the order of the two is the
     order in which the emitter holds them: the broadcast one first. Where both have the contracted
-    axis in lanes, whole rows are multiplied and summed across lanes.
+    axis in lanes, whole rows are multiplied and summed across lanes. Products in tiles sum whole
+    rows of tiles; of a block of a streamed axis the last one is padded.
 
     Before:  for n step 8 { %s = brgemm %q.packed %k {over=(d)} : f32[n m] }
     After:   for n step 8 {
@@ -33,25 +34,34 @@ class BrgemmBlocking(Pass):
     def run(self, lir: LinearIR) -> LinearIR:
         """Lower every product."""
         types = {s.output: s.type for s, _ in lir.walk() if isinstance(s, Expression)}
-        self._descend(lir, lir.body, types)
+        self._descend(lir, lir.body, types, ())
         return lir
 
     def _descend(
-        self, lir: LinearIR, body: list[Statement], types: dict[str | None, ValueType]
+        self,
+        lir: LinearIR,
+        body: list[Statement],
+        types: dict[str | None, ValueType],
+        around: tuple[str, ...],
     ) -> None:
+        """``around``: the axes of the loops around a body."""
         result: list[Statement] = []
         for statement in body:
             if isinstance(statement, Loop):
                 for piece in statement.pieces:
-                    self._descend(lir, piece.body, types)
+                    self._descend(lir, piece.body, types, (*around, statement.axis))
             if isinstance(statement, Expression) and statement.op == "brgemm":
-                result += self._tile(lir, statement, types)
+                result += self._tile(lir, statement, types, around)
             else:
                 result.append(statement)
         body[:] = result
 
     def _tile(
-        self, lir: LinearIR, e: Expression, types: dict[str | None, ValueType]
+        self,
+        lir: LinearIR,
+        e: Expression,
+        types: dict[str | None, ValueType],
+        around: tuple[str, ...],
     ) -> list[Statement]:
         assert e.output is not None
         result: list[Statement] = []
@@ -66,7 +76,9 @@ class BrgemmBlocking(Pass):
         for depth, axis in enumerate(reversed(e.over)):
             step = self._step(lir, axis, across={*lanes.values()} == {axis}) if depth == 0 else 1
             step = 2 * step if axis == e.attrs.get("pairs") else step
-            body = [Loop(axis, [Piece(step, body)])]
+            step = 2 * self.target.lanes if "tiles" in e.attrs else step
+            padded = "tiles" in e.attrs and axis in around
+            body = [Loop(axis, [Piece(step, body, masked=padded)])]
         return result + body
 
     def _step(self, lir: LinearIR, axis: str, across: bool) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import in_vectors, panel_axes
+from snipjit.passes.linear.tile_products import in_tiles
 from snipjit.target_machine import TargetMachine
 
 ELEMENTWISE_ROWS = 4
@@ -21,7 +22,8 @@ class FuseLoops(Pass):
     """Put each Expression into loops over its own axes; neighbours with the same axes share them.
 
     An Expression may join an earlier loop over its axes if everything it reads is ready there: a
-    value of the same iteration is, a sum that the loop is still building is not.
+    value of the same iteration is, a sum that the loop is still building is not. A product in tiles
+    has its loops to itself: what it leaves in tile registers is read from memory.
 
     Before:  %s = brgemm %k %q {over=(d)} : f32[n m]
              %t = mul %s %scale : f32[n m]
@@ -64,7 +66,9 @@ class FuseLoops(Pass):
         for e in run:
             axes = _tile_axes(lir, e, tiled)
             ready = max([0, *(i + g.delay(e) for i, g in enumerate(groups) if g.touches(e))])
+            alone = "tiles" in e.attrs
             home = [i for i in range(ready, len(groups)) if groups[i].axes == axes]
+            home = [i for i in home if not alone and not groups[i].alone]
             if home:
                 groups[home[0]].body.append(e)
             else:
@@ -74,8 +78,7 @@ class FuseLoops(Pass):
     def _loops(self, lir: LinearIR, group: _Group, blocks: dict[str, int]) -> list[Statement]:
         body: list[Statement] = list(group.body)
         for depth, axis in enumerate(reversed(group.axes)):
-            pairs = any(e.type.pairs == axis for e in group.body)
-            step = 2 if pairs else 1
+            step = self._pairs_step(lir, group, axis)
             if depth == 0:
                 step = self._step(lir, group, axis, blocks.get(axis))
             body = [Loop(axis, [Piece(step, body)])]
@@ -85,15 +88,27 @@ class FuseLoops(Pass):
         if in_vectors(lir, axis, group.body):
             return self._columns(lir, group, axis, block or lir.axes[axis])
         if any(e.op == "brgemm" for e in group.body):
-            return self.target.tile[0]
+            return self.target.tile_rows if group.alone else self.target.tile[0]
         if any(_is_transposed(lir, e, axis) for e in group.body):
             pairs = any(e.type.pairs == axis for e in group.body)
             return self.target.lanes * (2 if pairs else 1)
         return ELEMENTWISE_ROWS
 
+    def _pairs_step(self, lir: LinearIR, group: _Group, axis: str) -> int:
+        """One element; of pairs two; of pairs that tiles take rows of, a whole row."""
+        if not any(e.type.pairs == axis for e in group.body):
+            return 1
+        return 2 * self.target.lanes if self._are_rows_of_tiles(lir, group) else 2
+
+    def _are_rows_of_tiles(self, lir: LinearIR, group: _Group) -> bool:
+        made = {e.output for e in group.body}
+        factors = {name for e in in_tiles(lir) for name in e.inputs[:2]}
+        in_lanes = any(lir.lanes[-1] in e.type.axes for e in group.body)
+        return bool(made & factors) and not in_lanes
+
     def _columns(self, lir: LinearIR, group: _Group, axis: str, size: int | None) -> int:
         """Elements of whole vectors: one of sums across lanes, more of anything else."""
-        vectors = ELEMENTWISE_VECTORS
+        vectors = 1 if self._are_rows_of_tiles(lir, group) else ELEMENTWISE_VECTORS
         products = [e for e in group.body if e.op == "brgemm"]
         if products:
             across = any(lir.vector_axis((*e.type.axes, *e.over)) in e.over for e in products)
@@ -109,6 +124,11 @@ class _Group:
     axes: tuple[str, ...]
     body: list[Expression] = field(default_factory=list)
 
+    @property
+    def alone(self) -> bool:
+        """Whether nothing may join: a product in tiles."""
+        return any("tiles" in e.attrs for e in self.body)
+
     def touches(self, e: Expression) -> bool:
         """Whether ``e`` must not run before this group: it reads or writes what the group does."""
         names = {e.output, *e.inputs}
@@ -120,7 +140,7 @@ class _Group:
 
     def delay(self, e: Expression) -> int:
         """1 if ``e`` must wait for the end of this group's loops, 0 if it can join them."""
-        return int(
+        return self.alone or int(
             any(other.output in e.inputs and _unfinished(other, self.axes) for other in self.body)
         )
 

@@ -8,6 +8,7 @@ from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, ValueType
 from snipjit.loop_nest import most
 from snipjit.passes.base import Pass
+from snipjit.passes.linear.tile_products import in_tiles
 
 Path = tuple[Loop, ...]
 
@@ -17,7 +18,8 @@ class InsertBuffers(Pass):
     """A value used outside the loops of its definition is stored there and loaded where it is used.
 
     The buffer is declared in the innermost body around all uses. It covers one block of each axis
-    that has a loop around that body, and the whole (static) axis otherwise.
+    that has a loop around that body, and the whole (static) axis otherwise. A factor whose rows
+    tiles take has the summed axis innermost.
 
     Before:  for n step 8 { %s = mul %a %b : f32[n m] }
              for n step 4 { %p = exp %s : f32[n m] }
@@ -140,7 +142,16 @@ def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, 
             size += size % 2
         if size != 1:
             found[axis] = size
+    if type.pairs and name in _rows_of_tiles(lir):
+        found[type.pairs] = found.pop(type.pairs)
     return found
+
+
+def _rows_of_tiles(lir: LinearIR) -> set[str]:
+    """The factors of products in tiles that do not have the lanes of the result."""
+    types = {s.output: s.type for s, _ in lir.walk() if isinstance(s, Expression)}
+    factors = {name for e in in_tiles(lir) for name in e.inputs[:2] if name in types}
+    return {name for name in factors if lir.lanes[-1] not in types[name].axes}
 
 
 def _store_and_load(buffer: str, name: str, access: _Access) -> None:

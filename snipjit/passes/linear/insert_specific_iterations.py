@@ -37,7 +37,7 @@ def _descend(lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> N
         for piece in statement.pieces:
             _descend(lir, piece.body, (*loops, statement))
         kept = statement.parallel or isinstance(statement, Join | Retry)
-        whole = kept or is_block_loop(statement)
+        whole = kept or is_block_loop(statement) or statement.pieces[0].masked
         if not whole:
             statement.pieces = _expanded(lir, statement.pieces[0], statement.axis, loops)
 

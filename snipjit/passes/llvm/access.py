@@ -47,13 +47,21 @@ class Access:
         self.bytes = BYTES[self.tensor.dtype]
         self.is_buffer = isinstance(self.tensor, Buffer)
         self.contiguous = self.lanes is not None and self.stride(self.lanes) == 1
-        self.unit = None if isinstance(self.tensor, Buffer) else self.tensor.unit_axis
+        self.unit = self.unit_axis()
         count = self.scope.counts.get(self.unit, 1) if self.unit else 1
         self.run = gcd(count, emission.width)
         self.held = 1
+        self.pairs: str | None = None
         # Of what memory holds in 16 bits whole rows are converted: floats transpose faster.
         self.by_rows = self.run > 1 and self.tensor.dtype in NARROW
         self.groups: dict[tuple[ir.Block, ir.Value, str, int], ir.Value] = {}
+
+    def unit_axis(self) -> str | None:
+        """The axis whose neighbours are neighbours in memory; of buffers, where it is not lanes."""
+        if isinstance(self.tensor, Buffer):
+            innermost = self.tensor.axes[-1] if self.tensor.axes else None
+            return innermost if self.lanes is not None and innermost != self.lanes else None
+        return self.tensor.unit_axis
 
     def stride(self, axis: str) -> int | None:
         """Elements between neighbours if known when compiled, None if it comes with the call."""
@@ -210,16 +218,17 @@ class Access:
     def store_blocks(self, tile: Tile) -> None:
         """Transpose and store every block of a tile, the last vectors first if they need it."""
         assert self.lanes is not None
-        places = list(self.emission.indices(self.axes))
+        places = list(self.emission.indices(self.axes, self.pairs))
         firsts = range(0, self.scope.counts.get(self.lanes, 1), self.emission.width)
         partial = [first for first in firsts if self.emission.is_partial(self.lanes, first)]
         for index in reversed(places) if len(partial) > 1 else places:
             number = index.get(self.unit, 0) if self.unit else 0
-            if number % self.run:
+            if number % (self.run * self.held):
                 continue
             columns = []
             for part in range(self.run):
-                place = {**index, self.unit: number + part} if self.unit else index
+                further = number + part * self.held
+                place = {**index, self.unit: further} if self.unit else index
                 value = self.emission.operand(tile, place, self.axes)
                 columns.append(value if self.by_rows else self.to_memory(value))
             self.store_block(index, columns)
@@ -241,7 +250,7 @@ class Access:
         """The address of one lane; a lane beyond the tensor gets the last valid one's."""
         assert self.lanes is not None
         first = index.get(self.lanes, 0)
-        if self.emission.is_partial(self.lanes, first):
+        if self.emission.is_partial(self.lanes, first) and not self.is_buffer:
             distance = self.emission.clamped(self.tensor.name, self.lanes, first + lane)
             return self.offset(base, distance)
         return self.advance(base, self.lanes, first + lane)

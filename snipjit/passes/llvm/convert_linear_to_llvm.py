@@ -16,7 +16,15 @@ from snipjit.passes.llvm.emit_join import emit_join
 from snipjit.passes.llvm.emit_loop import emit_loop
 from snipjit.passes.llvm.emit_memory import emit_load, emit_prefetch, emit_store
 from snipjit.passes.llvm.emit_operations import OPERATIONS, emit_scalar
+from snipjit.passes.llvm.emit_pad import emit_pad
 from snipjit.passes.llvm.emit_retry import emit_retry
+from snipjit.passes.llvm.emit_tiles import (
+    configure,
+    emit_in_tiles,
+    emit_tile_store,
+    release,
+    uses_tiles,
+)
 from snipjit.passes.llvm.tile import Tile
 from snipjit.passes.llvm.vector_ir import I8, I64
 from snipjit.target_machine import TargetMachine
@@ -49,6 +57,9 @@ class ConvertLinearToLLVM(Pass):
         )
         emission.next_task = next_task
         emission.tensors = {**lir.tensors, **lir.buffers()}
+        if uses_tiles(lir):
+            configure(head)
+            release(ir.IRBuilder(leave))
         scratch = _worker_scratchpad(emission)
         number = _take_task(emission, task, leave)
         emission.builder.position_at_end(task)
@@ -56,7 +67,9 @@ class ConvertLinearToLLVM(Pass):
         loops = parallel_loops(lir)
         _emit_body(emission, loops[-1].body if loops else lir.body)
         emission.builder.branch(next_task)
-        ir.IRBuilder(leave).ret_void()
+        end = ir.IRBuilder(leave)
+        end.position_at_end(leave)
+        end.ret_void()
         return module
 
 
@@ -141,13 +154,22 @@ def _emit_expression(emission: Emission, e: Expression) -> None:
     registers = emission.scope.registers
     if e.op == "store":
         _force_loads_of(emission, {e.inputs[0]}, registers[e.inputs[1]])
-        emit_store(emission, e, registers[e.inputs[1]])
+        if "registers" in e.attrs:
+            emit_tile_store(emission, e)
+        else:
+            emit_store(emission, e, registers[e.inputs[1]])
+        return
+    if e.op == "pad":
+        _force_loads_of(emission, {e.inputs[0]})
+        emit_pad(emission, e)
         return
     if e.op == "prefetch":
         emit_prefetch(emission, e)
         return
     assert e.output is not None
-    if e.op == "load":
+    if "registers" in e.attrs:
+        tile = emit_in_tiles(emission, e, [registers[name] for name in e.inputs if e.op == "fma"])
+    elif e.op == "load":
         tile = emit_load(emission, e)
         emission.pending.append((e.inputs[0], tile, emission.scope))
     else:

@@ -22,17 +22,19 @@ class PairAccess(Access):
 
     def __init__(self, emission: Emission, name: str, pairs: str) -> None:
         super().__init__(emission, name)
-        self.pairs = pairs
+        self.pairs = self.axis = pairs
         self.single = emission.scope.counts.get(pairs, 1) == 1
         self.whole = self.is_buffer or (self.unit == pairs and not self.single)
         self.by_rows = False
         if self.is_buffer and self.lanes is not None:
-            self.contiguous = self.stride(self.lanes) == 2
+            self.contiguous = self.tensor.axes[-1] == self.lanes
         self.half, self.run = self.type, 1
         if self.whole:
             self.type, self.held = I32, 2
             count = self.scope.counts.get(pairs, 1) // 2
-            self.run = 1 if self.is_buffer else gcd(count, emission.width)
+            strided = self.lanes is not None and not self.contiguous
+            in_rows = strided and self.unit == pairs and not self.single
+            self.run = gcd(count, emission.width) if in_rows else 1
 
     def load_element(self, index: Index) -> ir.Value:
         """The pair that begins at an element."""
@@ -60,7 +62,7 @@ class PairAccess(Access):
 
     def halves(self, index: Index) -> list[Index]:
         """Where the halves of a pair are."""
-        second = {**index, self.pairs: index.get(self.pairs, 0) + 1}
+        second = {**index, self.axis: index.get(self.axis, 0) + 1}
         return [index] if self.single else [index, second]
 
     def joined(self, halves: list[ir.Value]) -> ir.Value:

@@ -1,0 +1,92 @@
+"""Products in tile registers, emulated: any host with AVX-512 checks them, none needs AMX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+import torch
+
+from snipjit.compiler import emit, lower, optimize
+from snipjit.interpret_subgraph import interpret as interpret_subgraph
+from snipjit.passes.linear.assign_tiles import Interval, linear_scan
+from snipjit.runtime import engine
+from snipjit.runtime.launcher import Launcher
+from snipjit.target_machine import ROWS
+from tests import kernels
+from tests.emulated import Amx, launcher_of
+from tests.kernels import HOSTED, array, results
+from tests.narrow import narrowed
+from tests.test_pairs import assert_near, attention, tensors
+from tests.test_precision import EXAMPLES
+
+TARGET = next(row for row in ROWS if row.name == "amx-bf16")
+CASES = [
+    *((name, 64, 64) for name in ("usual", "keys innermost", "value pairs innermost")),
+    ("merged heads", 32, 48),
+    ("usual", 40, 40),
+    ("usual", 96, 7),
+    ("rows and pairs strided", 32, 16),
+]
+SIZES = ((1, 1), (3, 2), (17, 31), (70, 77), (33, 130), (200, 257))
+
+hosted = pytest.mark.skipif("avx512" not in HOSTED, reason="vectors of 512 bits")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """There is one set of emulated registers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@cache
+def emulated(layout: str, d: int, e: int) -> tuple[Launcher, Amx]:
+    amx = Amx()
+    return launcher_of(lower(attention(layout, d, e), TARGET), TARGET, amx), amx
+
+
+@hosted
+@pytest.mark.parametrize(("layout", "d", "e"), CASES)
+def test_kernels_agree_with_float64(layout: str, d: int, e: int) -> None:
+    subgraph, (run, amx) = attention(layout, d, e), emulated(layout, d, e)
+    for m, n in SIZES:
+        given = tensors(subgraph, m, n)
+        (want,) = interpret_subgraph(subgraph, [array(tensor) for tensor in given], ())
+        assert_near(results(run, given, [])[0], want)
+    assert amx.executed["tdpbf16ps"] > 0
+    assert amx.rows == [0] * 8, "the registers are released"
+
+
+def test_linear_scan() -> None:
+    """Registers are free again behind the last use; what does not fit is told."""
+    intervals = [Interval("c", 4, 0, 4), Interval("a", 2, 1, 3), Interval("b", 2, 2, 3)]
+    assert linear_scan(intervals, 8) == {"c": (0, 1, 2, 3), "a": (4, 5), "b": (6, 7)}
+    assert linear_scan(intervals, 7) is None
+    in_turn = [Interval("a", 2, 0, 1), Interval("b", 2, 2, 3), Interval("c", 1, 1, 2)]
+    assert linear_scan(in_turn, 3) == {"a": (0, 1), "c": (2,), "b": (0, 1)}
+
+
+def test_llvm_knows_the_instructions() -> None:
+    text = engine.assembly(emit(lower(attention("usual", 64, 64), TARGET), TARGET), TARGET)
+    for name in ("ldtilecfg", "tilezero", "tileloadd", "tdpbf16ps", "tilestored", "tilerelease"):
+        assert f"\t{name}" in text
+
+
+@hosted
+@pytest.mark.parametrize("example", ["padding", "boolean full", "sdpa causal", "grouped", "mlp"])
+def test_attention_in_tiles(example: str) -> None:
+    """Masks, limits and groups, for blocks of which they leave any part."""
+    exact, amx = EXAMPLES[example](), Amx()
+    narrow = narrowed(exact, "bf16")
+    run = launcher_of(lower(optimize(narrow), TARGET), TARGET, amx)
+    for seed, (m, n) in enumerate([(1, 1), (13, 17), (45, 150), (77, 300)]):
+        given, scalars = kernels.inputs(narrow, {"m": m, "n": n, "d": 32, "e": 64}, seed)
+        for got, want in zip(
+            results(run, given, scalars), kernels.expected(exact, given, scalars), strict=True
+        ):
+            assert_near(got, want)
+    assert amx.executed["tdpbf16ps"] > 0
