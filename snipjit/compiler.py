@@ -12,7 +12,7 @@ from snipjit.axis_sizes import undetermined
 from snipjit.call_args import CallArgs, chunk_bytes
 from snipjit.dumps import Dumps, writer
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import Expression, LinearIR, Loop, Tensor, walk
+from snipjit.linear_ir import Expression, LinearIR, Loop, walk
 from snipjit.loop_nest import join_of, parallel_loops, split_loop
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
@@ -26,6 +26,7 @@ from snipjit.runtime.runtime_configurator import Recipe, Split, TensorSpec
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine, select
+from snipjit.tensors import Tensor
 from snipjit.text_subgraph import print_subgraph
 from snipjit.verify_linear import verify as verify_linear
 from snipjit.verify_subgraph import verify_between, verify_canonical, verify_positional

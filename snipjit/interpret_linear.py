@@ -19,9 +19,10 @@ from snipjit.element_types import BYTES, FLOATS, round_to
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import InputError, VerificationError
 from snipjit.interpret_loops import Chunk, carried_reductions, chunks, iterations
-from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Retry, Statement, Tensor
+from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement
 from snipjit.loop_limits import Limit
 from snipjit.loop_nest import join_of, shared_buffers
+from snipjit.tensors import Buffer, Tensor
 from snipjit.text_linear import around
 
 Array = np.ndarray
@@ -60,8 +61,8 @@ class _Machine:
         dtype: np.dtype[Any],
     ) -> None:
         self.lir = lir
-        self.dtypes = {"i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
-        self.dtypes |= dict.fromkeys(FLOATS, dtype)
+        integers = {"i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
+        self.dtypes = {**integers, **dict.fromkeys(FLOATS, dtype)}
         dims = [tensor.dims for tensor in lir.inputs]
         self.sizes = solve_axis_sizes(lir.axes, dims, [array.shape for array in tensors])
         self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
@@ -73,8 +74,7 @@ class _Machine:
         least = min((BYTES[b.dtype] for b in buffers.values() if b.dtype in FLOATS), default=4)
         self.scale = dtype.itemsize // least
         self.shared = shared_buffers(lir)
-        self.chunk = Chunk((0, 0), 0, 1, True)
-        self.scratch = self._scratchpad()
+        self.chunk, self.scratch = Chunk((0, 0), 0, 1, True), self._scratchpad()
         self.carried = carried_reductions(lir)
         for tensor, array in zip(lir.inputs, tensors, strict=True):
             typed = round_to(tensor.dtype, np.asarray(array).astype(self.dtypes[tensor.dtype]))
@@ -170,11 +170,10 @@ class _Machine:
     # Expressions
 
     def _expression(self, e: Expression) -> None:
-        if e.op in ("prefetch", "pad"):  # a masked sum here ends where the block ends
+        if e.op in ("prefetch", "pad"):  # here a masked sum ends where the block ends
             return
         if e.op == "store":
-            self._store(e)
-            return
+            return self._store(e)
         try:
             value = self._value(e)
         except (ValueError, KeyError) as error:
@@ -182,10 +181,9 @@ class _Machine:
         self._write(e, value)
 
     def _value(self, e: Expression) -> Array:
-        if e.op in ELEMENTWISE:
-            operands = [self._aligned(name, e) for name in e.inputs]
-            return np.asarray(ELEMENTWISE[e.op].numpy(*operands))
-        return _OPERATIONS[e.op](self, e)
+        if e.op not in ELEMENTWISE:
+            return _OPERATIONS[e.op](self, e)
+        return np.asarray(ELEMENTWISE[e.op].numpy(*(self._aligned(name, e) for name in e.inputs)))
 
     def _load(self, e: Expression) -> Array:
         return self._aligned(e.inputs[0], e)

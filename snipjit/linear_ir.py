@@ -104,11 +104,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 from snipjit.loop_limits import Limit
-from snipjit.subgraph import Dim
+from snipjit.tensors import Buffer, Tensor
 
 STRIDE = "stride"
 """A port increment that is only known at run time: the tensor's stride along the loop's axis."""
@@ -127,62 +126,6 @@ class ValueType:
     dtype: str
     axes: tuple[str, ...] = ()
     pairs: str | None = None
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output: element type, dimensions (products of axes), memory order of the dims.
-
-    The innermost axis of the innermost dim has stride 1 when the dim holds an axis;
-    the runtime sees to that. All other strides arrive with the call.
-    """
-
-    name: str
-    dtype: str
-    dims: tuple[Dim, ...]
-    order: tuple[int, ...] = ()
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """Every axis of the tensor, as its dims list them."""
-        return tuple(axis for dim in self.dims for axis in dim)
-
-    @property
-    def unit_axis(self) -> str | None:
-        """The axis whose stride is known to be 1."""
-        innermost = self.order[-1] if self.order else len(self.dims) - 1
-        return self.dims[innermost][-1] if self.dims and self.dims[innermost] else None
-
-
-@dataclass
-class Buffer:
-    """Scratch memory, declared where its life begins; ``extents`` are in layout order.
-
-    Of the axis in ``pairs`` the extent is even, and two neighbours lie innermost.
-    """
-
-    name: str
-    dtype: str
-    extents: dict[str, int]
-    offset: int | None = None
-    pairs: str | None = None
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """The axes of the buffer, outermost first."""
-        return tuple(self.extents)
-
-    @property
-    def elements(self) -> int:
-        """How many elements the buffer holds."""
-        return prod(self.extents.values())
-
-    def stride(self, axis: str) -> int:
-        """Elements between neighbours along an axis; of pairs, half of that between pairs."""
-        after = self.axes[self.axes.index(axis) + 1 :]
-        stride = prod(self.extents[name] for name in after)
-        beside = self.pairs in self.axes[: self.axes.index(axis)]
-        return 2 * stride if beside else stride
 
 
 @dataclass

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from snipjit.linear_ir import Buffer, Join, LinearIR, Loop, Statement
+from snipjit.linear_ir import Join, LinearIR, Loop, Statement
+from snipjit.tensors import Buffer
 
 
 def parallel_loop(body: list[Statement]) -> Loop | None:

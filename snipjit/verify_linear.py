@@ -8,45 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snipjit.element_types import DTYPES, NARROW, computed_as
+from snipjit.element_types import DTYPES, computed_as
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import VerificationError
-from snipjit.linear_ir import MOVES, Buffer, Expression, LinearIR, Loop, Retry, Tensor, ValueType
+from snipjit.linear_ir import MOVES, Expression, LinearIR, Loop, Retry, ValueType
 from snipjit.loop_nest import join_of
+from snipjit.tensors import Buffer, Tensor
 from snipjit.text_linear import around, print_type
 from snipjit.verify_linear_buffers import check_buffers
 from snipjit.verify_linear_joins import check_joins
 from snipjit.verify_linear_loops import check_loops, check_place
+from snipjit.verify_linear_pairs import check_pairs
+from snipjit.verify_linear_rules import CASTS, LOGIC, MOVED, RULES, Rule
 
 Path = tuple[Loop, ...]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How an operation is written: operand counts, attributes, and whether emission knows it."""
-
-    operands: tuple[int, ...]
-    attrs: tuple[str, ...] = ()
-    final: bool = True
-    optional: tuple[str, ...] = ()
-
-
-RULES: dict[str, Rule] = {
-    "load": Rule((1,), optional=("registers",)),
-    "store": Rule((2,), optional=("registers",)),
-    "prefetch": Rule((1,)),
-    "pad": Rule((1,), ("axis", "to")),
-    "fill": Rule((0,), ("value",), optional=("registers",)),
-    "iota": Rule((0,), ("axis",)),
-    "fma": Rule((3,), ("over",), optional=("pairs", "tiles", "registers")),
-    "horizon": Rule((1,), ("monoid", "over")),
-    "brgemm": Rule((2, 3), ("over",), final=False, optional=("pairs", "tiles")),
-    "reduce": Rule((1,), ("monoid", "over"), final=False),
-    **{name: Rule((row.arity,)) for name, row in ELEMENTWISE.items()},
-}
-LOGIC = ("and", "or", "xor", "not")
-PAIRED = ("load", "store", "pad", "to_bf16")
-CASTS = ("to_f32", "to_bf16", "to_f16", "to_i1")
 
 
 def verify(lir: LinearIR, final: bool = False) -> None:
@@ -67,6 +42,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
             verifier.expression(statement, loops)
     verifier.results()
     check_joins(lir)
+    check_pairs(lir)
     if final:
         check_loops(lir)
         check_buffers(lir)
@@ -74,12 +50,11 @@ def verify(lir: LinearIR, final: bool = False) -> None:
 
 @dataclass(frozen=True)
 class _Known:
-    """What a name stands for: its kind, element type, axes, and the axis of pairs."""
+    """What a name stands for: its kind, element type and axes."""
 
     kind: str
     dtype: str
     axes: tuple[str, ...]
-    pairs: str | None = None
 
     def types(self) -> tuple[str, ...]:
         """The element types of registers that are moved to it and from it, the usual one last."""
@@ -165,7 +140,7 @@ class _Verifier:
         positive = all(extent > 0 for extent in buffer.extents.values())
         self.demand(positive, "an extent must be at least 1")
         self.buffers[buffer.name] = buffer
-        self.declare(buffer.name, _Known("buffer", buffer.dtype, buffer.axes, buffer.pairs))
+        self.declare(buffer.name, _Known("buffer", buffer.dtype, buffer.axes))
 
     def expression(self, e: Expression, loops: Path) -> None:
         """Operation, operands, attributes, types; then its output becomes known."""
@@ -180,11 +155,10 @@ class _Verifier:
         ordered = self.lir.sort_axes(e.type.axes)
         self.demand(e.type.axes == ordered, f"the axes must stand as [{' '.join(ordered)}]")
         operands = [self.operand(name, e) for name in e.inputs]
-        self.pairs(e, operands)
         if e.op == "store":
             return self.store(e, *operands)
         self.operation(e, operands)
-        if e.op not in ("prefetch", "pad"):
+        if e.op not in MOVED:
             self.output(e)
 
     def attributes(self, e: Expression, rule: Rule, loops: Path) -> None:
@@ -203,9 +177,6 @@ class _Verifier:
             self.demand(isinstance(e.attrs["value"], int | float), "the value must be a number")
         if "over" in rule.attrs:
             self.over(e, loops)
-        if "pairs" in e.attrs:
-            alone = e.over == (e.attrs["pairs"],)
-            self.demand(alone, "a product of pairs is over their axis alone")
 
     def over(self, e: Expression, loops: Path) -> None:
         """The combined axes: some, known, not of the result, never parallel."""
@@ -232,8 +203,6 @@ class _Verifier:
 
     def operation(self, e: Expression, operands: list[_Known]) -> None:
         """Element types and axes of the operands of everything but a store."""
-        if e.op == "pad":
-            return self.pad(e, operands[0])
         if e.op in MOVES:
             return self.load(e, operands[0])
         over = set(e.over)
@@ -248,19 +217,6 @@ class _Verifier:
             inside = over.isdisjoint(operands[2].axes)
             self.demand(inside, f"the accumulator %{e.inputs[2]} has an axis that is summed over")
         self.dtypes(e, [known.types()[-1] for known in operands])
-
-    def pairs(self, e: Expression, operands: list[_Known]) -> None:
-        """Pairs are loaded, stored, made by rounding, and multiplied; nothing else takes them."""
-        if (axis := e.type.pairs) is not None:
-            held = axis in e.type.axes and e.type.dtype in NARROW
-            self.demand(held, f"pairs are of 16-bit elements along axis {axis}")
-            self.demand(e.op in PAIRED, f"{e.op} makes no pairs")
-        wanted = e.type.pairs if e.op in MOVES else e.attrs.get("pairs")
-        for name, known in zip(e.inputs[:2], operands, strict=False):
-            memory = known.kind in ("input", "output")
-            unrounded = e.op == "brgemm" and known.pairs is None
-            same = memory or unrounded or known.pairs == wanted
-            self.demand(same, f"%{name} holds {_pairs_of(known.pairs)}, not {_pairs_of(wanted)}")
 
     def dtypes(self, e: Expression, found: list[str]) -> None:
         """The element types an operation takes, and the one it gives."""
@@ -279,21 +235,13 @@ class _Verifier:
         self.demand(e.type.dtype == wanted, f"the result of {e.op} is {wanted}")
 
     def load(self, e: Expression, source: _Known) -> None:
-        """From an input or a buffer, with all of its axes; a prefetch has inputs only."""
-        name, asked = e.inputs[0], e.op == "prefetch"
-        self.demand(source.kind in ("input", "buffer"), f"%{name} is no input or buffer")
-        self.demand(not asked or source.kind == "input", "a prefetch is of an input")
-        self.demand(not asked or e.output is None, "a prefetch has no output")
+        """From an input or a buffer, with all of its axes; not all moves are of both."""
+        name, kinds = e.inputs[0], MOVED.get(e.op, ("input", "buffer"))
+        self.demand(source.kind in kinds, f"%{name} is no {' or '.join(kinds)}")
+        asked = e.op != "load"
+        self.demand(not asked or e.output is None, f"a {e.op} has no output")
         self.demand(e.type.dtype in source.types(), f"%{name} holds {source.dtype}")
         self.match(e, name, source)
-
-    def pad(self, e: Expression, buffer: _Known) -> None:
-        """Of a buffer, along one of its axes."""
-        name, axis = e.inputs[0], e.attrs["axis"]
-        held = buffer.kind == "buffer" and axis in buffer.axes
-        self.demand(held, f"%{name} is no buffer with an axis {axis} to pad")
-        self.demand(e.type.dtype == buffer.dtype, f"%{name} holds {buffer.dtype}")
-        self.match(e, name, buffer)
 
     def store(self, e: Expression, target: _Known, value: _Known) -> None:
         """To an output or a buffer, with all of its axes."""
@@ -316,21 +264,16 @@ class _Verifier:
         """A register: always of one type, and no other thing's name."""
         if e.output is None:
             return self.demand(False, f"{e.op} needs an output")
-        new = _Known("register", e.type.dtype, e.type.axes, e.type.pairs)
-        known = self.names.get(e.output, new)
+        known = self.names.get(e.output, _Known("register", e.type.dtype, e.type.axes))
         self.demand(known.kind == "register", f"%{e.output} is the name of {_article(known.kind)}")
-        type = ValueType(known.dtype, known.axes, known.pairs)
-        self.demand(type == e.type, f"%{e.output} is {print_type(type)} elsewhere")
+        type, mine = ValueType(known.dtype, known.axes), ValueType(e.type.dtype, e.type.axes)
+        self.demand(type == mine, f"%{e.output} is {print_type(type)} elsewhere")
         self.names[e.output] = known
 
 
 def _operand_count(e: Expression, rule: Rule) -> str:
     counts = " or ".join(str(count) for count in rule.operands)
     return f"{e.op} takes {counts} operands, not {len(e.inputs)}"
-
-
-def _pairs_of(axis: str | None) -> str:
-    return "no pairs" if axis is None else f"pairs of axis {axis}"
 
 
 def _article(kind: str) -> str:

@@ -6,8 +6,9 @@ import itertools
 from dataclasses import dataclass
 
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, walk
 from snipjit.loop_nest import most, shared_buffers, task_body
+from snipjit.tensors import Buffer
 from snipjit.verify_linear_loops import fault
 
 Path = tuple[Loop, ...]

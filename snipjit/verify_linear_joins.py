@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Statement, walk
+from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Statement, walk
 from snipjit.loop_nest import shared_buffers
+from snipjit.tensors import Buffer
 from snipjit.verify_linear_loops import fault
 
 

@@ -9,7 +9,6 @@ from snipjit.errors import VerificationError
 from snipjit.linear_ir import (
     MOVES,
     STRIDE,
-    Buffer,
     Expression,
     Join,
     LinearIR,
@@ -17,11 +16,11 @@ from snipjit.linear_ir import (
     Piece,
     Retry,
     Statement,
-    Tensor,
     walk,
 )
 from snipjit.loop_limits import Limit
 from snipjit.loop_nest import join_of, parallel_loop
+from snipjit.tensors import Buffer, Tensor
 from snipjit.text_linear import around
 
 Tile = dict[str, bool]

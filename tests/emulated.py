@@ -1,8 +1,8 @@
 """Instructions that the host may lack, for kernels of target rows that it cannot run.
 
-AMX is emulated in NumPy, one call an instruction, with what the manual says about sizes; AVX512-BF16
-in LLVM IR. What these mean is what a kernel's results tell; that LLVM knows the instructions is seen
-where the same text is compiled for the row itself.
+AMX is emulated in NumPy, one call an instruction, with what the manual says about sizes, and
+AVX512-BF16 in LLVM IR. That LLVM knows the instructions is seen where the same text is compiled for
+the row itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from snipjit.runtime.launcher import Launcher
 from snipjit.target_machine import TargetMachine, select
 
 PAIRS = """
-define internal <16 x float> @emulated.dpbf16ps(<16 x float> %c, <32 x bfloat> %a, <32 x bfloat> %b) {
+define internal <16 x float>
+@emulated.dpbf16ps(<16 x float> %c, <32 x bfloat> %a, <32 x bfloat> %b) {
   %x = bitcast <32 x bfloat> %a to <16 x i32>
   %y = bitcast <32 x bfloat> %b to <16 x i32>
   %x0 = shl <16 x i32> %x, splat (i32 16)
@@ -109,10 +110,12 @@ class Amx:
 
     def _ldtilecfg(self, address: int) -> None:
         content = np.frombuffer(ctypes.string_at(address, 64), np.uint8)
-        assert content[0] == 1 and not content[1:16].any()
+        assert content[0] == 1
+        assert not content[1:16].any()
         self.bytes = [int(n) for n in content[16:32].view(np.uint16)]
         self.rows = [int(n) for n in content[48:56]]
-        assert max(self.bytes) <= 64 and max(self.rows) <= 16
+        assert max(self.bytes) <= 64
+        assert max(self.rows) <= 16
         self.registers[:] = 0
 
     def _tilerelease(self) -> None:
@@ -124,7 +127,7 @@ class Amx:
 
     def _tileloadd64(self, register: int, address: int, stride: int) -> None:
         rows, size = self.rows[register], self.bytes[register]
-        assert rows and size
+        assert rows * size
         self.registers[register] = 0
         for row in range(rows):
             line = ctypes.string_at(address + row * stride, size)
@@ -132,13 +135,13 @@ class Amx:
 
     def _tilestored64(self, register: int, address: int, stride: int) -> None:
         rows, size = self.rows[register], self.bytes[register]
-        assert rows and size
+        assert rows * size
         for row in range(rows):
             line = self.registers[register, row, :size].tobytes()
             ctypes.memmove(address + row * stride, line, size)
 
     def _tdpbf16ps(self, c: int, a: int, b: int) -> None:
-        assert self.rows[c] == self.rows[a] and self.bytes[c] == self.bytes[b]
+        assert (self.rows[c], self.bytes[c]) == (self.rows[a], self.bytes[b])
         assert self.bytes[a] == 4 * self.rows[b]
         left, right = (_floats(self.registers[register]) for register in (a, b))
         sums = self.registers[c].view(np.float32)

@@ -11,13 +11,14 @@ import numpy as np
 from snipjit.interpret_linear import Array, interpret
 from snipjit.interpret_subgraph import interpret as interpret_subgraph
 from snipjit.linear_ir import LinearIR
+from snipjit.parse_linear import parse_linear
 from snipjit.passes import graph
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import few_rows_axis, pipeline
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine
-from snipjit.text_linear import parse_linear, print_linear
+from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
 from tests.subgraphs import ALL
 

@@ -16,7 +16,7 @@ from snipjit.passes import graph, linear
 from snipjit.passes.base import run_pipeline
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
-from snipjit.target_machine import ROWS
+from snipjit.target_machine import ROWS, TargetMachine
 from snipjit.text_subgraph import print_subgraph
 from snipjit.verify_linear import verify
 from snipjit.verify_subgraph import verify_canonical
@@ -27,6 +27,8 @@ TARGET = replace(ROWS[-1], task_vectors=4, block=8)
 GRAPH = [step.name for step in graph.PIPELINE]
 LINEAR = [step.name for step in linear.pipeline(TARGET, Schedule.COLUMNS)]
 ONLY_BY_COLUMNS = ("SplitStream",)
+TILED = next(replace(row, task_vectors=4, block=32) for row in ROWS if row.tiles)
+ONLY_IN_TILES = ("RoundFactors", "TileProducts", "PadBuffers", "AssignTiles")
 
 
 def row_bias() -> Subgraph:
@@ -82,22 +84,25 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "shifted": shifted,
     "cast factor": cast_factor,
     "causal": lambda: subgraphs.sdpa(causal=True, D=8, scale=False),
-    "bfloat16": lambda: narrowed(subgraphs.attention("full", D=8), "bf16"),
+    "bfloat16": lambda: narrowed(subgraphs.attention("full", D=32), "bf16"),
 }
 SIZES = {"m": 21, "n": 37}
 
 
 def _compile(
-    subgraph: Subgraph, dropped: str, schedule: Schedule = Schedule.ROWS
+    subgraph: Subgraph,
+    dropped: str,
+    target: TargetMachine = TARGET,
+    schedule: Schedule = Schedule.ROWS,
 ) -> tuple[LinearIR, str]:
     """The whole pipeline without one pass, verified as the compiler verifies it."""
     passes = [step for step in graph.PIPELINE if step.name != dropped]
     canonical = run_pipeline(passes, subgraph)
     verify_canonical(canonical)
-    steps = [step for step in linear.pipeline(TARGET, schedule) if step.name != dropped]
+    steps = [step for step in linear.pipeline(target, schedule) if step.name != dropped]
     lir: LinearIR = run_pipeline(steps, canonical)
     verify(lir, final=True)
-    return lir, emit(lir, TARGET)
+    return lir, emit(lir, target)
 
 
 def _is_right(lir: LinearIR, tensors: list[Any], scalars: list[float], want: list[Any]) -> bool:
@@ -131,11 +136,12 @@ def _is_noticed(subgraph: Subgraph, dropped: str) -> bool:
     tensors, scalars = kernels.inputs(subgraph, SIZES)
     want = kernels.expected(subgraph, tensors, scalars)
     schedule = Schedule.COLUMNS if dropped in ONLY_BY_COLUMNS else Schedule.ROWS
-    _, whole = _compile(subgraph, "", schedule)
+    target = TILED if dropped in ONLY_IN_TILES else TARGET
+    _, whole = _compile(subgraph, "", target, schedule)
     try:
         if not _shares_kernels(subgraph, dropped):
             return True
-        lir, text = _compile(subgraph, dropped, schedule)
+        lir, text = _compile(subgraph, dropped, target, schedule)
         arrays = [kernels.array(t) for t in tensors]
         return text != whole or not _is_right(lir, arrays, scalars, want)
     except Exception:  # any complaint is a notice, a KeyError of a later pass included

@@ -12,9 +12,10 @@ from snipjit.compiler import emit, lower, optimize
 from snipjit.errors import VerificationError
 from snipjit.interpret_linear import interpret
 from snipjit.linear_ir import LinearIR
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.init_loops import InitLoops
 from snipjit.target_machine import TargetMachine
-from snipjit.text_linear import parse_linear, print_linear
+from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
 from tests import kernels, subgraphs
 from tests.kernels import TARGETS

@@ -15,10 +15,12 @@ import torch
 from snipjit.elementwise import ELEMENTWISE
 from snipjit.errors import ParseError, VerificationError
 from snipjit.interpret_linear import Array, interpret
-from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.parse_linear import parse_linear
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
-from snipjit.text_linear import parse_linear, print_linear
+from snipjit.tensors import Buffer
+from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
 from tests import kernels
 from tests.guard import guarded, guarded_empty, guarded_scratch, survives

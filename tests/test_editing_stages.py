@@ -16,13 +16,14 @@ from snipjit.compiler import lower
 from snipjit.errors import VerificationError
 from snipjit.interpret_linear import Array, interpret
 from snipjit.linear_ir import LinearIR
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.init_loops import InitLoops
 from snipjit.passes.linear.mark_loops import MarkLoops
 from snipjit.subgraph import Subgraph
-from snipjit.text_linear import parse_linear, print_linear
+from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
 from tests import kernels, subgraphs
 from tests.linear_examples import final

@@ -8,8 +8,8 @@ import pytest
 from snipjit.elementwise import ELEMENTWISE
 from snipjit.errors import InputError, VerificationError
 from snipjit.interpret_linear import Array, interpret
+from snipjit.parse_linear import parse_linear
 from snipjit.target_machine import ROWS, TargetMachine
-from snipjit.text_linear import parse_linear
 from tests.linear_examples import EXAMPLES, cases, check_results, final
 from tests.retries import CALLS, RETRY
 

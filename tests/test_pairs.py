@@ -12,12 +12,15 @@ import torch
 from snipjit.compiler import lower
 from snipjit.interpret_linear import interpret
 from snipjit.interpret_subgraph import interpret as interpret_subgraph
-from snipjit.linear_ir import Buffer, Expression, LinearIR
+from snipjit.linear_ir import Expression, LinearIR
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.runtime.launcher import Launcher
 from snipjit.subgraph import Subgraph
-from snipjit.text_linear import parse_linear, print_linear
+from snipjit.target_machine import TargetMachine
+from snipjit.tensors import Buffer
+from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import parse_subgraph
 from snipjit.verify_linear import verify
 from tests import subgraphs
@@ -65,6 +68,7 @@ CASES = [
 ]
 SIZES = ((1, 1), (3, 2), (17, 31), (70, 130), (200, 257))
 PAIRED = replace(TINY, name="tiny pairs", pairs=("bf16",))
+TILED = replace(PAIRED, name="tiny tiles", tiles=8, tile_rows=8)
 
 hosted = pytest.mark.skipif("avx512-bf16" not in HOSTED, reason="no AVX512-BF16 here")
 cases = pytest.mark.parametrize(("layout", "d", "e"), CASES)
@@ -124,8 +128,9 @@ def test_a_pair_beyond_the_end_is_zero() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_pass_keeps_the_meaning(layout: str) -> None:
-    subgraph = attention(layout, 5, 7)
+@pytest.mark.parametrize("target", [PAIRED, TILED], ids=lambda target: target.name)
+def test_every_pass_keeps_the_meaning(layout: str, target: TargetMachine) -> None:
+    subgraph = attention(layout, 5, 7) if target is PAIRED else attention(layout, 8, 12)
     calls = []
     for m, n in ((1, 1), (13, 9)):
         arrays = [array(tensor).astype(np.float64) for tensor in tensors(subgraph, m, n)]
@@ -137,7 +142,7 @@ def test_every_pass_keeps_the_meaning(layout: str) -> None:
         for arrays, want in calls:
             assert_near(interpret(lir, arrays)[0], want)
 
-    verify(run_pipeline(pipeline(PAIRED), subgraph, dump=check), final=True)
+    verify(run_pipeline(pipeline(target), subgraph, dump=check), final=True)
 
 
 def test_what_is_in_pairs() -> None:

@@ -8,12 +8,12 @@ import torch
 
 from snipjit.interpret_linear import interpret
 from snipjit.linear_ir import LinearIR
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.init_loops import InitLoops
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
 from snipjit.runtime.engine import host_features
 from snipjit.target_machine import TargetMachine, rows_for
-from snipjit.text_linear import parse_linear
 from snipjit.verify_linear import verify
 from tests.kernels import launcher_of
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from snipjit.compiler import lower, optimize
 from snipjit.errors import ParseError
 from snipjit.linear_ir import (
     STRIDE,
-    Buffer,
     Expression,
     Join,
     LinearIR,
@@ -19,17 +19,20 @@ from snipjit.linear_ir import (
     LoopPort,
     Piece,
     Retry,
-    Tensor,
     ValueType,
     retry,
 )
 from snipjit.loop_limits import Limit
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
-from snipjit.target_machine import ROWS
-from snipjit.text_linear import around, parse_linear, print_linear, print_statement
+from snipjit.target_machine import ROWS, TargetMachine
+from snipjit.tensors import Buffer, Tensor
+from snipjit.text_linear import around, print_linear, print_statement
 from tests.linear_examples import EXAMPLES, TINY, canonical, final
+from tests.narrow import narrowed
 from tests.retries import RETRY
+from tests.subgraphs import attention
 
 EVERYTHING = """\
 linear @every.thing lanes m x 16
@@ -134,11 +137,13 @@ def test_every_stage_is_read_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("target", ROWS, ids=lambda row: row.name)
-def test_the_final_form(golden: Callable[[str], None], target: object) -> None:
-    row = next(row for row in ROWS if row is target)
-    text = print_linear(final("attention_static", row))
-    assert parse_linear(text) == final("attention_static", row)
-    golden(text)
+def test_the_final_form(golden: Callable[[str], None], target: TargetMachine) -> None:
+    """Of bf16 where that is multiplied in pairs, else of f32."""
+    lir = final("attention_static", target)
+    if target.pairs:
+        lir = lower(optimize(narrowed(attention(D=32), "bf16")), target)
+    assert parse_linear(print_linear(lir)) == lir
+    golden(print_linear(lir))
 
 
 def test_layout_of_the_text_is_free() -> None:

@@ -10,7 +10,6 @@ import torch
 
 from snipjit.compiler import emit, lower, optimize
 from snipjit.interpret_subgraph import interpret as interpret_subgraph
-from snipjit.passes.linear.assign_tiles import Interval, linear_scan
 from snipjit.runtime import engine
 from snipjit.runtime.launcher import Launcher
 from snipjit.target_machine import ROWS
@@ -59,15 +58,6 @@ def test_kernels_agree_with_float64(layout: str, d: int, e: int) -> None:
         assert_near(results(run, given, [])[0], want)
     assert amx.executed["tdpbf16ps"] > 0
     assert amx.rows == [0] * 8, "the registers are released"
-
-
-def test_linear_scan() -> None:
-    """Registers are free again behind the last use; what does not fit is told."""
-    intervals = [Interval("c", 4, 0, 4), Interval("a", 2, 1, 3), Interval("b", 2, 2, 3)]
-    assert linear_scan(intervals, 8) == {"c": (0, 1, 2, 3), "a": (4, 5), "b": (6, 7)}
-    assert linear_scan(intervals, 7) is None
-    in_turn = [Interval("a", 2, 0, 1), Interval("b", 2, 2, 3), Interval("c", 1, 1, 2)]
-    assert linear_scan(in_turn, 3) == {"a": (0, 1), "c": (2,), "b": (0, 1)}
 
 
 def test_llvm_knows_the_instructions() -> None:

@@ -7,11 +7,12 @@ import pytest
 from snipjit.elementwise import ELEMENTWISE
 from snipjit.errors import VerificationError
 from snipjit.linear_ir import MOVES
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.target_machine import ROWS
-from snipjit.text_linear import parse_linear
-from snipjit.verify_linear import RULES, verify
+from snipjit.verify_linear import verify
+from snipjit.verify_linear_rules import RULES
 from tests.linear_examples import EXAMPLES, TINY, canonical, final
 
 GOOD = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from snipjit.errors import VerificationError
-from snipjit.text_linear import parse_linear
+from snipjit.parse_linear import parse_linear
 from snipjit.verify_linear import verify
 from snipjit.verify_linear_buffers import check_buffers
 from tests.final_linear import FINAL

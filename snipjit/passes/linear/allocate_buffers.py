@@ -8,9 +8,10 @@ import networkx as nx
 
 from snipjit.element_types import BYTES
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, walk
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, walk
 from snipjit.loop_nest import shared_buffers, task_body
 from snipjit.passes.base import Pass
+from snipjit.tensors import Buffer
 
 SCRATCHPAD_LIMIT = 2 << 20
 """Bytes of scratchpad a thread may use, whatever the lengths."""

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
-from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
 from snipjit.passes.base import Pass
 from snipjit.target_machine import TargetMachine
+from snipjit.tensors import Buffer
 
 Counts = dict[str, int]
 """Elements of each axis in a tile."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR, Tensor, ValueType
+from snipjit.linear_ir import Expression, LinearIR, ValueType
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import SYNTHETIC_LANES
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Node, Subgraph
 from snipjit.target_machine import TargetMachine
+from snipjit.tensors import Tensor
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from snipjit.linear_ir import (
     MOVES,
     STRIDE,
-    Buffer,
     Expression,
     Join,
     LinearIR,
@@ -15,10 +14,10 @@ from snipjit.linear_ir import (
     LoopPort,
     Piece,
     Statement,
-    Tensor,
     walk,
 )
 from snipjit.passes.base import Pass
+from snipjit.tensors import Buffer, Tensor
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
 from snipjit.loop_nest import most
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.tile_products import in_tiles
+from snipjit.tensors import Buffer
 
 Path = tuple[Loop, ...]
 

@@ -98,10 +98,10 @@ class _Packing:
         if home is not self.task and tensor.unit_axis not in self.lir.lanes:
             self.lir.lanes = (*self.lir.lanes[:-1], tensor.unit_axis or "", *self.lir.lanes[-1:])
         type = loaded_type(self.lir, name, e.attrs.get("pairs"))
-        key = f"{name} {type.pairs}"
-        if key not in home:
+        slot = f"{name} {type.pairs}"
+        if slot not in home:
             number = f".{self.numbers[name]}" if self.numbers[name] else ""
             self.numbers[name] += 1
-            home[key] = Expression("load", f"{name}.packed{number}", (name,), type)
-        output = home[key].output or name
+            home[slot] = Expression("load", f"{name}.packed{number}", (name,), type)
+        output = home[slot].output or name
         e.inputs = tuple(output if operand == name else operand for operand in e.inputs)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Buffer, Expression, LinearIR, Loop, Statement, ValueType, walk
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType, walk
 from snipjit.passes.base import Pass
+from snipjit.tensors import Buffer
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from math import gcd
 from llvmlite import ir
 
 from snipjit.element_types import BYTES, NARROW
-from snipjit.linear_ir import Buffer
 from snipjit.passes.llvm.emission import IN_MEMORY, Emission
 from snipjit.passes.llvm.emit_convert import from_memory, to_memory
 from snipjit.passes.llvm.emit_transpose import columns_to_rows, rows_to_columns
@@ -28,6 +27,7 @@ from snipjit.passes.llvm.vector_ir import (
     constant,
     pick,
 )
+from snipjit.tensors import Buffer
 
 GROUP = 4
 """Rows whose addresses are one base and three offsets: few registers hold those of a tile."""

@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from snipjit.call_args import CallArgs
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import Buffer, Expression, Join, LinearIR, Loop, Retry, Statement, walk
+from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement, walk
 from snipjit.loop_nest import join_of, parallel_loops, shared_buffers
 from snipjit.passes.base import Pass
 from snipjit.passes.llvm.emission import POINTER, Emission, Group, Scope
@@ -28,6 +28,7 @@ from snipjit.passes.llvm.emit_tiles import (
 from snipjit.passes.llvm.tile import Tile
 from snipjit.passes.llvm.vector_ir import I8, I64
 from snipjit.target_machine import TargetMachine
+from snipjit.tensors import Buffer
 
 SYMBOL = "snipjit_kernel"
 

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from snipjit.call_args import CallArgs
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import Buffer, LinearIR, Tensor, ValueType
+from snipjit.linear_ir import LinearIR, ValueType
 from snipjit.passes.llvm.tile import Index, Tile, indices, steps
 from snipjit.passes.llvm.vector_ir import (
     F32,
@@ -22,6 +22,7 @@ from snipjit.passes.llvm.vector_ir import (
     lane_numbers,
 )
 from snipjit.target_machine import TargetMachine
+from snipjit.tensors import Buffer, Tensor
 
 POINTER = ir.PointerType()
 ELEMENTS = {"f32": F32, "bf16": F32, "f16": F32, "i1": I1, "i32": I32}

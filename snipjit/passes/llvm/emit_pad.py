@@ -7,7 +7,7 @@ from collections.abc import Callable
 from llvmlite import ir
 
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import Buffer, Expression
+from snipjit.linear_ir import Expression
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.vector_ir import (
     I8,
@@ -18,6 +18,7 @@ from snipjit.passes.llvm.vector_ir import (
     constant,
     lane_numbers,
 )
+from snipjit.tensors import Buffer
 
 LINE = 64
 """Bytes that a store writes."""

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import Buffer, Expression, LinearIR, Tensor
+from snipjit.linear_ir import Expression, LinearIR
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.tile import Tile
 from snipjit.passes.llvm.vector_ir import I8, I64, call_intrinsic
+from snipjit.tensors import Buffer, Tensor
 
 SIDE = 16
 """Rows of a register, and elements of 32 bits in each."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from snipjit.errors import UnsupportedError
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.allocate_buffers import ALIGNMENT, AllocateBuffers, scratch_bytes
-from snipjit.text_linear import parse_linear
 from snipjit.verify_linear_buffers import check_buffers
 from tests.linear_examples import EXAMPLES, after, before_and_after, check_meaning
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from snipjit.linear_ir import Expression, Loop
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.brgemm_blocking import BrgemmBlocking
-from snipjit.text_linear import parse_linear
 from tests.linear_examples import EXAMPLES, TINY, before_and_after, check_meaning
 
 PRODUCT = """

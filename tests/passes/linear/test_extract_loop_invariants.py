@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from snipjit.linear_ir import Expression
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.extract_loop_invariants import ExtractLoopInvariants
-from snipjit.text_linear import parse_linear
 from tests.linear_examples import EXAMPLES, before_and_after, check_meaning
 
 BIAS = """

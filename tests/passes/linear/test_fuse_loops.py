@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from snipjit.linear_ir import Expression, Loop
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.fuse_loops import ELEMENTWISE_ROWS, FuseLoops
 from snipjit.target_machine import TargetMachine
-from snipjit.text_linear import parse_linear
 from tests.linear_examples import EXAMPLES, TINY, before_and_after, check_meaning
 
 SOFTMAX_BLOCK = """

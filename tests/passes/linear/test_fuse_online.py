@@ -9,8 +9,8 @@ import pytest
 
 from snipjit.interpret_linear import Array, interpret
 from snipjit.linear_ir import Loop
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.fuse_online import FuseOnline
-from snipjit.text_linear import parse_linear
 from snipjit.verify_linear import verify
 from tests.linear_examples import EXAMPLES, after, before_and_after, check_meaning
 

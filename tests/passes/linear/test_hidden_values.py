@@ -8,9 +8,9 @@ import pytest
 
 from snipjit.linear_ir import Expression
 from snipjit.loop_limits import Limit
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.call_scalars import CallScalars, Scalar
 from snipjit.passes.linear.hidden_values import Hidden, HiddenValues, Test
-from snipjit.text_linear import parse_linear
 
 UPTO = Limit("n", "upto", "m", 0)
 HEAD = """

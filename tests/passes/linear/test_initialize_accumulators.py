@@ -8,8 +8,8 @@ import pytest
 
 from snipjit.elementwise import MONOIDS
 from snipjit.linear_ir import Expression
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.initialize_accumulators import InitializeAccumulators
-from snipjit.text_linear import parse_linear
 from tests.linear_examples import EXAMPLES, before_and_after, check_meaning
 
 PRODUCT = """

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from snipjit.errors import UnsupportedError
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.insert_buffers import InsertBuffers
-from snipjit.text_linear import parse_linear
 from tests.linear_examples import EXAMPLES, before_and_after, check_meaning
 
 TWO_LOOPS = """

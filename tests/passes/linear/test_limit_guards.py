@@ -14,9 +14,10 @@ from snipjit import interpret_linear
 from snipjit.compiler import lower
 from snipjit.interpret_linear import Array, interpret
 from snipjit.linear_ir import Retry
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.limit_loops import LimitLoops
 from snipjit.schedule import Schedule
-from snipjit.text_linear import parse_linear, print_linear
+from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
 from tests.linear_examples import TINY, before_and_after
 from tests.masked_graphs import CASES, FILLS, HIDDEN, LOWEST, Masked, arrays, unlimited

@@ -13,11 +13,12 @@ from snipjit.interpret_linear import interpret
 from snipjit.interpret_subgraph import interpret as interpret_subgraph
 from snipjit.linear_ir import LinearIR, Loop
 from snipjit.loop_limits import Limit
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.limit_loops import LimitLoops
 from snipjit.runtime.launcher import Launcher
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine
-from snipjit.text_linear import parse_linear, print_linear
+from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import parse_subgraph
 from tests import kernels, subgraphs
 from tests.kernels import TARGETS

@@ -8,8 +8,8 @@ import pytest
 
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Expression, LinearIR, Loop
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.mark_loops import MarkLoops
-from snipjit.text_linear import parse_linear
 from tests.linear_examples import EXAMPLES, TINY, after, before_and_after, check_meaning
 
 SOFTMAX = """

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.pack_operands import PackOperands
-from snipjit.text_linear import parse_linear
 from tests.linear_examples import EXAMPLES, before_and_after, check_meaning
 
 PRODUCT = """

@@ -10,13 +10,14 @@ from snipjit.axis_arrays import solve_axis_sizes
 from snipjit.interpret_linear import Array
 from snipjit.interpret_subgraph import interpret as interpret_subgraph
 from snipjit.linear_ir import LinearIR
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import few_rows_axis, pipeline
 from snipjit.runtime.engine import host_features
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine, rows_for
-from snipjit.text_linear import parse_linear, print_linear
+from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import parse_subgraph
 from snipjit.verify_linear import verify
 from tests.canonical_graphs import GRAPHS

@@ -9,8 +9,9 @@ import pytest
 
 from snipjit.compiler import emit
 from snipjit.linear_ir import Expression
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.prefetch_strided import PrefetchStrided
-from snipjit.text_linear import parse_linear, print_linear
+from snipjit.text_linear import print_linear
 from tests.kernels import TARGETS
 from tests.linear_examples import EXAMPLES, before_and_after, check_meaning, final
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from snipjit.interpret_linear import interpret
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.split_loops import SplitLoops
-from snipjit.text_linear import parse_linear
 from tests.linear_examples import EXAMPLES, TINY, before_and_after, check_meaning
 
 ROWS = """

@@ -10,9 +10,9 @@ import pytest
 from snipjit.interpret_linear import interpret
 from snipjit.linear_ir import LinearIR
 from snipjit.loop_nest import split_loop
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.split_stream import SplitStream
 from snipjit.schedule import Schedule
-from snipjit.text_linear import parse_linear
 from snipjit.verify_linear import verify
 from tests.linear_examples import (
     BY_COLUMNS,

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from snipjit.interpret_linear import interpret
+from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.init_loops import InitLoops
-from snipjit.text_linear import parse_linear
 from snipjit.verify_linear import verify
 from tests.kernels import TARGETS, launcher_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from snipjit.text_linear import parse_linear
+from snipjit.parse_linear import parse_linear
 from snipjit.verify_linear import verify
 from tests.kernels import TARGETS, launcher_of
 from tests.retries import CALLS, RETRY

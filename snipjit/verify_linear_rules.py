@@ -1,0 +1,35 @@
+"""The table of LinearIR's operations: how each is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snipjit.elementwise import ELEMENTWISE
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How an operation is written: operand counts, attributes, and whether emission knows it."""
+
+    operands: tuple[int, ...]
+    attrs: tuple[str, ...] = ()
+    final: bool = True
+    optional: tuple[str, ...] = ()
+
+
+RULES: dict[str, Rule] = {
+    "load": Rule((1,), optional=("registers",)),
+    "store": Rule((2,), optional=("registers",)),
+    "prefetch": Rule((1,)),
+    "pad": Rule((1,), ("axis", "to")),
+    "fill": Rule((0,), ("value",), optional=("registers",)),
+    "iota": Rule((0,), ("axis",)),
+    "fma": Rule((3,), ("over",), optional=("pairs", "tiles", "registers")),
+    "horizon": Rule((1,), ("monoid", "over")),
+    "brgemm": Rule((2, 3), ("over",), final=False, optional=("pairs", "tiles")),
+    "reduce": Rule((1,), ("monoid", "over"), final=False),
+    **{name: Rule((row.arity,)) for name, row in ELEMENTWISE.items()},
+}
+MOVED = {"prefetch": ("input",), "pad": ("buffer",)}
+LOGIC = ("and", "or", "xor", "not")
+CASTS = ("to_f32", "to_bf16", "to_f16", "to_i1")

@@ -1,0 +1,120 @@
+"""What is no legal use of pairs and tile registers is told, with the place."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from snipjit.errors import VerificationError
+from snipjit.parse_linear import parse_linear
+from snipjit.passes.linear.allocate_buffers import AllocateBuffers
+from snipjit.passes.linear.init_loops import InitLoops
+from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
+from snipjit.verify_linear import verify
+
+LEGAL = """
+linear @g lanes m x 4
+axis m
+axis n
+axis d = 16
+input %q : bf16[m][d]
+input %k : bf16[n][d]
+output %y : f32[n][m] order 0 1
+parallel m step 8 {
+  buffer %q.buffer : bf16[d:16][m:8] pairs d
+  for m step 8 {
+    for d step 4 {
+      %q.packed = load %q : bf16[d m] pairs d
+      store %q.buffer %q.packed : bf16[d m] pairs d
+    }
+    pad %q.buffer {axis=d, to=8} : bf16[d m] pairs d
+  }
+  for n step 8 {
+    buffer %s.buffer : f32[n:8][m:8]
+    for m step 8 {
+      %s = fill {value=0.0, registers=(0)} : f32[n m]
+      for d step 8 {
+        %q.row = load %q.buffer {registers=(1)} : bf16[d m] pairs d
+        %k.row = load %k {registers=(2)} : bf16[n d] pairs d
+        %s = fma %k.row %q.row %s {over=(d), pairs=d, tiles=true, registers=(0)} : f32[n m]
+      }
+      store %s.buffer %s {registers=(0)} : f32[n m]
+      %t = load %s.buffer : f32[n m]
+      %u = exp %t : f32[n m]
+      store %y %u : f32[n m]
+    }
+  }
+}
+"""
+
+
+def test_the_example_is_legal() -> None:
+    verify(parse_linear(LEGAL))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[m:8] pairs d", "[m:8] pairs n", "pairs are of 16-bit elements along axis n"),
+        ("%t = load %s.buffer : f32[n m]", "%t = load %s.buffer : f32[n m] pairs n", "16-bit"),
+        (
+            "%u = exp %t : f32[n m]",
+            "%u = exp %t : f32[n m] ; %w = exp %q.row : bf16[d m]",
+            "%q.row holds pairs of axis d, not no pairs",
+        ),
+        (
+            "%u = exp %t : f32[n m]",
+            "%u = exp %t : f32[n m] ; %w = brgemm %t %t {over=(n), tiles=true} : f32[m]",
+            "a product in tiles is one of pairs",
+        ),
+        ("pairs=d, tiles=true", "pairs=n, tiles=true", "a product of pairs is over their axis"),
+        (
+            "store %q.buffer %q.packed : bf16[d m] pairs d",
+            "store %q.buffer %q.packed : bf16[d m]",
+            "holds pairs of axis d, not no pairs",
+        ),
+        (
+            "%u = exp %t : f32[n m]",
+            "%u = exp %t {registers=(0)} : f32[n m]",
+            "exp has no attributes registers",
+        ),
+        ("%u = exp %t", "%u = exp %s", "exp reads both tile registers and others"),
+        (
+            "store %s.buffer %s {registers=(0)}",
+            "store %s.buffer %s {registers=(1)}",
+            "%s is in other tile registers",
+        ),
+        (
+            "store %s.buffer %s {registers=(0)}",
+            "store %s.buffer %s",
+            "store reads both tile registers and others",
+        ),
+        (
+            "%k.row = load %k {registers=(2)} : bf16[n d] pairs d",
+            "%k.row = load %k {registers=(2)} : f32[n d]",
+            "%k.row holds no pairs, not pairs of axis d",
+        ),
+        ("{axis=d, to=8}", "{axis=n, to=8}", "%q.buffer has no axis n to pad"),
+        ("pad %q.buffer {axis=d, to=8} : bf16[d m]", "pad %q {axis=d, to=8} : bf16[d m]", "%q"),
+    ],
+)
+def test_what_is_not(old: str, new: str, message: str) -> None:
+    assert old in LEGAL
+    with pytest.raises(VerificationError, match=re.escape(message)):
+        verify(parse_linear(LEGAL.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("for d step 4 {", "for d step 3 {", "axis d goes by pairs: even steps"),
+        ("buffer %q.buffer : bf16[d:16]", "buffer %q.buffer : bf16[d:17]", "even part of axis d"),
+    ],
+)
+def test_what_is_not_in_the_end(old: str, new: str, message: str) -> None:
+    lir = parse_linear(LEGAL.replace(old, new))
+    for step in (AllocateBuffers(), InsertSpecificIterations(), InitLoops()):
+        lir = step.run(lir)
+    with pytest.raises(VerificationError, match=re.escape(message)):
+        verify(lir, final=True)
