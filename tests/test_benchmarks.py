@@ -86,14 +86,17 @@ def test_what_this_process_uses_is_not_of_others() -> None:
 
 
 def test_matmul_peak_is_a_rate() -> None:
-    assert 1e6 < machine.matmul_peak((32, 64), rounds=2) < 1e14
+    assert 1e6 < machine.matmul_peak(torch.bfloat16, (32, 64), rounds=2) < 1e14
 
 
-def test_attention_command_writes_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "matmul_peak", lambda: 1e11)
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def test_attention_command_writes_json(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "matmul_peak", lambda _: 1e11)
     path = tmp_path / "new" / "report.json"
     arguments = ["attention", "--rows", "short", "--peers", "eager", "sdpa", "--rounds", "1"]
-    arguments += ["--json", str(path)]
+    arguments += ["--dtype", dtype, "--json", str(path)]
     threads = torch.get_num_threads()
     try:
         assert command.main(arguments) == 0
@@ -101,6 +104,7 @@ def test_attention_command_writes_json(tmp_path: Path, monkeypatch: pytest.Monke
         torch.set_num_threads(threads)
     report = json.loads(path.read_text())
     (row,) = report["rows"]
+    assert report["dtype"] == dtype
     assert report["matmul_gflops"] == 100
     assert row["row"] == "short"
     assert set(row["ms"]) == {"eager", "sdpa", "snipjit", "compile"}
