@@ -2,6 +2,7 @@
 # python3.11 and make. Files named .venv/.<step> stand for steps that are done.
 
 PYTHON ?= python3.11
+DTYPE ?= f32
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install
@@ -14,7 +15,8 @@ help:
 	@echo "make test-models  models of transformers and diffusers; ten minutes on two cores"
 	@echo "make lint    ruff and mypy --strict only"
 	@echo "make bench   the microbenchmarks: attention at fixed sizes against the best peers, then at"
-	@echo "             changing lengths; an hour on two cores, with a C++ compiler for the peers"
+	@echo "             changing lengths; an hour on two cores, with a C++ compiler for the peers;"
+	@echo "             DTYPE=bf16 or f16 runs attention in that type"
 	@echo "make clean   remove what these commands made"
 
 demo: $(VENV)/.demo
@@ -31,7 +33,7 @@ lint: $(VENV)/.test
 	$(RUN) -m mypy
 
 bench: $(VENV)/.peers
-	$(RUN) -m benchmarks attention
+	$(RUN) -m benchmarks attention --dtype $(DTYPE)
 	$(RUN) -m benchmarks dynamic
 
 torch: $(VENV)/.torch

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from benchmarks import attention, demo, dynamic
 from benchmarks.peers.table import PEERS
+from benchmarks.precisions import PRECISIONS
 from benchmarks.rounds import Plan
-from benchmarks.rows import ROWS, select
+from benchmarks.rows import ROWS
 from snipjit.cli import positive_int
 
 
@@ -38,7 +39,8 @@ def _report(options: argparse.Namespace, console: Console) -> dict[str, object]:
         return demo.run(options.texts, options.layers, console)
     with torch.inference_mode():
         if options.benchmark == "attention":
-            return attention.run(select(options.rows), options.peers, plan, console)
+            precision = PRECISIONS[options.dtype]
+            return attention.run(options.rows, precision, options.peers, plan, console)
         return dynamic.run(options.calls, plan, console)
 
 
@@ -54,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     rows = commands.add_parser("attention", parents=[common], help=attention.__doc__)
     _add_choice(rows, "--rows", [row.name for row in ROWS], metavar="ROW")
     _add_choice(rows, "--peers", list(PEERS), metavar="PEER")
+    rows.add_argument("--dtype", choices=list(PRECISIONS), default="f32", help="f32 is the default")
     calls = commands.add_parser("dynamic", parents=[common], help=dynamic.__doc__)
     calls.add_argument("--calls", type=positive_int, default=200, metavar="N")
     texts = commands.add_parser("demo", parents=[common], help=demo.__doc__)

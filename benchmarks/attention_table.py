@@ -9,14 +9,15 @@ from rich.table import Table
 
 from benchmarks.contestants import COMPILE, OURS, READ
 from benchmarks.peers.table import PEERS
-from benchmarks.results import WANTED, Result, below, mean_lead
+from benchmarks.precisions import Precision
+from benchmarks.results import Result, below, mean_lead
 
 
-def table(results: Sequence[Result]) -> Table:
+def table(results: Sequence[Result], precision: Precision) -> Table:
     """Medians in milliseconds, ratios to the best peer, rates."""
     timed = {name for result in results for name in result.names}
     columns = [name for name in (OURS, COMPILE, *PEERS, READ) if name in timed]
-    title = f"attention, f32, {torch.get_num_threads()} threads, medians in ms"
+    title = f"attention, {precision.name}, {torch.get_num_threads()} threads, medians in ms"
     result_table = Table(title=title, padding=(0, 0))
     result_table.add_column("row")
     for name in ("B,H,S,D", *columns, "best", "vs best", "compile vs best", "GFLOP/s"):
@@ -63,12 +64,13 @@ def row_line(result: Result) -> str:
     return f"{result.row.name}{mark}: {ratio(result.lead(OURS))} {best}; ms: {', '.join(times)}"
 
 
-def notes(results: Sequence[Result], peak: float) -> list[str]:
+def notes(results: Sequence[Result], precision: Precision, peak: float) -> list[str]:
     """What the columns mean, who is absent and why, and the sum of it."""
     lines = [
         f"{OURS}: the launcher called directly; {COMPILE}: the whole torch.compile call",
         "vs best: how many times as fast as the fastest peer of a round, the median of the rounds",
-        f"GFLOP/s: of visible pairs alone; torch.matmul's best here: {peak / 1e9:.0f}",
+        f"GFLOP/s: of visible pairs alone; torch.matmul's best in {precision.name} here: "
+        f"{peak / 1e9:.0f}",
         f"{READ}: only reading keys and values; of read: our speed as a part of that",
     ]
     lines += [
@@ -76,10 +78,17 @@ def notes(results: Sequence[Result], peak: float) -> list[str]:
         for result in results
         for name, reason in result.absent.items()
     ]
+    lines += [
+        f"{result.row.name}: {name} is {result.errors[name]:.2g} from float64, as its source is"
+        for result in results
+        for name in result.names
+        if result.errors.get(name, 0.0) >= precision.largest_error
+    ]
     if any(result.timing.disturbed for result in results):
         lines.append("! the machine stayed busy: spoiled rounds are in the medians, do not quote")
     means = [f"{name} {ratio(mean_lead(results, name))}" for name in (OURS, COMPILE)]
-    lines.append(f"geometric mean against the best peer: {', '.join(means)}")
+    wanted = f"; wanted {ratio(precision.wanted_mean)}" if precision.wanted_mean else ""
+    lines.append(f"geometric mean against the best peer: {', '.join(means)}{wanted}")
     short = [f"{result.row.name} {ratio(result.lead(OURS))}" for result in below(results)]
-    lines.append(f"rows under {WANTED:g}: {', '.join(short) or 'none'}")
+    lines.append(f"rows under {precision.wanted_lead:g}: {', '.join(short) or 'none'}")
     return lines

@@ -30,16 +30,25 @@ def calibrate(size: int = 192, calls: int = 12) -> float:
     return perf_counter() - start
 
 
-def matmul_peak(sizes: Sequence[int] = (512, 1024, 2048), rounds: int = 10) -> float:
-    """Best FLOP/s of ``torch.matmul`` on square f32 matrices: a proxy of what the FMA units reach.
+def matmul_peak(
+    dtype: torch.dtype,
+    sizes: Sequence[int] = (512, 1024, 2048),
+    rounds: int = 10,
+    seconds: float = 5.0,
+) -> float:
+    """Best FLOP/s of ``torch.matmul`` on square matrices: a proxy of what the FMA units reach.
 
-    It is a lower bound: where torch's matmul is poor on a CPU, a kernel may exceed it.
+    It is a lower bound: where torch's matmul is poor on a CPU, a kernel may exceed it. After some
+    seconds no further round begins: in f16 it can be a hundred times slower than in f32.
     """
-    rates = []
+    rates = [0.0]
+    end = perf_counter() + seconds
     for size in sizes:
-        a, b, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
+        a, b, out = torch.randn(3, size, size).to(dtype).unbind()
         for _ in range(rounds):
             start = perf_counter()
+            if start > end:
+                return max(rates)
             torch.mm(a, b, out=out)
             rates.append(2 * size**3 / (perf_counter() - start))
     return max(rates)

@@ -113,7 +113,8 @@ def additive_mask(meaning: Meaning, inputs: Sequence[Tensor]) -> Tensor | None:
 
 def exact(meaning: Meaning, inputs: Sequence[Tensor]) -> Tensor:
     """The attention in float64, head by head: whole scores of the largest row take 4 GiB."""
-    q, k, v = (tensor.double() for tensor in inputs[:3])
+    inputs = [x.double() if x.is_floating_point() else x for x in inputs]
+    q, k, v = inputs[:3]
     times = q.shape[1] // k.shape[1]
     heads = [
         _exact_head(meaning, inputs, head, q[:, head], k[:, head // times], v[:, head // times])
@@ -133,7 +134,7 @@ def _exact_head(
     b, _, i, j = positions(*inputs[:2])
     where = (b[:, 0], torch.tensor(head), i, j)
     if meaning.bias:
-        scores = scores + meaning.bias(*inputs)(*where).double()
+        scores = scores + meaning.bias(*inputs)(*where)
     if meaning.visible:
         scores = scores.masked_fill(~meaning.visible(*inputs)(*where), float("-inf"))
     return torch.softmax(scores, dim=-1) @ v

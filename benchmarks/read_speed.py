@@ -1,7 +1,7 @@
 """``read``: how fast all threads read keys and values and do nothing else, a bound for decoding.
 
 A loop compiled as our kernels are, on the same pool of threads: workers take chunks of consecutive
-memory from a common counter and add them up in vector registers.
+memory from a common counter and add them up in vector registers, as integers whatever their type.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COUNTER, CHUNKS, BYTES, FIRST, SECOND, RESULTS = 0, 1, 2, 3, 4, 7
 the two tensors, and where the sum of each chunk goes."""
 
 _TEXT = """
-declare float @llvm.vector.reduce.fadd(float, {vector})
+declare i32 @llvm.vector.reduce.add({vector})
 
 define void @read(ptr %slots) {{
 entry:
@@ -56,9 +56,9 @@ loop:
   br i1 %again, label %loop, label %store
 store:
 {folds}
-  %sum = call reassoc float @llvm.vector.reduce.fadd(float 0.0, {vector} %fold{last})
-  %result = getelementptr float, ptr %results, i64 %number
-  store float %sum, ptr %result
+  %sum = call i32 @llvm.vector.reduce.add({vector} %fold{last})
+  %result = getelementptr i32, ptr %results, i64 %number
+  store i32 %sum, ptr %result
   br label %take
 done:
   ret void
@@ -69,7 +69,7 @@ done:
 def reader(k: Tensor, v: Tensor) -> Callable[[], Tensor]:
     """A call that reads both tensors once and gives the sums of their chunks.
 
-    They are contiguous, f32 and of equal size: a multiple of what one turn of the loop reads.
+    They are contiguous and of equal size: a multiple of what one turn of the loop reads.
     """
     step = SUMS * _lanes() * 4
     size = k.nbytes
@@ -78,7 +78,7 @@ def reader(k: Tensor, v: Tensor) -> Callable[[], Tensor]:
     assert size == v.nbytes
     assert size % step == 0
     chunk = max(c for c in range(step, min(size, CHUNK_BYTES) + 1, step) if size % c == 0)
-    results = torch.zeros(2 * size // chunk)
+    results = torch.zeros(2 * size // chunk, dtype=torch.int32)
     slots = np.zeros(8, dtype=np.int64)
     slots[[CHUNKS, BYTES]] = size // chunk, chunk
     slots[[FIRST, SECOND, RESULTS]] = k.data_ptr(), v.data_ptr(), results.data_ptr()
@@ -93,7 +93,14 @@ def reader(k: Tensor, v: Tensor) -> Callable[[], Tensor]:
     return call
 
 
+def misread(sums: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether the sums are not those of the tensors' memory."""
+    total = sum(int(tensor.view(torch.int32).sum()) for tensor in (k, v))
+    return (int(sums.sum()) - total) % 2**32 != 0
+
+
 def _lanes() -> int:
+    """Of 32 bits."""
     return select(engine.host_features()).lanes
 
 
@@ -105,7 +112,7 @@ def _loaded() -> engine.Loaded:
 
 def _text() -> str:
     """The loop as LLVM IR."""
-    vector, sums = f"<{_lanes()} x float>", range(SUMS)
+    vector, sums = f"<{_lanes()} x i32>", range(SUMS)
     return _TEXT.format(
         vector=vector,
         step=SUMS * _lanes() * 4,
@@ -128,11 +135,11 @@ def _text() -> str:
         additions="\n".join(
             f"  %at{n} = getelementptr {vector}, ptr %here, i64 {n}\n"
             f"  %value{n} = load {vector}, ptr %at{n}, align 4\n"
-            f"  %new{n} = fadd {vector} %old{n}, %value{n}"
+            f"  %new{n} = add {vector} %old{n}, %value{n}"
             for n in sums
         ),
         folds="\n".join(
-            f"  %fold{n} = fadd {vector} %new{n}, " + (f"%fold{n - 1}" if n else "zeroinitializer")
+            f"  %fold{n} = add {vector} %new{n}, " + (f"%fold{n - 1}" if n else "zeroinitializer")
             for n in sums
         ),
     )

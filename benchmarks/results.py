@@ -11,9 +11,6 @@ from benchmarks.peers.table import PEERS
 from benchmarks.rounds import Timing
 from benchmarks.rows import Row
 
-WANTED = 1.3
-"""How many times as fast as the best peer a row should be; those below are listed."""
-
 
 @dataclass(frozen=True)
 class Result:
@@ -87,11 +84,11 @@ def mean_lead(results: Sequence[Result], name: str) -> float | None:
     return geometric_mean(leads) if leads else None
 
 
-def below(results: Sequence[Result], wanted: float = WANTED) -> list[Result]:
+def below(results: Sequence[Result]) -> list[Result]:
     """The rows whose lead is too small, and those that we do not run at all."""
-    return [result for result in results if _is_below(result, wanted)]
+    return [result for result in results if _is_below(result)]
 
 
-def _is_below(result: Result, wanted: float) -> bool:
+def _is_below(result: Result) -> bool:
     lead = result.lead(OURS)
-    return OURS not in result.names if lead is None else lead < wanted
+    return OURS not in result.names if lead is None else lead < result.row.precision.wanted_lead

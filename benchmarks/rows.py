@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from benchmarks.meanings import MEANINGS, Meaning, visible_pairs
+from benchmarks.precisions import F32, Precision
 from benchmarks.sources import SOURCES, Source
 
 COLD_BYTES = 256 * 2**20
@@ -23,6 +24,7 @@ class Row:
     kv_heads heads of keys and values; 0 is as many as of queries
     cold     memory limits it: each call reads keys and values that have left the caches, as the
              layers of a decoder do
+    precision the type of all floats
     """
 
     name: str
@@ -34,6 +36,7 @@ class Row:
     keys: int = 0
     kv_heads: int = 0
     cold: bool = False
+    precision: Precision = F32
 
     @property
     def model(self) -> Source:
@@ -60,14 +63,15 @@ class Row:
         return [first] + [(*self.inputs(seed)[:3], *first[3:]) for seed in range(1, count)]
 
     def inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
-        """Query, key and value [B, H, S, D], and what else the source takes: normal, f32.
+        """Query, key and value [B, H, S, D], and what else the source takes: normal.
 
         Heads and head size are marked as static, as they are in a model.
         """
         generator = torch.Generator().manual_seed(seed)
         kv = (self.batch, self.kv_heads or self.heads, self.keys or self.queries, self.head_dim)
-        q = torch.randn((self.batch, self.heads, self.queries, kv[3]), generator=generator)
-        k, v = (torch.randn(kv, generator=generator) for _ in range(2))
+        sizes = ((self.batch, self.heads, self.queries, kv[3]), kv, kv)
+        dtype = self.precision.dtype
+        q, k, v = (torch.randn(size, generator=generator).to(dtype) for size in sizes)
         extras = self.model.extras(q, k, generator)
         for tensor in (q, k, v):
             torch._dynamo.mark_static(tensor, [1, 3])
@@ -111,7 +115,7 @@ ROWS = (
 )
 
 
-def select(names: list[str]) -> list[Row]:
+def select(names: list[str], precision: Precision = F32) -> list[Row]:
     """The rows of the given names, all for none. Raises KeyError for an unknown name."""
-    known = {row.name: row for row in ROWS}
-    return [known[name] for name in names] if names else list(ROWS)
+    known = {row.name: replace(row, precision=precision) for row in ROWS}
+    return [known[name] for name in names] if names else list(known.values())

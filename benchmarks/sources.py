@@ -1,6 +1,7 @@
 """Attention as models write it: the forms of the rows, and the further tensors they take.
 
-A form takes q, k and v [B, H, S, D] and its own tensors. The names are those of ``meanings`` too.
+A form takes q, k and v [B, H, S, D] and its own tensors, of any one float type: what a model makes
+itself has the type of q. The names are those of ``meanings`` too.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from torch import Tensor
 
 Form = Callable[..., Tensor]
 Extras = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, ...]]
-"""What a form takes besides q, k and v, made for a query and a key."""
+"""What a form takes besides q, k and v, made for a query and a key; floats have their type."""
 
-LOWEST = torch.finfo(torch.float32).min
 SOFT_CAP, WINDOW = 50.0, 1024
 
 
@@ -76,22 +76,22 @@ def _positions(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     return rows[None, None, :, None], columns[None, None, None, :]
 
 
-def _additive(visible: Tensor) -> Tensor:
+def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
     """Zero where visible, else the lowest number."""
-    return torch.where(visible, torch.zeros(()), LOWEST)
+    return torch.where(visible, torch.zeros((), dtype=dtype), torch.finfo(dtype).min)
 
 
 def causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Llama: grouped heads, and a causal mask made in the graph."""
     rows, columns = _positions(q, k)
-    return grouped(q, k, v, _additive(columns <= rows))
+    return grouped(q, k, v, _additive(columns <= rows, q.dtype))
 
 
 def soft_cap(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Gemma2: capped scores, and a causal window made in the graph."""
     rows, columns = _positions(q, k)
     visible = (columns > rows - WINDOW) & (columns <= rows)
-    return grouped(q, k, v, _additive(visible), SOFT_CAP)
+    return grouped(q, k, v, _additive(visible, q.dtype), SOFT_CAP)
 
 
 def alibi(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def alibi(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
     queries = q.reshape(batch * heads, length, size)
     scores = slopes.baddbmm(queries, keys, beta=1.0, alpha=size**-0.5)
     rows, columns = _positions(q, k)
-    scores = scores.view(batch, heads, length, -1) + _additive(columns <= rows)
+    scores = scores.view(batch, heads, length, -1) + _additive(columns <= rows, q.dtype)
     weights = F.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
     weights = weights.view(batch * heads, length, -1)
     out = torch.bmm(weights, v.reshape(batch * heads, -1, size))
@@ -119,7 +119,7 @@ def _builder(q: Tensor, k: Tensor, padding: Tensor) -> Tensor:
 
 def builder(q: Tensor, k: Tensor, v: Tensor, padding: Tensor) -> Tensor:
     """Any decoder of transformers with ``attn_implementation="eager"``."""
-    return grouped(q, k, v, _additive(_builder(q, k, padding)))
+    return grouped(q, k, v, _additive(_builder(q, k, padding), q.dtype))
 
 
 def builder_sdpa(q: Tensor, k: Tensor, v: Tensor, padding: Tensor) -> Tensor:
@@ -148,18 +148,19 @@ def _tokens(q: Tensor, k: Tensor, generator: torch.Generator) -> tuple[Tensor, .
 
 def _padding_mask(q: Tensor, k: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
     (tokens,) = _tokens(q, k, generator)
-    return ((1.0 - tokens[:, None, None, :].float()) * LOWEST,)
+    return ((1.0 - tokens[:, None, None, :].to(q.dtype)) * torch.finfo(q.dtype).min,)
 
 
 def _bias(q: Tensor, k: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-    return (torch.randn((1, q.shape[1], q.shape[2], k.shape[2]), generator=generator),)
+    bias = torch.randn((1, q.shape[1], q.shape[2], k.shape[2]), generator=generator)
+    return (bias.to(q.dtype),)
 
 
 def _window_tensors(q: Tensor, k: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
     """A bias, and for each window a mask that keeps its regions apart by -100, as Swin does."""
     region = torch.randint(2, (q.shape[0], 1, k.shape[2], 1), generator=generator)
     mask = (region != region.transpose(2, 3)) * -100.0
-    return (*_bias(q, k, generator), mask)
+    return (*_bias(q, k, generator), mask.to(q.dtype))
 
 
 def _slopes(q: Tensor, k: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -167,7 +168,7 @@ def _slopes(q: Tensor, k: Tensor, generator: torch.Generator) -> tuple[Tensor, .
     heads = torch.arange(1, q.shape[1] + 1)
     slopes = torch.pow(2.0, -8.0 * heads / q.shape[1])
     distances = slopes[:, None, None] * torch.arange(k.shape[2])
-    return (distances.repeat(q.shape[0], 1, 1),)
+    return (distances.repeat(q.shape[0], 1, 1).to(q.dtype),)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from benchmarks import attention, demo, dynamic, machine
 from benchmarks.latency_plot import medians_by_length
 from benchmarks.lengths import text_lengths
 from benchmarks.machine import Watch
+from benchmarks.precisions import BF16, PRECISIONS
 from benchmarks.rounds import Plan, Timing, measure
 
 QUICK = Plan(rounds=2, patience=1, slice=0.0)
@@ -86,14 +87,17 @@ def test_what_this_process_uses_is_not_of_others() -> None:
 
 
 def test_matmul_peak_is_a_rate() -> None:
-    assert 1e6 < machine.matmul_peak((32, 64), rounds=2) < 1e14
+    assert 1e6 < machine.matmul_peak(torch.bfloat16, (32, 64), rounds=2) < 1e14
 
 
-def test_attention_command_writes_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "matmul_peak", lambda: 1e11)
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def test_attention_command_writes_json(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "matmul_peak", lambda _: 1e11)
     path = tmp_path / "new" / "report.json"
     arguments = ["attention", "--rows", "short", "--peers", "eager", "sdpa", "--rounds", "1"]
-    arguments += ["--json", str(path)]
+    arguments += ["--dtype", dtype, "--json", str(path)]
     threads = torch.get_num_threads()
     try:
         assert command.main(arguments) == 0
@@ -101,6 +105,7 @@ def test_attention_command_writes_json(tmp_path: Path, monkeypatch: pytest.Monke
         torch.set_num_threads(threads)
     report = json.loads(path.read_text())
     (row,) = report["rows"]
+    assert report["dtype"] == dtype
     assert report["matmul_gflops"] == 100
     assert row["row"] == "short"
     assert set(row["ms"]) == {"eager", "sdpa", "snipjit", "compile"}
@@ -125,13 +130,29 @@ def test_dynamic_compiles_once() -> None:
 def test_demo_ends_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "OUT", tmp_path)
     monkeypatch.setattr(demo, "_export_and_run", lambda model, console: None)
-    report = demo.run(6, 1, Console(quiet=True))
-    assert isinstance(report["error"], float)
-    assert report["error"] < demo.TOLERANCE
+    report = demo.run(9, 1, Console(quiet=True))
+    counts: dict[str, int] = {}
+    for name in PRECISIONS:
+        part = report[name]
+        assert isinstance(part, dict)
+        counts[name] = len(part["lengths"])
+        assert {len(times) for times in part["ms"].values()} == {counts[name]}
+    assert counts == {"f32": 9, "bf16": 2, "f16": 2}
     assert (tmp_path / "latency.png").stat().st_size > 1000
 
 
+def test_demo_fails_where_ours_is_worse_than_eager() -> None:
+    part = demo.Part(BF16, [5], milliseconds={"eager": [1.0], "snipjit": [1.0]})
+    part.errors = {"eager": 0.01, "snipjit": 0.015}
+    demo._show(part, Console(quiet=True))
+    part.errors["snipjit"] = 0.03
+    with pytest.raises(SystemExit, match="results in bf16 differ"):
+        demo._show(part, Console(quiet=True))
+    part.errors = {"eager": 0.0, "snipjit": demo.TOLERANCE / 2}
+    assert part.allowed == demo.TOLERANCE
+
+
 def test_class_medians() -> None:
-    latencies = demo.Latencies([10, 12, 20], {"eager": [1.0, 3.0, 7.0]})
-    assert latencies.class_median("eager", 1, 16) == 2.0
+    part = demo.Part(BF16, [10, 12, 20], milliseconds={"eager": [1.0, 3.0, 7.0]})
+    assert part.class_median("eager", 1, 16) == 2.0
     assert medians_by_length([5, 3, 5], [1.0, 2.0, 3.0]) == {3: 2.0, 5: 2.0}

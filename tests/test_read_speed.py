@@ -5,15 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.read_speed import reader
+from benchmarks.precisions import PRECISIONS, Precision
+from benchmarks.read_speed import misread, reader
 
 
 @pytest.mark.parametrize("heads", [1, 12])
-def test_the_reader_reads_everything(heads: int) -> None:
-    k, v = torch.randn(2, heads, 1024, 512).unbind()
+@pytest.mark.parametrize("precision", PRECISIONS.values(), ids=lambda precision: precision.name)
+def test_the_reader_reads_everything(heads: int, precision: Precision) -> None:
+    k, v = torch.randn(2, heads, 1024, 512).to(precision.dtype).unbind()
     call = reader(k, v)
     for _ in range(3):
-        torch.testing.assert_close(call().double().sum(), (k.double() + v).sum(), rtol=0, atol=0.1)
-    k.fill_(1.0)
-    v.fill_(2.0)
-    assert float(call().sum()) == 3 * k.numel()
+        assert not misread(call(), k, v)
+    sums = call().clone()
+    v[-1, -1, -1] *= 2
+    assert misread(sums, k, v)
+    assert not misread(call(), k, v)
+    k.view(torch.int32).fill_(1)
+    v.view(torch.int32).fill_(2)
+    assert int(call().sum()) == 3 * k.nbytes // 4

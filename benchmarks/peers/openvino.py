@@ -1,7 +1,9 @@
 """OpenVINO: the row's source and its forms with SDPA, converted and compiled; the fastest counts.
 
 Heads and head size are static in the converted model, batch and lengths dynamic. Inputs and results
-are shared memory. It runs its own threads, as many as torch has.
+are shared memory. It runs its own threads, as many as torch has. It is asked to compute in the type
+of the inputs where the CPU can, else in f32: asked for f16 on a CPU without, it takes bf16, and its
+results have errors of bf16.
 """
 
 from __future__ import annotations
@@ -16,8 +18,12 @@ from torch import Tensor
 
 from benchmarks.peers import sdpa
 from benchmarks.peers.base import Absent, Inputs, fastest
+from benchmarks.precisions import Precision
 from benchmarks.rows import Row
 from benchmarks.sources import Form
+
+CAPABILITIES = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
+"""OpenVINO's names of what a CPU can compute in."""
 
 
 class _Module(torch.nn.Module):
@@ -33,13 +39,14 @@ class _Module(torch.nn.Module):
 
 def build(row: Row, inputs: Inputs) -> Form:
     """The fastest form, compiled. Raises Absent where OpenVINO is not installed."""
-    candidates = [_compiled(row.model.form, inputs)]
+    candidates = [_compiled(row.model.form, inputs, row.precision)]
     try:
         with_sdpa, masks = sdpa.forms(row), sdpa.shared_mask(row, inputs)
     except Absent:
         return candidates[0]
     for form in with_sdpa:
-        candidates.append(_with_masks(_compiled(form, (*inputs[:3], *masks)), masks))
+        compiled = _compiled(form, (*inputs[:3], *masks), row.precision)
+        candidates.append(_with_masks(compiled, masks))
     return fastest(candidates, inputs)
 
 
@@ -47,7 +54,7 @@ def _with_masks(form: Form, masks: tuple[Tensor, ...]) -> Form:
     return lambda q, k, v, *extras: form(q, k, v, *masks)
 
 
-def _compiled(form: Form, inputs: Inputs) -> Form:
+def _compiled(form: Form, inputs: Inputs, precision: Precision) -> Form:
     """A form as an inference request. Each call overwrites the result of the call before."""
     ov = _library()
     with warnings.catch_warnings():
@@ -55,17 +62,26 @@ def _compiled(form: Form, inputs: Inputs) -> Form:
         model = ov.convert_model(
             _Module(form), example_input=inputs, input=[_shape(tensor) for tensor in inputs]
         )
-    request: Any = _core().compile_model(model, "CPU", _settings()).create_infer_request()
+    settings = _settings(precision)
+    request: Any = _core().compile_model(model, "CPU", settings).create_infer_request()
 
     def call(*tensors: Tensor) -> Tensor:
         for number, tensor in enumerate(tensors):
-            shared = ov.Tensor(tensor.numpy(), shared_memory=True)
-            request.set_input_tensor(number, shared)
+            request.set_input_tensor(number, _shared(tensor))
         request.start_async()  # cheaper than infer(), which makes a dictionary of results
         request.wait()
-        return torch.from_numpy(request.get_output_tensor(0).data)
+        result = torch.from_numpy(request.get_output_tensor(0).data)
+        return result.view(precision.dtype)  # NumPy has no bfloat16
 
     return call
+
+
+def _shared(tensor: Tensor) -> Any:
+    """The memory of a torch tensor as a tensor of OpenVINO's."""
+    ov = _library()
+    if tensor.dtype != torch.bfloat16:
+        return ov.Tensor(tensor.numpy(), shared_memory=True)
+    return ov.Tensor(tensor.view(torch.int16).numpy(), list(tensor.shape), ov.Type.bf16)
 
 
 def _shape(tensor: Tensor) -> list[int]:
@@ -76,10 +92,12 @@ def _shape(tensor: Tensor) -> list[int]:
     return [size if dim in static else -1 for dim, size in enumerate(tensor.shape)]
 
 
-def _settings() -> dict[str, object]:
+def _settings(precision: Precision) -> dict[str, object]:
+    capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    native = CAPABILITIES[precision.name] in capabilities
     return {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision.name if native else "f32",
         "PERFORMANCE_HINT": "LATENCY",
     }
 
