@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from snipjit.compiler import lower, optimize
 from snipjit.element_types import NARROW
+from snipjit.passes.linear.axis_roles import expressions
 from snipjit.runtime.launcher import DTYPES, Launcher
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from tests import kernels, subgraphs
-from tests.kernels import NARROW_VARIANTS, ROUNDING, compilable
+from tests.kernels import HOSTED, NARROW_VARIANTS, ROUNDING, compilable
 from tests.narrow import narrowed
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
@@ -125,6 +127,17 @@ def test_special_numbers(dtype: str, variant: str) -> None:
             tensors[place][0, 0, 3, 7] = number
             tensors[place][1, 1, 2, 1] = number
             assert_rounded_once("full", dtype, variant, tensors, scalars)
+
+
+@dtypes
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_same_is_multiplied_as_in_f32(example: str, dtype: str) -> None:
+    """Roundings between operations keep no pass from what it does without them."""
+    exact = EXAMPLES[example]()
+    target = HOSTED["portable"]
+    loops = [lower(optimize(g), target) for g in (exact, narrowed(exact, dtype))]
+    one, two = ([s.over for s in expressions(lir) if s.op == "fma"] for lir in loops)
+    assert one == two
 
 
 # No worse than PyTorch's own kernel.

@@ -23,6 +23,7 @@ from snipjit.passes.graph.softmax_decomposition import SoftmaxDecomposition
 
 PIPELINE: tuple[Pass, ...] = (
     PropagatePrecision(),  # first: roundings would hide what the passes below look for
+    EliminateDeadNodes(),  # several ask who else reads a value: no rounding that is left over
     SdpaDecomposition(),  # it makes positional operations, whose dims want unifying too
     Canonicalization(),  # the names that all later passes go by
     DropSoftmaxShift(),  # while softmax is one operation, and its dim has a number
