@@ -13,6 +13,8 @@ from snipjit.passes.linear.index_conditions import limits_of
 
 ABSORBING = -(2.0**110)
 """Numbers so low stay below half of themselves whatever is added that is smaller than 2^100."""
+ABSORBING_F16 = -65504.0
+"""The same where inputs are f16: the lowest number of that type, and what is smaller than 2^14."""
 
 ROUNDINGS = ("to_bf16", "to_f16")
 MAXIMA = ("max", "larger")
@@ -45,16 +47,17 @@ class HiddenValues:
 
     What a ``where`` replaced by a scalar is that scalar, also after further functions of scalars.
     If anything else is added, all that is known is that the sum is at most half of the scalar; and
-    that only if it is as low as ``ABSORBING``, and if what is added is below 2^100, which is taken
-    for granted of elements that should not matter. (``finfo.min`` plus a score is ``finfo.min``
-    again, by rounding; plus ``finfo.min`` of another mask it is -inf.) A score might well outweigh
-    -1e4, so such a number limits nothing once a score is added.
+    that only if it is as low as ``absorbing``, and if what is added is far below that, which is
+    taken for granted of elements that should not matter. (``finfo.min`` plus a score is
+    ``finfo.min`` again, by rounding; plus ``finfo.min`` of another mask it is -inf.) A score might
+    well outweigh -1e4, so such a number limits nothing once a score is added.
     """
 
     scalars: CallScalars
     stream: str
     rows: list[str]
     maxima: set[str]
+    absorbing: float = ABSORBING
     values: dict[str, dict[Limit, Hidden]] = field(default_factory=dict)
     shifted: dict[str, dict[Limit, Tests]] = field(default_factory=dict)
     zeros: dict[str, dict[Limit, Tests]] = field(default_factory=dict)
@@ -140,9 +143,9 @@ class HiddenValues:
     def _absorbed(self, e: Expression, low: Hidden) -> Hidden | None:
         """The most that can come of a low number and of others added to it."""
         if not isinstance(low.value, str):
-            return Hidden(low.value / 2, exact=False) if low.value <= ABSORBING else None
+            return Hidden(low.value / 2, exact=False) if low.value <= self.absorbing else None
         half = Hidden(self.scalars.apply("mul", [low.value, 0.5], "f32", f"{e.output}.half"))
-        is_low = self.scalars.apply("le", [low.value, ABSORBING], "i1", f"{e.output}.low")
+        is_low = self.scalars.apply("le", [low.value, self.absorbing], "i1", f"{e.output}.low")
         chosen = [Hidden(is_low), half, Hidden(math.inf)]
         return Hidden(self._applied(e, "where", chosen), exact=False)
 

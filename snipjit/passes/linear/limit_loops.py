@@ -13,6 +13,8 @@ from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import expressions, panel_axes
 from snipjit.passes.linear.call_scalars import CallScalars
 from snipjit.passes.linear.hidden_values import (
+    ABSORBING,
+    ABSORBING_F16,
     COMBINED,
     MAXIMA,
     NONE,
@@ -56,10 +58,15 @@ class LimitLoops(Pass):
         guards = LimitGuards(scalars, {name: e.type for name, e in maxima.items()})
         for loop in task if rows else []:
             if isinstance(loop, Loop) and loop.axis not in rows:
-                stream = _Stream(loop, task, rows, scalars, {*maxima})
+                stream = _Stream(loop, task, rows, scalars, {*maxima}, _absorbing(lir))
                 stream.limit(guards)
         task[:] = guards.around(task, _nest_of(task, rows))
         return lir
+
+
+def _absorbing(lir: LinearIR) -> float:
+    """How low a number must be to hide what it is added to."""
+    return ABSORBING_F16 if any(t.dtype == "f16" for t in lir.inputs) else ABSORBING
 
 
 def _definitions(lir: LinearIR) -> Definitions:
@@ -97,6 +104,7 @@ class _Stream:
     rows: list[str]
     scalars: CallScalars
     maxima: set[str]
+    absorbing: float
 
     def limit(self, guards: LimitGuards) -> None:
         """Limit every panel, and the loop itself by what limits all of them."""
@@ -114,7 +122,9 @@ class _Stream:
 
     def _limits(self, panel: list[Statement]) -> Limits:
         """The limits outside of which no reduction sees anything but its identity."""
-        values = HiddenValues(self.scalars, self.loop.axis, self.rows, self.maxima)
+        values = HiddenValues(
+            self.scalars, self.loop.axis, self.rows, self.maxima, self.absorbing
+        )
         for e in self.loop.body:
             if isinstance(e, Expression) and self.loop.axis in e.type.axes:
                 values.follow(e)

@@ -165,6 +165,32 @@ def test_scalars_in_conditions(condition: str, wanted: list[str]) -> None:
         np.testing.assert_allclose(found, want, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "fill", "limited"),
+    [
+        ("f32", -3.4e38, True),
+        ("f32", -65504.0, False),
+        ("bf16", -65504.0, False),
+        ("f16", -65504.0, True),
+        ("f16", -1e4, False),
+    ],
+)
+def test_what_added_numbers_hide(dtype: str, fill: float, limited: bool) -> None:
+    """The lowest number of a model's type hides what it is added to; a higher one might not."""
+    text = SCORES.replace("CONDITION", "%c = ge %i %j : i1[m][n]")
+    text = text.replace(": f32[h][n][", f": {dtype}[h][n][").replace("value=-inf", f"value={fill}")
+    where = "%2 = where %c %0 %low : f32[h][m][n]"
+    added = "%w = where %c %zero %low : f32[m][n] %2 = add %0 %w : f32[h][m][n]"
+    zero = "%zero = constant {value=0.0} : f32\n"
+    text = text.replace(zero, "").replace(where, zero + added)
+    lir = lower(parse_subgraph(text), TINY)
+    assert bool(limits(lir)) == limited
+    random = np.random.default_rng(0)
+    tensors = [random.standard_normal((2, size, 8)) for size in (13, 21, 21)]
+    (want,) = interpret_subgraph(parse_subgraph(text), tensors, [])
+    np.testing.assert_allclose(interpret(lir, tensors, [])[0], want, rtol=1e-9, atol=1e-11)
+
+
 @pytest.mark.parametrize("condition", list(SCALAR_CONDITIONS)[:2])
 def test_kernels_of_scalar_conditions(condition: str) -> None:
     subgraph, target = masked_by_scalar(condition), TARGETS["avx2"]
