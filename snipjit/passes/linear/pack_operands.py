@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from snipjit.element_types import computed_as
+from snipjit.element_types import NARROW, computed_as
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
 from snipjit.loop_nest import most, parallel_loops, task_body
 from snipjit.passes.base import Pass
@@ -16,10 +16,11 @@ class PackOperands(Pass):
     """Load inputs that do not lie in memory as a product wants them before the loops that multiply.
 
     An input whose lanes axis is not innermost in memory is loaded (through register transposes) at
-    the head of the task. One whose pairs are not neighbours in memory is loaded at the head of
-    each block, for all panels of rows; what is innermost in memory becomes a lanes axis, so that
-    whole vectors are paired. The value becomes a buffer. Only what has a bounded size is packed: a
-    dynamic axis would need a buffer that grows.
+    the head of the task. One of 16 bits that is read element by element is converted at the head
+    of each block, for all panels of rows, or brought into pairs, unless these are neighbours in
+    memory; what is innermost there becomes a lanes axis, so that whole vectors are loaded. The
+    value becomes a buffer. Only what has a bounded size is packed: a dynamic axis would need a
+    buffer that grows.
 
     Before:  for n step 128 { %s = brgemm %q %k {over=(d)} }        with %q [b][m][d], lanes m
     After:   %q.packed = load %q : f32[d m]
@@ -75,17 +76,17 @@ class _Packing:
 
     def operands(self, e: Expression, head: dict[str, Expression], loops: tuple[Loop, ...]) -> None:
         """Use packed operands where that pays."""
-        pairs = e.attrs.get("pairs")
         outer = tuple(loop for loop in loops if loop.parallel)
         parallel = {loop.axis for loop in outer}
         for name in e.inputs[:2]:
             tensor = self.lir.tensors.get(name)
             if tensor is None:
                 continue
-            in_lanes = {*self.lanes} & {*tensor.axes}
-            if in_lanes and self.lir.vector_axis(tensor.axes) != tensor.unit_axis:
-                self.pack(e, name, self.task, outer)
-            elif pairs and not in_lanes and tensor.unit_axis not in (None, pairs, *parallel):
+            direct = (None, e.attrs.get("pairs"), *parallel)
+            if {*self.lanes} & {*tensor.axes}:
+                if self.lir.vector_axis(tensor.axes) != tensor.unit_axis:
+                    self.pack(e, name, self.task, outer)
+            elif tensor.dtype in NARROW and tensor.unit_axis not in direct:
                 self.pack(e, name, head, loops)
 
     def pack(
