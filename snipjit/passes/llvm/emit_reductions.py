@@ -13,7 +13,7 @@ from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_elementwise import EMITTERS
 from snipjit.passes.llvm.pairs import fma_pairs
 from snipjit.passes.llvm.tile import Index, Tile, indices, steps
-from snipjit.passes.llvm.vector_ir import F32, constant, fma
+from snipjit.passes.llvm.vector_ir import F32, constant, fma, keep_order
 
 
 def emit_fma(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
@@ -50,7 +50,9 @@ def _products(
 ) -> list[ir.Value]:
     """Products added up lane by lane; lanes beyond the end of the axis add nothing.
 
-    All places take a step together: what they share is then in a register for a short time.
+    All places take a step together: what they share is then in a register for a short time. Memory
+    is read in order, row after row: prefetchers lose the way where a scheduler mixes the rows,
+    which has cost a quarter of the speed of reading.
     """
     assert a.vector is not None
     zero = constant(ir.VectorType(F32, emission.width), 0.0)
@@ -64,6 +66,7 @@ def _products(
                 mask = emission.mask(a.vector, first)
                 more = emission.builder.select(mask, more, totals[number])
             totals[number] = more
+    keep_order(emission.builder)
     return totals
 
 

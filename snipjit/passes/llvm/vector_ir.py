@@ -148,6 +148,12 @@ def fma(
     return intrinsic(builder, "llvm.fma" if "fma" in target.features else "llvm.fmuladd", a, b, c)
 
 
+def keep_order(builder: ir.IRBuilder) -> None:
+    """No load moves across this place: no instructions, which claim to change memory."""
+    nothing = ir.FunctionType(ir.VoidType(), [])
+    builder.call(ir.InlineAsm(nothing, "", "~{memory}", side_effect=True), [])
+
+
 def polynomial(
     builder: ir.IRBuilder, target: TargetMachine, x: ir.Value, coefficients: Sequence[float]
 ) -> ir.Value:
