@@ -35,7 +35,10 @@ VARIANTS = {
     **{f"{name} columns": (row, Schedule.COLUMNS) for name, row in TARGETS.items()},
 }
 """Every way to compile a Subgraph of f32."""
-NARROW_VARIANTS = {**{name: (row, Schedule.ROWS) for name, row in HOSTED.items()}, **VARIANTS}
+NARROW_VARIANTS = {
+    **{name: (row, Schedule.ROWS) for name, row in HOSTED.items()},
+    **{f"{name} columns": (row, Schedule.COLUMNS) for name, row in HOSTED.items()},
+}
 """Every way to compile one of 16 bits."""
 Arrays = list[npt.NDArray[np.float64]]
 

@@ -40,7 +40,7 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         FuseOnline(),  # ... which is what this rule rewrites
         *_split(target, schedule),  # accumulators are final; before anything lowers their loop
         RoundFactors(target),  # when all that accumulates is known; loops are still flat
-        TileProducts(target),  # while products are whole; packing and panels depend on it
+        *_tiles(target, schedule),  # while products are whole; packing and panels depend on it
         PackOperands(),  # before panels, so that packing happens once a task
         SplitLoops(target),  # before tiles: a panel holds whole tile loops
         LimitLoops(),  # while a panel is a flat list, whose products and reductions are whole
@@ -57,6 +57,11 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         AssignTiles(target),  # of each piece: only some fill tile registers
         InitLoops(),  # last: ports of every piece, tails included
     )
+
+
+def _tiles(target: TargetMachine, schedule: Schedule) -> tuple[Pass, ...]:
+    """Few rows fill no tile registers."""
+    return (TileProducts(target),) if schedule is Schedule.ROWS else ()
 
 
 def _split(target: TargetMachine, schedule: Schedule) -> tuple[Pass, ...]:

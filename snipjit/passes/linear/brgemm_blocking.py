@@ -74,21 +74,25 @@ class BrgemmBlocking(Pass):
         inputs = (*operands, e.output)
         body: list[Statement] = [Expression("fma", e.output, inputs, e.type, e.attrs)]
         for depth, axis in enumerate(reversed(e.over)):
-            step = self._step(lir, axis, across={*lanes.values()} == {axis}) if depth == 0 else 1
-            step = 2 * step if axis == e.attrs.get("pairs") else step
+            held = 2 if axis == e.attrs.get("pairs") else 1
+            across = {*lanes.values()} == {axis}
+            step = self._step(lir, axis, across, held) if depth == 0 else 1
             step = 2 * self.target.lanes if "tiles" in e.attrs else step
             padded = "tiles" in e.attrs and axis in around
             body = [Loop(axis, [Piece(step, body, masked=padded)])]
         return result + body
 
-    def _step(self, lir: LinearIR, axis: str, across: bool) -> int:
-        """How many elements an iteration contracts: of an axis in lanes whole vectors, or few."""
+    def _step(self, lir: LinearIR, axis: str, across: bool, held: int) -> int:
+        """How many elements an iteration contracts: of an axis in lanes whole vectors, or few.
+
+        ``held``: how many elements a lane holds.
+        """
         if across:
-            size, lanes = lir.axes[axis], self.target.lanes
+            size, lanes = lir.axes[axis], held * self.target.lanes
             return lanes * (ACROSS if size is None else min(ACROSS, -(-size // lanes)))
         if axis in lir.lanes:
-            return min(self.target.unroll, self.target.lanes // 2)
-        return self.target.unroll
+            return held * min(self.target.unroll, self.target.lanes // 2)
+        return held * self.target.unroll
 
 
 def _axes(lir: LinearIR, name: str, types: dict[str | None, ValueType]) -> tuple[str, ...]:

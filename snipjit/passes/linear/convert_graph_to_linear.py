@@ -22,8 +22,8 @@ class ConvertGraphToLinear(Pass):
     without one gets an axis of size 1, and its kernel is scalar. By columns, all axes that do not
     survive are lanes axes, first those that values carry and reductions remove.
 
-    By rows, products of 16-bit factors are products of pairs where the target has those; a factor
-    of more bits is one that the model rounds.
+    Products of 16-bit factors are products of pairs where the target has those; a factor of more
+    bits is one that the model rounds.
 
     Before:  %s = brgemm %q %k {over=(d)} : f32[b m n]
              %y = result %s {order=(0, 1, 2)}
@@ -73,8 +73,20 @@ class ConvertGraphToLinear(Pass):
 
     def _is_in_pairs(self, lir: LinearIR, node: Node, subgraph: Subgraph) -> bool:
         dtypes = {subgraph[name].type.dtype for name in node.inputs}
-        by_rows = self.schedule is Schedule.ROWS and {*lir.lanes} <= {*node.type.axes}
-        return by_rows and len(node.attrs["over"]) == 1 and bool(dtypes & {*self.target.pairs})
+        if len(node.attrs["over"]) != 1 or not dtypes & {*self.target.pairs}:
+            return False
+        if self.schedule is Schedule.ROWS:
+            return {*lir.lanes} <= {*node.type.axes}
+        (axis,) = node.attrs["over"]
+        tensors = [lir.tensors[name] for name in node.inputs if name in lir.tensors]
+        return all(_has_vectors_of_pairs(lir, tensor, axis) for tensor in tensors)
+
+
+def _has_vectors_of_pairs(lir: LinearIR, tensor: Tensor, axis: str) -> bool:
+    """Whether whole vectors can be loaded, and no pair has but one half in the tensor."""
+    unit = tensor.unit_axis
+    even = unit != axis or (lir.axes[axis] or 1) % 2 == 0
+    return even and lir.vector_axis(tensor.axes) == unit
 
 
 def surviving_axes(subgraph: Subgraph) -> list[str]:

@@ -114,6 +114,8 @@ class FuseLoops(Pass):
             across = any(lir.vector_axis((*e.type.axes, *e.over)) in e.over for e in products)
             vectors = 1 if across else self.target.column_vectors
         lanes = self.target.lanes
+        if any(e.type.pairs == axis for e in group.body):
+            lanes, vectors = 2 * lanes, max(vectors // 2, 1)
         return lanes * (vectors if size is None else min(vectors, -(-size // lanes)))
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Join, LinearIR, Loop, Piece, Retry, Statement, is_block_loop
+from snipjit.linear_ir import (
+    Expression,
+    Join,
+    LinearIR,
+    Loop,
+    Piece,
+    Retry,
+    Statement,
+    is_block_loop,
+    walk,
+)
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import in_vectors
 
@@ -49,7 +59,12 @@ def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) ->
         return _rows(main, size)
     if blocks and blocks[-1].parallel:
         return _panel(main, lir.width)
-    return _columns(main, lir.width, size)
+    return _columns(main, lir.width * (2 if _holds_pairs(main, axis) else 1), size)
+
+
+def _holds_pairs(piece: Piece, axis: str) -> bool:
+    found = (s for s, _ in walk(piece.body) if isinstance(s, Expression))
+    return any(axis in (e.type.pairs, e.attrs.get("pairs")) for e in found)
 
 
 def _panel(main: Piece, width: int) -> list[Piece]:

@@ -122,9 +122,7 @@ class _Stream:
 
     def _limits(self, panel: list[Statement]) -> Limits:
         """The limits outside of which no reduction sees anything but its identity."""
-        values = HiddenValues(
-            self.scalars, self.loop.axis, self.rows, self.maxima, self.absorbing
-        )
+        values = HiddenValues(self.scalars, self.loop.axis, self.rows, self.maxima, self.absorbing)
         for e in self.loop.body:
             if isinstance(e, Expression) and self.loop.axis in e.type.axes:
                 values.follow(e)

@@ -36,11 +36,11 @@ GROUP = 4
 class Access:
     """One Load or Store: addresses are those of the position where it was created."""
 
-    def __init__(self, emission: Emission, name: str) -> None:
+    def __init__(self, emission: Emission, name: str, pairs: str | None = None) -> None:
         self.emission = emission
         self.tensor = emission.tensors[name]
         self.axes = emission.lir.sort_axes(self.tensor.axes)
-        self.lanes = emission.vector_axis(self.axes)
+        self.lanes = emission.vector_axis(self.axes, pairs)
         self.pointer = emission.scope.pointers[name]
         self.scope = emission.scope
         self.type = IN_MEMORY[self.tensor.dtype]
@@ -51,7 +51,7 @@ class Access:
         count = self.scope.counts.get(self.unit, 1) if self.unit else 1
         self.run = gcd(count, emission.width)
         self.held = 1
-        self.pairs: str | None = None
+        self.pairs = pairs
         # Of what memory holds in 16 bits whole rows are converted: floats transpose faster.
         self.by_rows = self.run > 1 and self.tensor.dtype in NARROW
         self.groups: dict[tuple[ir.Block, ir.Value, str, int], ir.Value] = {}

@@ -74,6 +74,11 @@ class Group:
     task: ir.Value
 
 
+def held(axis: str | None, pairs: str | None) -> int:
+    """How many elements of an axis an element of a value holds."""
+    return 2 if axis is not None and axis == pairs else 1
+
+
 @dataclass
 class Emission:
     """The state of one kernel's emission."""
@@ -110,11 +115,12 @@ class Emission:
         offset = ir.Constant(I64, 8 * self.fields.slot(name))
         return builder.gep(self.arguments, [offset], source_etype=I8)
 
-    def vector_axis(self, axes: tuple[str, ...]) -> str | None:
+    def vector_axis(self, axes: tuple[str, ...], pairs: str | None = None) -> str | None:
         """The axis in lanes of a value in the current scope, if its tile has whole vectors."""
         axis = self.lir.vector_axis(axes)
-        whole = axis is not None and self.scope.counts.get(axis, 1) % self.width == 0
-        return axis if whole else None
+        if axis is None or self.scope.counts.get(axis, 1) % (self.width * held(axis, pairs)):
+            return None
+        return axis
 
     def shape(self, dtype: str, axes: tuple[str, ...]) -> ir.Type:
         """The LLVM type of one value of a tile: a vector if the tile has an axis in lanes."""
@@ -129,8 +135,9 @@ class Emission:
         make_element: Callable[[Index], ir.Value] | None = None,
     ) -> Tile:
         """A tile of the current scope whose values are made on demand."""
-        vector = self.vector_axis(type.axes)
-        tile = Tile(type.dtype, type.axes, make, vector, self.width, make_element)
+        vector = self.vector_axis(type.axes, type.pairs)
+        width = self.width * held(vector, type.pairs)
+        tile = Tile(type.dtype, type.axes, make, vector, width, make_element)
         tile.operands, tile.pairs = operands, type.pairs
         return tile
 
@@ -146,7 +153,8 @@ class Emission:
 
     def indices(self, axes: tuple[str, ...], pairs: str | None = None) -> Iterator[dict[str, int]]:
         """The index of every value of a tile with these axes in the current scope."""
-        return indices(axes, self.scope.counts, steps(self.vector_axis(axes), self.width, pairs))
+        vector = self.vector_axis(axes, pairs)
+        return indices(axes, self.scope.counts, steps(vector, self.width, pairs))
 
     def element(self, tile: Tile, index: Index) -> ir.Value:
         """One element of a tile."""
@@ -183,18 +191,19 @@ class Emission:
         """Whether elements from ``first`` on may lie beyond the end of an axis."""
         return axis in self.scope.valid and first >= self.scope.whole[axis]
 
-    def mask(self, axis: str, first: int) -> ir.Value:
-        """The valid lanes of a vector, computed once in a masked piece."""
+    def mask(self, axis: str, first: int, held: int = 1) -> ir.Value:
+        """The valid lanes of a vector, each of ``held`` elements, computed once in a piece."""
         scope, valid = self.scope, self.scope.valid[axis]
+        numbers = tuple(held * lane for lane in range(self.width))
         if isinstance(valid, ir.Constant):
-            inside = [first + lane < valid.constant for lane in range(self.width)]
+            inside = [first + number < valid.constant for number in numbers]
             return ir.Constant(ir.VectorType(I1, self.width), inside)
-        slot = ("mask", axis, first)
+        slot = ("mask", axis, first, held)
         if slot not in scope.cache:
             assert scope.preamble is not None
             rest = scope.preamble.sub(valid, ir.Constant(I64, first))
             wide = broadcast(scope.preamble, scope.preamble.trunc(rest, I32), self.width)
-            lanes = lane_numbers(tuple(range(self.width)))
+            lanes = lane_numbers(numbers)
             scope.cache[slot] = scope.preamble.icmp_signed("<", lanes, wide)
         return scope.cache[slot]
 

@@ -52,4 +52,6 @@ def emit_prefetch(emission: Emission, e: Expression) -> None:
 
 def _access(emission: Emission, e: Expression) -> Access:
     name, pairs = e.inputs[0], e.type.pairs
-    return Access(emission, name) if pairs is None else PairAccess(emission, name, pairs)
+    if pairs is None:
+        return Access(emission, name)
+    return PairAccess(emission, name, pairs, loads=e.op == "load")

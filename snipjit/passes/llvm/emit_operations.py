@@ -11,7 +11,7 @@ from snipjit.linear_ir import Expression, ValueType
 from snipjit.passes.llvm.emission import ELEMENTS, Emission
 from snipjit.passes.llvm.emit_elementwise import EMITTERS
 from snipjit.passes.llvm.emit_reductions import emit_fma, emit_horizon
-from snipjit.passes.llvm.pairs import pair
+from snipjit.passes.llvm.pairs import halves, pair
 from snipjit.passes.llvm.tile import Index, Tile
 from snipjit.passes.llvm.vector_ir import I32, I64, broadcast, constant, lane_numbers
 
@@ -32,13 +32,16 @@ def emit_rounding(emission: Emission, e: Expression, operands: list[Tile]) -> Ti
     if e.type.pairs is None:
         return emit_elementwise(emission, e, operands)
     axis, (source,) = e.type.pairs, operands
+    side_by_side = emission.vector_axis(e.type.axes, axis) == axis
+    distance = emission.width if side_by_side else 1
 
     def make(index: Index) -> ir.Value:
-        here = [{**index, axis: index[axis] + i} for i in (0, 1)]
+        here = [{**index, axis: index[axis] + i} for i in (0, distance)]
         first = emission.operand(source, here[0], e.type.axes)
         if emission.scope.counts.get(axis, 1) == 1:
             return pair(emission.builder, first, constant(first.type, 0.0))
-        return pair(emission.builder, first, emission.operand(source, here[1], e.type.axes))
+        second = emission.operand(source, here[1], e.type.axes)
+        return (halves if side_by_side else pair)(emission.builder, first, second)
 
     return emission.tile(e.type, make, tuple(operands))
 

@@ -57,13 +57,14 @@ def _products(
     assert a.vector is not None
     zero = constant(ir.VectorType(F32, emission.width), 0.0)
     totals: list[ir.Value] = [zero] * len(places)
-    for step in indices(e.over, emission.scope.counts, {a.vector: emission.width}):
+    multiply = fma_pairs if "pairs" in e.attrs else fma
+    for step in indices(e.over, emission.scope.counts, {a.vector: a.width}):
         first = step[a.vector]
         for number, place in enumerate(places):
             x, y = (tile.at({**place, **step}) for tile in (a, b))
-            more = fma(emission.builder, emission.target, x, y, totals[number])
+            more = multiply(emission.builder, emission.target, x, y, totals[number])
             if emission.is_partial(a.vector, first):
-                mask = emission.mask(a.vector, first)
+                mask = emission.mask(a.vector, first, a.width // emission.width)
                 more = emission.builder.select(mask, more, totals[number])
             totals[number] = more
     keep_order(emission.builder)

@@ -7,7 +7,7 @@ from math import gcd
 from llvmlite import ir
 
 from snipjit.passes.llvm.access import Access
-from snipjit.passes.llvm.emission import Emission
+from snipjit.passes.llvm.emission import Emission, held
 from snipjit.passes.llvm.pairs import join_halves
 from snipjit.passes.llvm.tile import Index, Tile
 from snipjit.passes.llvm.vector_ir import I32
@@ -16,15 +16,17 @@ from snipjit.passes.llvm.vector_ir import I32
 class PairAccess(Access):
     """One Load or Store of pairs along an axis.
 
-    A buffer of pairs holds them whole, and so does an input whose innermost axis that is. Else, or
-    where the tile has one element of the axis, the halves are loaded and joined.
+    A buffer of pairs holds them whole, and so does an input whose innermost axis that is. Else
+    halves are loaded and joined; where a tile has one element of the axis, zero is the other one.
     """
 
-    def __init__(self, emission: Emission, name: str, pairs: str) -> None:
-        super().__init__(emission, name)
-        self.pairs = self.axis = pairs
+    def __init__(self, emission: Emission, name: str, pairs: str, loads: bool) -> None:
+        super().__init__(emission, name, pairs)
+        self.axis = pairs
         self.single = emission.scope.counts.get(pairs, 1) == 1
-        self.whole = self.is_buffer or (self.unit == pairs and not self.single)
+        self.whole = self.is_buffer or self.unit == pairs
+        if loads and self.single and (not self.is_buffer or self.tensor.axes[-1] == pairs):
+            self.whole = False
         self.by_rows = False
         if self.is_buffer and self.lanes is not None:
             self.contiguous = self.tensor.axes[-1] == self.lanes
@@ -59,6 +61,12 @@ class PairAccess(Access):
         ]
         vectors = [self.gather(elements) for elements in rows]
         return vectors[0] if self.whole else self.joined(vectors)
+
+    def mask(self, index: Index) -> ir.Value:
+        """The valid lanes of a vector."""
+        assert self.lanes is not None
+        first = index.get(self.lanes, 0)
+        return self.emission.mask(self.lanes, first, held(self.lanes, self.pairs))
 
     def halves(self, index: Index) -> list[Index]:
         """Where the halves of a pair are."""

@@ -44,13 +44,24 @@ def fma_pairs(
 
 
 def pair(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
-    """Two vectors of ``f32``, rounded, as one of pairs."""
+    """Two vectors of ``f32``, rounded, as one of pairs: an element of each."""
     count = first.type.count
-    type, shape = ir.VectorType(BF16, 2 * count), with_element(first.type, I32)
-    name = f"llvm.x86.avx512bf16.cvtne2ps2bf16.{32 * count}"
-    both = call_intrinsic(builder, name, type, [second, first])
     turns = [lane for number in range(count) for lane in (number, count + number)]
-    return builder.bitcast(pick(builder, both, turns), shape)
+    return builder.bitcast(
+        pick(builder, _rounded(builder, first, second), turns), with_element(first.type, I32)
+    )
+
+
+def halves(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
+    """Two vectors of ``f32``, rounded, as one of pairs: those of the first, then of the second."""
+    return builder.bitcast(_rounded(builder, first, second), with_element(first.type, I32))
+
+
+def _rounded(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
+    """The elements of two vectors, one after another."""
+    type = ir.VectorType(BF16, 2 * first.type.count)
+    name = f"llvm.x86.avx512bf16.cvtne2ps2bf16.{32 * first.type.count}"
+    return call_intrinsic(builder, name, type, [second, first])
 
 
 def join_halves(builder: ir.IRBuilder, first: ir.Value, second: ir.Value | None = None) -> ir.Value:

@@ -57,8 +57,8 @@ class Tile:
 
 def steps(vector: str | None, width: int, pairs: str | None = None) -> dict[str, int]:
     """The steps of a tile's indices along the axes of its vectors and pairs."""
-    found = {vector: width} if vector else {}
-    return {**found, pairs: 2} if pairs else found
+    found = {pairs: 2} if pairs else {}
+    return {**found, vector: width * found.get(vector, 1)} if vector else found
 
 
 def indices(
