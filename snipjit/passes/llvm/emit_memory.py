@@ -22,9 +22,8 @@ def emit_load(emission: Emission, e: Expression) -> Tile:
         tile = emission.tile(e.type, access.load_element)
         tile.make_splat = access.load_splat if access.tensor.dtype in SPLAT_FIRST else None
         return tile
-    if access.contiguous:
-        return emission.tile(e.type, access.load_vector, make_element=access.load_element)
-    tile = emission.tile(e.type, lambda i: access.load_block(tile, i), (), access.load_element)
+    load = access.load_vectors if access.contiguous else access.load_block
+    tile = emission.tile(e.type, lambda i: load(tile, i), (), access.load_element)
     return tile
 
 

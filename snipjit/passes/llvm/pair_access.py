@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from snipjit.passes.llvm.access import Access
 from snipjit.passes.llvm.emission import Emission, held
-from snipjit.passes.llvm.pairs import join_halves
+from snipjit.passes.llvm.pairs import interleave_halves, join_halves
 from snipjit.passes.llvm.tile import Index, Tile
 from snipjit.passes.llvm.vector_ir import I32
 
@@ -43,6 +43,21 @@ class PairAccess(Access):
         if self.whole:
             return super().load_element(index)
         return self.joined([super(PairAccess, self).load_element(at) for at in self.halves(index)])
+
+    def load_vectors(self, tile: Tile, index: Index) -> ir.Value:
+        """Two vectors of pairs at once, if halves are to be joined and the tile has both."""
+        width, lanes = self.emission.width, self.lanes
+        first = index.get(lanes, 0) if lanes else 0
+        end = first - first % (2 * width) + 2 * width
+        if self.whole or self.single or lanes is None or end > self.scope.counts[lanes]:
+            return self.load_vector(index)
+        if self.emission.is_partial(lanes, end - 1):
+            return self.load_vector(index)
+        starts = [{**index, lanes: end - 2 * width}, {**index, lanes: end - width}]
+        rows = [self.load_run(self.place(at), 2 * width) for at in self.halves(starts[0])]
+        for at, pairs in zip(starts, interleave_halves(self.emission.builder, *rows), strict=True):
+            tile.made[tuple(at.get(axis, 0) for axis in tile.axes)] = pairs
+        return tile.made[tuple(index.get(axis, 0) for axis in tile.axes)]
 
     def load_vector(self, index: Index) -> ir.Value:
         """A vector of pairs."""

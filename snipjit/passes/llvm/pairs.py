@@ -12,6 +12,7 @@ from snipjit.passes.llvm.vector_ir import (
     call_intrinsic,
     constant,
     pick,
+    pick_of_two,
     with_element,
 )
 from snipjit.target_machine import TargetMachine
@@ -62,6 +63,17 @@ def _rounded(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Val
     type = ir.VectorType(BF16, 2 * first.type.count)
     name = f"llvm.x86.avx512bf16.cvtne2ps2bf16.{32 * first.type.count}"
     return call_intrinsic(builder, name, type, [second, first])
+
+
+def interleave_halves(
+    builder: ir.IRBuilder, first: ir.Value, second: ir.Value
+) -> tuple[ir.Value, ir.Value]:
+    """The bits of 16-bit numbers in two vectors as two vectors of pairs, one of each."""
+    count = first.type.count
+    shape = ir.VectorType(I32, count // 2)
+    turns = [lane for number in range(count) for lane in (number, count + number)]
+    low, high = (pick_of_two(builder, first, second, turns[i : i + count]) for i in (0, count))
+    return builder.bitcast(low, shape), builder.bitcast(high, shape)
 
 
 def join_halves(builder: ir.IRBuilder, first: ir.Value, second: ir.Value | None = None) -> ir.Value:
