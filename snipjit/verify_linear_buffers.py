@@ -37,7 +37,7 @@ def _check_shape(lir: LinearIR, buffer: Buffer, loops: Path) -> None:
     if buffer.pairs and buffer.extents.get(buffer.pairs, 1) % 2:
         raise fault(lir, buffer, f"%{buffer.name} must hold an even part of axis {buffer.pairs}")
     lanes = lir.vector_axis(buffer.axes)
-    innermost = buffer.axes[-1] in (lanes, buffer.pairs)
+    innermost = bool({*buffer.axes[-1:]} & {lanes, buffer.pairs})
     if lanes and (not innermost or buffer.extents[lanes] % lir.width):
         message = f"%{buffer.name} must have whole vectors of lanes [{lanes}:…] innermost"
         raise fault(lir, buffer, message)
