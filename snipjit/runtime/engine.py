@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 
 from snipjit.errors import SnipjitError, VerificationError
 from snipjit.runtime import tile_registers
-from snipjit.target_machine import TargetMachine
+from snipjit.target_machine import ROWS, TargetMachine
 
 CODE_GENERATION_LEVEL = 3
 """LLVM's effort in instruction selection, scheduling and register allocation (0 to 3)."""
@@ -48,13 +48,22 @@ class Loaded:
 def host_features() -> frozenset[str]:
     """The LLVM features this CPU and its operating system have, such as ``avx512f``.
 
-    Those of AMX only if the operating system lets this process use its registers.
+    Those of AMX only if the operating system lets this process use its registers, and if these
+    multiply as they should.
     """
     features = llvm.get_host_cpu_features()
     present = frozenset(name for name, present in features.items() if present)
-    if "amx-tile" in present and not tile_registers.are_permitted():
+    if "amx-tile" in present and not (tile_registers.are_permitted() and _tiles_multiply()):
         present = frozenset(name for name in present if not name.startswith("amx-"))
     return present
+
+
+def _tiles_multiply() -> bool:
+    """Whether a product in tile registers comes out right."""
+    target = next(row for row in ROWS if row.tiles)
+    return tile_registers.agrees(
+        load(compile_object(tile_registers.PROBE, target), "probe").address
+    )
 
 
 def compiler_version() -> str:

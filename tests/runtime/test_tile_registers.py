@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from snipjit.runtime import engine, tile_registers
+from snipjit.target_machine import ROWS
+from tests.emulated import Amx, in_calls
 
 
 def test_the_question_has_an_answer() -> None:
@@ -13,12 +15,24 @@ def test_the_question_has_an_answer() -> None:
     assert permitted or not any(name.startswith("amx") for name in engine.host_features())
 
 
-@pytest.mark.parametrize("permitted", [True, False])
-def test_a_host_has_them_if_they_are_permitted(
-    monkeypatch: pytest.MonkeyPatch, permitted: bool
+@pytest.mark.parametrize(("permitted", "right"), [(True, True), (True, False), (False, True)])
+def test_a_host_has_them_if_they_are_permitted_and_right(
+    monkeypatch: pytest.MonkeyPatch, permitted: bool, right: bool
 ) -> None:
     features = {"amx-tile": True, "amx-bf16": True, "avx2": True, "sse4a": False}
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: features)
     monkeypatch.setattr(tile_registers, "are_permitted", lambda: permitted)
+    monkeypatch.setattr(engine, "_tiles_multiply", lambda: right)
     found = engine.host_features.__wrapped__()
-    assert found == ({"amx-tile", "amx-bf16", "avx2"} if permitted else {"avx2"})
+    assert found == {"avx2"} | ({"amx-tile", "amx-bf16"} if permitted and right else set())
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_probe_tells_whether_products_are_right(wrong: bool) -> None:
+    amx = Amx()
+    if wrong:
+        amx.registers = amx.registers[:, ::-1]
+    code = engine.compile_object(in_calls(tile_registers.PROBE), ROWS[-1])
+    loaded = engine.load(code, "probe", amx.imports())
+    assert tile_registers.agrees(loaded.address) is not wrong
+    assert amx.executed["tdpbf16ps"] == 1

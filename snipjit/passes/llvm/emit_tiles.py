@@ -18,13 +18,7 @@ from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.tile import Tile
 from snipjit.passes.llvm.vector_ir import I8, I64, call_intrinsic
 from snipjit.tensors import Buffer, Tensor
-
-SIDE = 16
-"""Rows of a register, and elements of 32 bits in each."""
-
-REGISTERS = 8
-
-PALETTE = 1
+from snipjit.tile_configuration import SIDE, configuration
 
 
 @dataclass
@@ -44,16 +38,8 @@ def uses_tiles(lir: LinearIR) -> bool:
 
 
 def configure(builder: ir.IRBuilder) -> None:
-    """Give every register all of its rows and bytes.
-
-    The configuration is 64 bytes: the palette, from byte 16 the bytes of a row of each register as
-    i16, from byte 48 the rows of each (Intel's manual, volume 1, section 18.2).
-    """
-    content = bytearray(64)
-    content[0] = PALETTE
-    for number in range(REGISTERS):
-        content[16 + 2 * number] = 4 * SIDE
-        content[48 + number] = SIDE
+    """Give every register all of its rows and bytes."""
+    content = bytearray(configuration())
     type = ir.ArrayType(I8, len(content))
     place = builder.alloca(type)
     place.align = 64

@@ -30,7 +30,7 @@ class PairAccess(Access):
         self.by_rows = False
         if self.is_buffer and self.lanes is not None:
             self.contiguous = self.tensor.axes[-1] == self.lanes
-        self.half, self.run = self.type, 1
+        self.run = 1
         if self.whole:
             self.type, self.held = I32, 2
             count = self.scope.counts.get(pairs, 1) // 2
