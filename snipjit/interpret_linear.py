@@ -136,7 +136,7 @@ class _Machine:
         for e in self.carried.get(id(loop), ()):
             self._write(e, np.array(MONOIDS[e.attrs.get("monoid", "sum")].identity))
         position = start
-        for piece, count in iterations(loop, stop - start):
+        for piece, count in iterations(loop, stop - start, self.lir.width):
             before = dict(self.ranges)
             self.ranges[loop.axis] = position, position + count
             for limit in self._limits(loop, own=False):

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, is_block_loop
+from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, is_block_loop, least
 
 
-def iterations(loop: Loop, work: int) -> Iterator[tuple[Piece, int]]:
+def iterations(loop: Loop, work: int, width: int) -> Iterator[tuple[Piece, int]]:
     """The pieces of a loop in the order they run, with the elements each iteration covers."""
     whole = len(loop.pieces) == 1 or is_block_loop(loop)
-    for number, piece in enumerate(loop.pieces):
-        smaller = max((p.step for p in loop.pieces[number + 1 :] if p.masked), default=0)
-        least = 1 if whole else smaller + 1 if piece.masked else piece.step
-        while work >= least:
+    for piece in loop.pieces:
+        while work >= (1 if whole else least(loop, piece, width)):
             yield piece, min(piece.step, work)
             work -= min(piece.step, work)
 

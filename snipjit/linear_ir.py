@@ -54,9 +54,9 @@ is ``f32`` in registers, unless they hold pairs: a load converts it, a store of 
 iteration covers ``min(step, what remains)`` elements, which are the work amount of the inner one.
 The innermost loop over an axis is a *tile* loop: an iteration covers exactly ``step`` elements.
 ``tail`` pieces run after the main body on what remains, in order, each as long as its step fits;
-a ``masked`` piece runs while more remains than the next masked piece (or 0) can cover, and an
-iteration covers ``min(step, what remains)``. Only lanes axes are masked. Each port of a loop is
-a tensor that advances with it: by a number of elements, or by the run-time stride of the axis;
+a ``masked`` piece runs while all of its vectors are needed, the last one while anything remains,
+and an iteration covers ``min(step, what remains)``. Only lanes axes are masked. Each port of a loop
+is a tensor that advances with it: by a number of elements, or by the run-time stride of the axis;
 ``rewind`` undoes the advance at the end.
 
 **Limits.** ``for m where n upto m + 3`` shortens what is left of axis n in each iteration to the
@@ -253,6 +253,13 @@ def walk(
         if isinstance(statement, Loop):
             for piece in statement.pieces:
                 yield from walk(piece.body, (*loops, statement))
+
+
+def least(loop: Loop, piece: Piece, width: int) -> int:
+    """The least that must remain for a piece of a tile loop to run."""
+    if not piece.masked:
+        return piece.step
+    return 1 if piece is loop.pieces[-1] else piece.step - width + 1
 
 
 def is_block_loop(loop: Loop) -> bool:

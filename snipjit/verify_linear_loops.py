@@ -16,6 +16,7 @@ from snipjit.linear_ir import (
     Piece,
     Retry,
     Statement,
+    least,
     walk,
 )
 from snipjit.loop_limits import Limit
@@ -141,7 +142,7 @@ def _check_remainder(lir: LinearIR, loop: Loop, amounts: Amounts) -> None:
     if not block:
         _check_steps(lir, loop)
         _check_stores(lir, loop)
-        left = [amount for amount in sorted(possible) if _uncovered(loop, amount)]
+        left = [amount for amount in sorted(possible) if _uncovered(loop, amount, lir.width)]
         if left:
             message = f"no piece covers the rest of {left[0]} elements of axis {loop.axis}"
             raise fault(lir, loop, f"{message}: add a tail")
@@ -220,13 +221,12 @@ def _block_amounts(lir: LinearIR, loop: Loop, possible: set[int]) -> set[int]:
     return whole | {amount % loop.step for amount in possible if amount % loop.step}
 
 
-def _uncovered(loop: Loop, work: int) -> int:
+def _uncovered(loop: Loop, work: int, width: int) -> int:
     """What the pieces leave of a work amount."""
-    for number, piece in enumerate(loop.pieces):
-        smaller = max((p.step for p in loop.pieces[number + 1 :] if p.masked), default=0)
+    for piece in loop.pieces:
         if not piece.masked:
             work %= piece.step
-        while piece.masked and work > smaller:
+        while piece.masked and work >= least(loop, piece, width):
             work -= min(piece.step, work)
     return work
 

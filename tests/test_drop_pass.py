@@ -25,7 +25,8 @@ from tests.narrow import narrowed
 
 TARGET = replace(ROWS[-1], task_vectors=4, block=8)
 GRAPH = [step.name for step in graph.PIPELINE]
-LINEAR = [step.name for step in linear.pipeline(TARGET, Schedule.COLUMNS)]
+SCHEDULES = (linear.pipeline(TARGET), linear.pipeline(TARGET, Schedule.COLUMNS))
+LINEAR = [*dict.fromkeys(step.name for steps in SCHEDULES for step in steps)]
 ONLY_BY_COLUMNS = ("SplitStream",)
 TILED = next(replace(row, task_vectors=4, block=32) for row in ROWS if row.tiles)
 ONLY_IN_TILES = ("RoundFactors", "TileProducts", "PadBuffers", "AssignTiles")

@@ -21,7 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 PASSES: tuple[Pass, ...] = (
     *graph.PIPELINE,
     SpecializeSizes(),
-    *linear.pipeline(ROWS[0], Schedule.COLUMNS),
+    *dict.fromkeys((*linear.pipeline(ROWS[0]), *linear.pipeline(ROWS[0], Schedule.COLUMNS))),
 )
 
 FLAT = sorted(path for path in PACKAGE.glob("*.py"))

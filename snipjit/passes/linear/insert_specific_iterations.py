@@ -25,13 +25,15 @@ class InsertSpecificIterations(Pass):
     """Expand tile loops into a main body and the tails their work amount may need.
 
     Rows go on in halves (8 ▸ 4, 2, 1): each tail runs at most once. Every body of a panel of lanes
-    is masked and the rest gets as few vectors as hold it; a body that needed no mask would save
-    nothing that pays for its code. Vectors of columns have bodies without a mask, and one masked
-    tail. A static axis gets just the tails it needs.
+    is masked: a body that needed no mask would save nothing that pays for its code. What does not
+    need a whole panel goes on vector by vector, which costs nothing; but products of pairs take
+    longer, and more of them must be under way, so that there the rest gets one body with as many
+    vectors as hold it. Vectors of columns have bodies without a mask, and one masked tail. A static
+    axis gets just the tails it needs.
 
     Before:  for m step 48 { for n step 8 { … } }
     After:   for m step 48 masked { for n step 8 { … } tail 4 { … } tail 2 { … } tail 1 { … } }
-             tail 32 masked { … } tail 16 masked { … }
+             tail 16 masked { … }
     """
 
     def run(self, lir: LinearIR) -> LinearIR:
@@ -68,7 +70,8 @@ def _holds_pairs(piece: Piece, axis: str) -> bool:
 
 
 def _panel(main: Piece, width: int) -> list[Piece]:
-    steps = range(main.step, 0, -width)
+    pairs = any(isinstance(s, Expression) and "pairs" in s.attrs for s, _ in walk(main.body))
+    steps = range(main.step, 0, -width) if pairs else dict.fromkeys((main.step, width))
     return [Piece(step, _body(main, step), masked=True) for step in steps]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import STRIDE, Loop, Piece, is_block_loop
+from snipjit.linear_ir import STRIDE, Loop, Piece, is_block_loop, least
 from snipjit.passes.llvm.emission import Emission, Scope
 from snipjit.passes.llvm.emit_limits import emit_limit, emit_range
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
@@ -88,13 +88,13 @@ class _LoopEmitter(LoopState):
             return False
         before, here = self.loop.pieces[number - 1], self.loop.pieces[number]
         if here.masked:
-            return before.masked or before.step <= here.step
+            most = least(self.loop, before, self.emission.width) - 1
+            return before.step <= here.step or (before.masked and most <= here.step)
         return not before.masked and before.step <= 2 * here.step
 
     def smaller(self, piece: Piece) -> int:
-        """What the masked pieces after a masked one can cover: it runs only while more is left."""
-        here = next(i for i, other in enumerate(self.loop.pieces) if other is piece)
-        return max((p.step for p in self.loop.pieces[here + 1 :] if p.masked), default=0)
+        """What is left to the masked pieces after a masked one: it runs only while more is left."""
+        return least(self.loop, piece, self.emission.width) - 1
 
     def enough(self, number: int, done: ir.Value) -> ir.Value:
         """Whether another iteration of a piece is due."""

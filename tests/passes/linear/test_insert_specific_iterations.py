@@ -66,8 +66,17 @@ def test_a_static_axis_gets_the_tails_it_needs(size: int, steps: list[int]) -> N
     ]
 
 
-def test_lanes_are_masked_and_shrink_by_vectors() -> None:
-    assert pieces(COPY, "m") == [(12, True), (8, True), (4, True)]
+def test_lanes_are_masked_and_go_on_vector_by_vector() -> None:
+    assert pieces(COPY, "m") == [(12, True), (4, True)]
+
+
+def test_beside_products_of_pairs_there_is_a_panel_of_each_width() -> None:
+    product = "%z = fma %x %x %x {over=(d), pairs=d} : f32[n m]"
+    text = COPY.replace("store %y", f"{product} store %y")
+    lir = parse_linear(text)
+    loops = [s for s, _ in InsertSpecificIterations().run(lir).walk() if isinstance(s, Loop)]
+    panel = next(loop for loop in loops if loop.axis == "m" and not loop.parallel)
+    assert [piece.step for piece in panel.pieces] == [12, 8, 4]
 
 
 def test_block_loops_stay_as_they_are() -> None:
