@@ -16,7 +16,8 @@ class TargetMachine:
     registers   vector registers; a tile's accumulators, one row of operands and one broadcast fit
     tile        (rows, vectors) of a register tile of a product: rows are broadcast elements
     task_vectors  most vectors of the lanes axis in one task
-    block       elements of a streamed axis in one block
+    block       elements of a streamed axis in one block; and where lanes are columns ...
+    column_block  ... which are read once and leave little behind
     few_rows    at how many rows lanes are columns; more of them lie in lanes themselves
     row_tile    rows of a register tile whose lanes are columns; its product has ...
     column_vectors  ... as many vectors of columns
@@ -40,6 +41,7 @@ class TargetMachine:
     few_rows: int = 10
     row_tile: int = 2
     column_vectors: int = 8
+    column_block: int = 256
     task_rows: int = 8
     chunk: int = 512
     unroll: int = 4

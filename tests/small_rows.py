@@ -8,6 +8,6 @@ from dataclasses import replace
 from tests.kernels import TARGETS
 
 SMALL = {
-    name: replace(row, tile=(4, 1), task_vectors=2, block=8, unroll=2, few_rows=1)
+    name: replace(row, tile=(4, 1), task_vectors=2, block=8, column_block=8, unroll=2, few_rows=1)
     for name, row in TARGETS.items()
 }

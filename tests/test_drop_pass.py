@@ -23,7 +23,7 @@ from snipjit.verify_subgraph import verify_canonical
 from tests import kernels, subgraphs
 from tests.narrow import narrowed
 
-TARGET = replace(ROWS[-1], task_vectors=4, block=8)
+TARGET = replace(ROWS[-1], task_vectors=4, block=8, column_block=8)
 GRAPH = [step.name for step in graph.PIPELINE]
 SCHEDULES = (linear.pipeline(TARGET), linear.pipeline(TARGET, Schedule.COLUMNS))
 LINEAR = [*dict.fromkeys(step.name for steps in SCHEDULES for step in steps)]

@@ -27,7 +27,7 @@ COMPILED = [name for name in subgraphs.ALL if name != "attention_scaled_k"]
 
 def small(name: str) -> TargetMachine:
     """A row whose panels and blocks are small: short kernels, every loop taken."""
-    return replace(TARGETS[name], task_vectors=4, block=32)
+    return replace(TARGETS[name], task_vectors=4, block=32, column_block=32)
 
 
 def attention(target: TargetMachine) -> str:

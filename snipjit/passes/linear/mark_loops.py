@@ -42,11 +42,16 @@ class MarkLoops(Pass):
         stream = _streamed_axis(lir, parallel)
         body: list[Statement] = list(flat)
         if stream is not None:
-            body = _levels(flat, stream, self.target.block)
+            body = _levels(flat, stream, self._block(lir))
         for axis, step in zip(reversed(parallel), reversed(steps), strict=True):
             body = [Loop(axis, [Piece(step, body)], parallel=True)]
         lir.body = body
         return lir
+
+    def _block(self, lir: LinearIR) -> int:
+        """How much of the streamed axis is kept at once."""
+        by_rows = any(axis in lir.lanes for axis in kept_axes(lir))
+        return self.target.block if by_rows else self.target.column_block
 
     def _step(self, lir: LinearIR, axis: str) -> int:
         if axis not in kept_axes(lir):
