@@ -78,6 +78,7 @@ class Amx:
         self.rows = [0] * 8
         self.bytes = [0] * 8
         self.executed: dict[str, int] = {}
+        self.faults: list[str] = []
         byte, pointer, whole = ctypes.c_uint8, ctypes.c_void_p, ctypes.c_int64
         signatures: dict[str, tuple[Any, ...]] = {
             "ldtilecfg": (pointer,),
@@ -104,7 +105,10 @@ class Amx:
 
         def call(*operands: int) -> None:
             self.executed[name] = self.executed.get(name, 0) + 1
-            run(*operands)
+            try:
+                run(*operands)
+            except AssertionError as fault:  # ctypes would print it and go on
+                self.faults.append(f"{name}{operands}: {fault}")
 
         return call
 

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import snipjit
+from snipjit.runtime.engine import host_features
+from snipjit.target_machine import select
 from tests.passes.fx import attention_forms, more_forms
 from tests.passes.fx.attention_forms import Model, bert, padding, qkv
 
@@ -63,9 +65,12 @@ def _in_double(function: Callable[..., Tensor], args: tuple[Any, ...]) -> Tensor
 
 
 def _assert_rounded_once(result: Tensor, right: Tensor, dtype: torch.dtype) -> None:
+    """Of the result alone; where products are of pairs, of the weights before."""
     assert result.dtype == dtype
     rounding = ROUNDING[dtype] * 1.01
-    torch.testing.assert_close(result.double(), right, rtol=rounding, atol=rounding / 50)
+    in_pairs = dtype == torch.bfloat16 and select(host_features()).pairs
+    slack = 2 * rounding if in_pairs else rounding / 50
+    torch.testing.assert_close(result.double(), right, rtol=rounding, atol=slack)
 
 
 @dtypes

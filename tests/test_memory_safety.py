@@ -28,7 +28,7 @@ from tests.guard import (
     guarded_scratch,
     survives,
 )
-from tests.kernels import TARGETS, VARIANTS, compilable
+from tests.kernels import NARROW_VARIANTS, TARGETS, VARIANTS, compilable
 from tests.narrow import narrowed
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
@@ -40,14 +40,22 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "D 7": lambda: subgraphs.attention(D=7),
     "D 40": lambda: subgraphs.attention(D=40),
     "bfloat16": lambda: narrowed(subgraphs.attention("full", D=7), "bf16"),
+    "bfloat16 D 1": lambda: narrowed(subgraphs.attention(D=1), "bf16"),
     "float16": lambda: narrowed(subgraphs.attention_sequence_major(D=32, mask="padding"), "f16"),
 }
+IN_PAIRS = {name: kind for name, kind in NARROW_VARIANTS.items() if kind[0].pairs}
+"""Ways to compile 16 bits that f32 has not."""
+CASES = [
+    *compilable(EXAMPLES),
+    *compilable(EXAMPLES, [name for name in EXAMPLES if "bfloat16" in name], IN_PAIRS),
+]
 SIZES = [(1, 1), (13, 17), (31, 31), (49, 49), (65, 130)]
 
 
 @cache
 def compiled(example: str, target: str) -> Structure:
-    return kernels.launcher(EXAMPLES[example](), *VARIANTS[target]).structure
+    kind = {**VARIANTS, **IN_PAIRS}[target]
+    return kernels.launcher(EXAMPLES[example](), *kind).structure
 
 
 def run_between_guards(kernel: Structure, subgraph: Subgraph, m: int, n: int, side: Side) -> None:
@@ -60,7 +68,7 @@ def run_between_guards(kernel: Structure, subgraph: Subgraph, m: int, n: int, si
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize(("example", "target"), compilable(EXAMPLES))
+@pytest.mark.parametrize(("example", "target"), CASES)
 def test_no_byte_outside(example: str, target: str, side: Side) -> None:
     subgraph, kernel = EXAMPLES[example](), compiled(example, target)
     died = [

@@ -17,6 +17,7 @@ from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.runtime.launcher import Launcher
+from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine
 from snipjit.tensors import Buffer
@@ -59,7 +60,8 @@ LAYOUTS = {
     "transposed cache": {"k": "[b][d][n]", "v": "[b][e][n]"},
     "merged heads": {"q": "[m][b d]", "k": "[n][b d]", "v": "[n][b e]"},
 }
-HEADS = ((16, 16), (5, 21), (1, 1), (40, 7))
+HEADS = ((16, 16), (5, 21), (1, 1), (40, 7), (48, 48), (2, 80))
+"""Of pairs and vectors of them: some fill whole ones, some only halves."""
 CASES = [
     *((name, 16, 16) for name in LAYOUTS),
     *(("usual", d, e) for d, e in HEADS[1:]),
@@ -95,15 +97,16 @@ def assert_near(got: np.ndarray, want: np.ndarray, rounding: float = ROUNDING["b
 
 
 @cache
-def compiled(layout: str, d: int, e: int) -> Launcher:
+def compiled(layout: str, d: int, e: int, schedule: Schedule = Schedule.ROWS) -> Launcher:
     target = HOSTED["avx512-bf16"]
-    return launcher_of(lower(attention(layout, d, e), target), target)
+    return launcher_of(lower(attention(layout, d, e), target, schedule=schedule), target)
 
 
 @hosted
 @cases
-def test_kernels_agree_with_float64(layout: str, d: int, e: int) -> None:
-    subgraph, run = attention(layout, d, e), compiled(layout, d, e)
+@pytest.mark.parametrize("schedule", Schedule)
+def test_kernels_agree_with_float64(layout: str, d: int, e: int, schedule: Schedule) -> None:
+    subgraph, run = attention(layout, d, e), compiled(layout, d, e, schedule)
     for m, n in SIZES:
         given = tensors(subgraph, m, n)
         (want,) = interpret_subgraph(subgraph, [array(tensor) for tensor in given], ())

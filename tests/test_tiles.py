@@ -57,6 +57,7 @@ def test_kernels_agree_with_float64(layout: str, d: int, e: int) -> None:
         (want,) = interpret_subgraph(subgraph, [array(tensor) for tensor in given], ())
         assert_near(results(run, given, [])[0], want)
     assert amx.executed["tdpbf16ps"] > 0
+    assert not amx.faults
     assert amx.rows == [0] * 8, "the registers are released"
 
 
@@ -80,3 +81,4 @@ def test_attention_in_tiles(example: str) -> None:
         ):
             assert_near(got, want)
     assert amx.executed["tdpbf16ps"] > 0
+    assert not amx.faults

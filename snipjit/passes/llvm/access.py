@@ -13,7 +13,7 @@ from math import gcd
 from llvmlite import ir
 
 from snipjit.element_types import BYTES, NARROW
-from snipjit.passes.llvm.emission import IN_MEMORY, Emission
+from snipjit.passes.llvm.emission import IN_MEMORY, Emission, held
 from snipjit.passes.llvm.emit_convert import from_memory, to_memory
 from snipjit.passes.llvm.emit_transpose import columns_to_rows, rows_to_columns
 from snipjit.passes.llvm.tile import Index, Tile
@@ -128,12 +128,21 @@ class Access:
         """Whether some lanes of a contiguous vector lie beyond the tensor."""
         if self.lanes is None or self.is_buffer:
             return False
-        return self.emission.is_partial(self.lanes, index.get(self.lanes, 0))
+        first = index.get(self.lanes, 0)
+        return self.emission.is_partial(self.lanes, first, held(self.lanes, self.pairs))
+
+    def has_one_lane(self, index: Index) -> bool:
+        """Whether a masked vector is known to have but its first element."""
+        assert self.lanes is not None
+        valid = self.emission.scope.valid[self.lanes]
+        first = index.get(self.lanes, 0)
+        return isinstance(valid, ir.Constant) and valid.constant - first == 1
 
     def mask(self, index: Index) -> ir.Value:
         """The valid lanes of a vector."""
         assert self.lanes is not None
-        return self.emission.mask(self.lanes, index.get(self.lanes, 0))
+        first = index.get(self.lanes, 0)
+        return self.emission.mask(self.lanes, first, held(self.lanes, self.pairs))
 
     # Elements and contiguous vectors.
 
@@ -174,6 +183,11 @@ class Access:
         value, address = self.to_memory(value), self.place(index)
         if not self.is_masked(index):
             self.emission.builder.store(value, address, align=self.bytes)
+            return
+        if self.has_one_lane(index):
+            # LLVM 22 would store 32 bits where a vector was truncated to less.
+            first = self.emission.builder.extract_element(value, ir.Constant(I32, 0))
+            self.emission.builder.store(first, address, align=self.bytes)
             return
         name = f"llvm.masked.store.v{value.type.count}{_suffix(self.type)}.p0"
         operands = [value, address, ir.Constant(I32, self.bytes), self.mask(index)]

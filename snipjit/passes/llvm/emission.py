@@ -187,9 +187,13 @@ class Emission:
 
     # Masked pieces.
 
-    def is_partial(self, axis: str, first: int) -> bool:
-        """Whether elements from ``first`` on may lie beyond the end of an axis."""
-        return axis in self.scope.valid and first >= self.scope.whole[axis]
+    def is_partial(self, axis: str, first: int, held: int = 1) -> bool:
+        """Whether a vector from ``first`` on may have elements beyond the end of an axis.
+
+        Its lanes hold ``held`` elements each; what is certain to be there is whole vectors of 1.
+        """
+        last = first + (held - 1) * self.width
+        return axis in self.scope.valid and last >= self.scope.whole[axis]
 
     def mask(self, axis: str, first: int, held: int = 1) -> ir.Value:
         """The valid lanes of a vector, each of ``held`` elements, computed once in a piece."""

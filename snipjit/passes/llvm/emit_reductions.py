@@ -63,8 +63,9 @@ def _products(
         for number, place in enumerate(places):
             x, y = (tile.at({**place, **step}) for tile in (a, b))
             more = multiply(emission.builder, emission.target, x, y, totals[number])
-            if emission.is_partial(a.vector, first):
-                mask = emission.mask(a.vector, first, a.width // emission.width)
+            held = a.width // emission.width
+            if emission.is_partial(a.vector, first, held):
+                mask = emission.mask(a.vector, first, held)
                 more = emission.builder.select(mask, more, totals[number])
             totals[number] = more
     keep_order(emission.builder)

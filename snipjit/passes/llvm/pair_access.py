@@ -7,7 +7,7 @@ from math import gcd
 from llvmlite import ir
 
 from snipjit.passes.llvm.access import Access
-from snipjit.passes.llvm.emission import Emission, held
+from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.pairs import interleave_halves, join_halves
 from snipjit.passes.llvm.tile import Index, Tile
 from snipjit.passes.llvm.vector_ir import I32
@@ -76,12 +76,6 @@ class PairAccess(Access):
         ]
         vectors = [self.gather(elements) for elements in rows]
         return vectors[0] if self.whole else self.joined(vectors)
-
-    def mask(self, index: Index) -> ir.Value:
-        """The valid lanes of a vector."""
-        assert self.lanes is not None
-        first = index.get(self.lanes, 0)
-        return self.emission.mask(self.lanes, first, held(self.lanes, self.pairs))
 
     def halves(self, index: Index) -> list[Index]:
         """Where the halves of a pair are."""
