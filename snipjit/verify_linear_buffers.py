@@ -57,7 +57,7 @@ def _check_stored(lir: LinearIR) -> None:
 
 
 def _check_scopes(lir: LinearIR, body: list[Statement], loops: Path) -> None:
-    _Scopes(lir, lir.buffers()).follow(body, loops, {})
+    _Scopes(lir, lir.buffers()).follow(body, loops, {}, {})
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,27 @@ class _Scopes:
     lir: LinearIR
     buffers: dict[str, Buffer]
 
-    def follow(self, body: list[Statement], loops: Path, homes: dict[str, Path]) -> None:
+    def follow(
+        self, body: list[Statement], loops: Path, homes: dict[str, Path], tile: dict[str, int]
+    ) -> None:
         """``homes``: the loops around the declaration of each buffer that is alive."""
         for statement in body:
             if isinstance(statement, Loop):
                 for piece in statement.pieces:
-                    self.follow(piece.body, (*loops, statement), dict(homes))
+                    inner = {**tile, statement.axis: piece.step}
+                    self.follow(piece.body, (*loops, statement), dict(homes), inner)
             elif isinstance(statement, Buffer):
                 homes[statement.name] = loops
             elif statement.op in ("load", "store") and statement.inputs[0] in self.buffers:
                 self.access(statement, homes)
+                self.fits(statement, tile)
+
+    def fits(self, e: Expression, tile: dict[str, int]) -> None:
+        """A tile is no longer than the buffer, also where only some of it is valid."""
+        for axis, extent in self.buffers[e.inputs[0]].extents.items():
+            if tile.get(axis, 1) > extent:
+                message = f"%{e.inputs[0]} holds {extent} of axis {axis}, the tile {tile[axis]}"
+                raise fault(self.lir, e, message)
 
     def access(self, e: Expression, homes: dict[str, Path]) -> None:
         """A move stands where the buffer is declared, and has no axis of which it holds one."""

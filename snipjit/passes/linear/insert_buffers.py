@@ -137,15 +137,20 @@ def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, 
             raise UnsupportedError(
                 f"value %{name} would need a buffer along axis {axis} of unknown size"
             )
+        granule = 2 if axis in _paired_axes(lir) else 1
         if axis == lir.vector_axis(type.axes):
-            size = -(-size // lir.width) * lir.width
-        if axis == type.pairs:
-            size += size % 2
+            granule *= lir.width
+        size = -(-size // granule) * granule
         if size != 1:
             found[axis] = size
     if type.pairs and name in _rows_of_tiles(lir):
         found[type.pairs] = found.pop(type.pairs)
     return found
+
+
+def _paired_axes(lir: LinearIR) -> set[str | None]:
+    """The axes of which some value has pairs: tiles of them are twice as long."""
+    return {s.type.pairs for s, _ in lir.walk() if isinstance(s, Expression)}
 
 
 def _rows_of_tiles(lir: LinearIR) -> set[str]:

@@ -57,7 +57,9 @@ def _descend(lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> N
 def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) -> list[Piece]:
     blocks = [loop for loop in loops if loop.axis == axis]
     size = None if blocks else lir.axes[axis]
-    if not in_vectors(lir, axis, main.body) or main.step % lir.width:
+    # What is loaded for a product need not lie in its lanes.
+    made = [s for s, _ in walk(main.body) if isinstance(s, Expression) and s.op != "load"]
+    if not in_vectors(lir, axis, made) or main.step % lir.width:
         return _rows(main, size)
     if blocks and blocks[-1].parallel:
         return _panel(main, lir.width)
