@@ -68,11 +68,14 @@ class _Scopes:
     def follow(
         self, body: list[Statement], loops: Path, homes: dict[str, Path], tile: dict[str, int]
     ) -> None:
-        """``homes``: the loops around the declaration of each buffer that is alive."""
+        """``homes``: the loops around the declaration of each buffer that is alive.
+
+        ``tile``: elements of each axis in a masked tile; others are whole, and fit if they run.
+        """
         for statement in body:
             if isinstance(statement, Loop):
                 for piece in statement.pieces:
-                    inner = {**tile, statement.axis: piece.step}
+                    inner = {**tile, statement.axis: piece.step if piece.masked else 0}
                     self.follow(piece.body, (*loops, statement), dict(homes), inner)
             elif isinstance(statement, Buffer):
                 homes[statement.name] = loops

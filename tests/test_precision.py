@@ -39,7 +39,7 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "mlp": lambda: subgraphs.mlp(D=32),
 }
 SIZES = [(1, 1), (3, 400), (13, 17), (31, 31), (77, 130), (200, 300)]
-QUICK = ("plain", "D 7", "full", "grouped", "sdpa causal", "weights")
+QUICK = ("D 7", "full", "grouped", "sdpa causal")
 
 variants = pytest.mark.parametrize("variant", NARROW_VARIANTS)
 dtypes = pytest.mark.parametrize("dtype", NARROW)
