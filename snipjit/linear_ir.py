@@ -53,11 +53,11 @@ is ``f32`` in registers, unless they hold pairs: a load converts it, a store of 
 **Loops.** A loop over an axis that holds another loop over the same axis is a *block* loop: each
 iteration covers ``min(step, what remains)`` elements, which are the work amount of the inner one.
 The innermost loop over an axis is a *tile* loop: an iteration covers exactly ``step`` elements.
-``tail`` pieces run after the main body on what remains, in order, each as long as its step fits;
-a ``masked`` piece runs while all of its vectors are needed, the last one while anything remains,
-and an iteration covers ``min(step, what remains)``. Only lanes axes are masked. Each port of a loop
-is a tensor that advances with it: by a number of elements, or by the run-time stride of the axis;
-``rewind`` undoes the advance at the end.
+``tail`` pieces run after the main body on what remains, in order, each as long as its step fits; a
+``masked`` piece runs while all of its vectors are needed, the last one while anything remains, and
+an iteration covers ``min(step, what remains)``. Only lanes axes are masked, and sums in tiles (see
+there). Each port of a loop is a tensor that advances with it: by a number of elements, or by the
+run-time stride of the axis; ``rewind`` undoes the advance at the end.
 
 **Limits.** ``for m where n upto m + 3`` shortens what is left of axis n in each iteration to the
 elements that satisfy it for some m of the iteration; ``from`` leaves all of them or none. A limit

@@ -142,6 +142,7 @@ def _check_remainder(lir: LinearIR, loop: Loop, amounts: Amounts) -> None:
     if not block:
         _check_steps(lir, loop)
         _check_stores(lir, loop)
+        _check_sums(lir, loop)
         left = [amount for amount in sorted(possible) if _uncovered(loop, amount, lir.width)]
         if left:
             message = f"no piece covers the rest of {left[0]} elements of axis {loop.axis}"
@@ -185,6 +186,16 @@ def _sums_in_tiles(piece: Piece, loop: Loop) -> bool:
     sums = [e for e in found if e.op != "load"]
     whole = len(found) == len(piece.body)
     return whole and all(e.attrs.get("tiles") and loop.axis in e.over for e in sums)
+
+
+def _check_sums(lir: LinearIR, loop: Loop) -> None:
+    """A masked sum reads beyond the end of its axis: that is in buffers, which are padded."""
+    buffers = lir.buffers()
+    for piece in loop.pieces:
+        if piece.masked and piece.body and _sums_in_tiles(piece, loop):
+            for s in piece.body:
+                if isinstance(s, Expression) and s.op == "load" and s.inputs[0] not in buffers:
+                    raise fault(lir, s, f"a masked sum would read %{s.inputs[0]} beyond its end")
 
 
 def _holds_pairs(piece: Piece, axis: str) -> bool:

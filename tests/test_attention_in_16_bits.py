@@ -149,6 +149,25 @@ def test_a_cache_of_another_type_is_converted_outside() -> None:
     _assert_rounded_once(result, right, torch.bfloat16)
 
 
+@pytest.mark.parametrize("wide", range(3), ids=["query", "key", "value"])
+@pytest.mark.parametrize("rows", [3, 40])
+@pytest.mark.parametrize("capped", [False, True])
+def test_one_operand_of_float32_is_rounded_by_the_model(wide: int, rows: int, capped: bool) -> None:
+    """Under autocast, and where the model casts: the kernel reads it as it is."""
+    generator = torch.Generator().manual_seed(wide)
+    args = [torch.randn(2, 4, size, 32, generator=generator) for size in (rows, 21, 21)]
+    mixed = [t if i == wide else t.bfloat16() for i, t in enumerate(args)]
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        scores = q @ k.mT * 0.2
+        scores = torch.tanh(scores) * 5 if capped else scores
+        return torch.softmax(scores, -1) @ v
+
+    result = _run(partial(_autocast, attend), *mixed)
+    right = attend(*(tensor.double() for tensor in mixed))
+    torch.testing.assert_close(result.double(), right, rtol=0.01, atol=0.01)
+
+
 @dtypes
 def test_returned_weights_are_of_the_type_of_the_model(dtype: torch.dtype) -> None:
     def weights(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

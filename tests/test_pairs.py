@@ -17,6 +17,7 @@ from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.runtime.launcher import Launcher
+from snipjit.runtime.scratchpad import Scratchpads
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine
@@ -25,6 +26,7 @@ from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import parse_subgraph
 from snipjit.verify_linear import verify
 from tests import subgraphs
+from tests.guard import guarded_scratch, survives
 from tests.kernels import HOSTED, ROUNDING, array, launcher_of, results
 from tests.linear_examples import TINY
 
@@ -128,6 +130,25 @@ def test_a_pair_beyond_the_end_is_zero() -> None:
         inside = [p[..., : t.shape[-1]] for t, p in zip(given, padded, strict=True)]
         (want,) = interpret_subgraph(subgraph, [array(tensor) for tensor in given], ())
         assert_near(results(run, inside, [])[0], want)
+
+
+@hosted
+@pytest.mark.parametrize("n", [1, 3, 17, 33])
+@pytest.mark.parametrize("layout", ["usual", "keys innermost", "value pairs innermost"])
+def test_few_rows_of_static_keys_stay_in_the_scratchpad(layout: str, n: int) -> None:
+    text = ATTENTION.format(d=40, e=16, **{**USUAL, **LAYOUTS[layout]})
+    subgraph = parse_subgraph(text.replace("axis n\n", f"axis n = {n}\n"))
+    target = HOSTED["avx512-bf16"]
+    kernel = launcher_of(lower(subgraph, target, schedule=Schedule.COLUMNS), target).structure
+
+    def call() -> None:
+        torch.set_num_threads(1)
+        run = Launcher(kernel, Scratchpads(guarded_scratch("end")))
+        given = tensors(subgraph, 3, n)
+        (want,) = interpret_subgraph(subgraph, [array(tensor) for tensor in given], ())
+        assert_near(results(run, given, [])[0], want)
+
+    assert survives(call)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -61,9 +61,8 @@ def host_features() -> frozenset[str]:
 def _tiles_multiply() -> bool:
     """Whether a product in tile registers comes out right."""
     target = next(row for row in ROWS if row.tiles)
-    return tile_registers.agrees(
-        load(compile_object(tile_registers.PROBE, target), "probe").address
-    )
+    loaded = load(compile_object(tile_registers.PROBE, target), "probe")  # alive during the call
+    return tile_registers.agrees(loaded.address)
 
 
 def compiler_version() -> str:

@@ -34,6 +34,12 @@ def test_a_host_has_them_if_they_are_permitted_and_right(
     assert found == {"avx2"} | ({"amx-tile", "amx-bf16"} if permitted and right else set())
 
 
+def test_the_probe_is_alive_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = "define void @probe(ptr %configuration, ptr %a, ptr %b, ptr %c) {\n  ret void\n}\n"
+    monkeypatch.setattr(tile_registers, "PROBE", nothing)
+    assert engine._tiles_multiply() is False
+
+
 @pytest.mark.parametrize("wrong", [False, True])
 def test_the_probe_tells_whether_products_are_right(wrong: bool) -> None:
     amx = Swapped() if wrong else Amx()

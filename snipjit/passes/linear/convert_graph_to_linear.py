@@ -22,8 +22,8 @@ class ConvertGraphToLinear(Pass):
     without one gets an axis of size 1, and its kernel is scalar. By columns, all axes that do not
     survive are lanes axes, first those that values carry and reductions remove.
 
-    Products of 16-bit factors are products of pairs where the target has those; a factor of more
-    bits is one that the model rounds.
+    Products of 16-bit factors are products of pairs where the target has those; a computed factor
+    of more bits is one that the model rounds. An input of more bits is used as it is, in f32.
 
     Before:  %s = brgemm %q %k {over=(d)} : f32[b m n]
              %y = result %s {order=(0, 1, 2)}
@@ -73,12 +73,13 @@ class ConvertGraphToLinear(Pass):
 
     def _is_in_pairs(self, lir: LinearIR, node: Node, subgraph: Subgraph) -> bool:
         dtypes = {subgraph[name].type.dtype for name in node.inputs}
-        if len(node.attrs["over"]) != 1 or not dtypes & {*self.target.pairs}:
+        tensors = [lir.tensors[name] for name in node.inputs if name in lir.tensors]
+        narrow = all(tensor.dtype in self.target.pairs for tensor in tensors)
+        if len(node.attrs["over"]) != 1 or not narrow or not dtypes & {*self.target.pairs}:
             return False
         if self.schedule is Schedule.ROWS:
             return {*lir.lanes} <= {*node.type.axes}
         (axis,) = node.attrs["over"]
-        tensors = [lir.tensors[name] for name in node.inputs if name in lir.tensors]
         return all(_has_vectors_of_pairs(lir, tensor, axis) for tensor in tensors)
 
 

@@ -137,9 +137,9 @@ def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, 
             raise UnsupportedError(
                 f"value %{name} would need a buffer along axis {axis} of unknown size"
             )
-        granule = 2 if axis in _paired_axes(lir) else 1
-        if axis == lir.vector_axis(type.axes):
-            granule *= lir.width
+        # Loops over a lanes axis go by vectors, also where it numbers those of another axis.
+        granule = lir.width if axis in lir.lanes else 1
+        granule *= 2 if axis in _paired_axes(lir) else 1
         size = -(-size // granule) * granule
         if size != 1:
             found[axis] = size

@@ -61,7 +61,7 @@ class _Pad:
         begin = builder.mul(start, ir.Constant(I64, BYTES[self.buffer.dtype]))
         line = self.buffer.extents[self.axis] * BYTES[self.buffer.dtype]
         end = ir.Constant(I64, self.buffer.elements * BYTES[self.buffer.dtype])
-        # Where nothing is left over, one row is past the last: then there is no row at all.
+        # Where nothing is left over, the vector would lie behind the row: then none is written.
         some = builder.icmp_signed("!=", start, self.count)
         last = builder.select(some, end, ir.Constant(I64, 0))
         self.repeat(
