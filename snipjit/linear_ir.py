@@ -255,6 +255,12 @@ def walk(
                 yield from walk(piece.body, (*loops, statement))
 
 
+def holds_pairs(body: list[Statement], axis: str) -> bool:
+    """Whether anything in a body has or multiplies pairs of an axis."""
+    found = (s for s, _ in walk(body) if isinstance(s, Expression))
+    return any(axis in (e.type.pairs, e.attrs.get("pairs")) for e in found)
+
+
 def least(loop: Loop, piece: Piece, width: int) -> int:
     """The least that must remain for a piece of a tile loop to run."""
     if not piece.masked:

@@ -16,6 +16,7 @@ from snipjit.linear_ir import (
     Piece,
     Retry,
     Statement,
+    holds_pairs,
     least,
     walk,
 )
@@ -171,7 +172,7 @@ def _check_steps(lir: LinearIR, loop: Loop) -> None:
     vectors = [p.step for p in loop.pieces if p.masked or p.step > lir.width]
     if loop.axis in lir.lanes and any(step % lir.width for step in vectors):
         raise fault(lir, loop, f"steps of the lanes axis must be multiples of {lir.width}")
-    odd = [piece for piece in loop.pieces if piece.step % 2 and _holds_pairs(piece, loop.axis)]
+    odd = [piece for piece in loop.pieces if piece.step % 2 and holds_pairs(piece.body, loop.axis)]
     if odd and (odd != loop.pieces[-1:] or odd[0].step > 1):
         raise fault(lir, loop, f"axis {loop.axis} goes by pairs: even steps, then a tail of 1")
     masked = [piece.masked for piece in loop.pieces]
@@ -196,11 +197,6 @@ def _check_sums(lir: LinearIR, loop: Loop) -> None:
             for s in piece.body:
                 if isinstance(s, Expression) and s.op == "load" and s.inputs[0] not in buffers:
                     raise fault(lir, s, f"a masked sum would read %{s.inputs[0]} beyond its end")
-
-
-def _holds_pairs(piece: Piece, axis: str) -> bool:
-    inside = (s for s, _ in walk(piece.body) if isinstance(s, Expression))
-    return any(axis in (e.type.pairs, e.attrs.get("pairs")) for e in inside)
 
 
 def _check_stores(lir: LinearIR, loop: Loop) -> None:

@@ -122,6 +122,10 @@ class _Nest:
         return [s for s in self.inner if isinstance(s, Expression)]
 
     @property
+    def loads(self) -> dict[str | None, Expression]:
+        return {e.output: e for e in self.inside if e.op == "load"}
+
+    @property
     def product(self) -> Expression:
         found = _product(self.inner)
         assert found is not None
@@ -133,8 +137,7 @@ class _Nest:
 
     @property
     def rows(self) -> int:
-        others = (a for a in self.product.type.axes if a != self.lir.lanes[-1])
-        return prod(self.counts.get(axis, 1) for axis in others)
+        return prod(self.counts[axis] for axis in self.row_axes)
 
     @property
     def row_axes(self) -> list[str]:
@@ -145,8 +148,7 @@ class _Nest:
     def parts(self) -> tuple[Expression, Expression, Expression, Expression, Expression]:
         """Where the result begins, the factor of rows, the one of columns, the product, the end."""
         (begin,), (end,) = self._begins(), self._ends()
-        loads = {e.output: e for e in self.inside if e.op == "load"}
-        a, b = (loads[name] for name in self.product.inputs[:2])
+        a, b = (self.loads[name] for name in self.product.inputs[:2])
         return begin, a, b, self.product, end
 
     def fits(self, side: int) -> bool:
@@ -155,8 +157,8 @@ class _Nest:
             return False
         whole = not self.rows % side and not self.columns % side and len(self.row_axes) == 1
         depth = [self.counts[axis] for axis in self.product.over]
-        loads = {e.output: e for e in self.inside if e.op == "load"}
-        if not whole or depth != [2 * side] or not {*self.product.inputs[:2]} <= {*loads}:
+        loaded = {*self.product.inputs[:2]} <= {*self.loads}
+        if not whole or depth != [2 * side] or not loaded:
             return False
         _, a, b, _, _ = self.parts()
         return self._has_rows(a) and self._has_columns(b)

@@ -13,6 +13,7 @@ from snipjit.linear_ir import (
     Piece,
     Retry,
     Statement,
+    holds_pairs,
     is_block_loop,
     walk,
 )
@@ -63,12 +64,7 @@ def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) ->
         return _rows(main, size)
     if blocks and blocks[-1].parallel:
         return _panel(main, lir.width)
-    return _columns(main, lir.width * (2 if _holds_pairs(main, axis) else 1), size)
-
-
-def _holds_pairs(piece: Piece, axis: str) -> bool:
-    found = (s for s, _ in walk(piece.body) if isinstance(s, Expression))
-    return any(axis in (e.type.pairs, e.attrs.get("pairs")) for e in found)
+    return _columns(main, lir.width * (2 if holds_pairs(main.body, axis) else 1), size)
 
 
 def _panel(main: Piece, width: int) -> list[Piece]:
