@@ -68,18 +68,20 @@ class AssignTiles(Pass):
     def run(self, lir: LinearIR) -> LinearIR:
         """Assign in every body."""
         if self.target.tiles:
-            self._descend(lir, lir.body, {})
+            self._descend(lir, lir.buffers(), lir.body, {})
         return lir
 
-    def _descend(self, lir: LinearIR, body: list[Statement], counts: Counts) -> None:
+    def _descend(
+        self, lir: LinearIR, buffers: dict[str, Buffer], body: list[Statement], counts: Counts
+    ) -> None:
         for position, statement in enumerate(body):
             if not isinstance(statement, Loop):
                 continue
             for piece in statement.pieces:
                 inner = {**counts, statement.axis: piece.step}
-                self._descend(lir, piece.body, inner)
+                self._descend(lir, buffers, piece.body, inner)
                 if len(statement.pieces) == 1 and _product(piece.body) is not None:
-                    self._assign(_Nest(lir, body, position, piece.body, inner))
+                    self._assign(_Nest(lir, buffers, body, position, piece.body, inner))
 
     def _assign(self, nest: _Nest) -> None:
         side = self.target.lanes
@@ -112,6 +114,7 @@ class _Nest:
     """A loop that sums a product, at its position in the body around it."""
 
     lir: LinearIR
+    buffers: dict[str, Buffer]
     body: list[Statement]
     position: int
     inner: list[Statement]
@@ -153,7 +156,7 @@ class _Nest:
 
     def fits(self, side: int) -> bool:
         """Whether registers can hold the operands, each of ``side`` rows of ``side`` elements."""
-        if len(self._begins()) != 1 or len(self._ends()) != 1 or len(self._uses()) != 2:
+        if len(self._begins()) != 1 or len(self._ends()) != 1 or len(self._uses(self.body)) != 2:
             return False
         whole = not self.rows % side and not self.columns % side and len(self.row_axes) == 1
         depth = [self.counts[axis] for axis in self.product.over]
@@ -166,7 +169,7 @@ class _Nest:
     def _has_rows(self, load: Expression) -> bool:
         """Whether the summed axis lies innermost in memory, in pairs."""
         (axis,), name = self.product.over, load.inputs[0]
-        buffer = self.lir.buffers().get(name)
+        buffer = self.buffers.get(name)
         if buffer is None:
             return self.lir.tensors[name].unit_axis == axis
         return buffer.axes[-1] == axis and buffer.pairs == axis
@@ -174,29 +177,25 @@ class _Nest:
     def _has_columns(self, load: Expression) -> bool:
         """Whether pairs of the summed axis lie side by side, one for each lane."""
         (axis,), lanes = self.product.over, self.lir.lanes[-1]
-        buffer = self.lir.buffers().get(load.inputs[0])
+        buffer = self.buffers.get(load.inputs[0])
         return buffer is not None and buffer.pairs == axis and buffer.axes[-1] == lanes
 
-    def _uses(self) -> list[Expression]:
-        """All around the loop that has to do with the result."""
+    def _uses(self, body: list[Statement]) -> list[Expression]:
+        """All in a part of the body around that has to do with the result."""
         name = self.product.output
-        found = [s for s in self.body if isinstance(s, Expression)]
+        found = [s for s in body if isinstance(s, Expression)]
         return [e for e in found if name == e.output or name in e.inputs]
 
     def _begins(self) -> list[Expression]:
         """A fill with zero or a load from a buffer, in front of the loop."""
-        before = [e for e in self._uses() if _position(self.body, e) < self.position]
+        before = self._uses(self.body[: self.position])
         return [e for e in before if e.attrs.get("value") == 0 or self._is_move(e, "load")]
 
     def _ends(self) -> list[Expression]:
         """A store to a buffer, behind the loop."""
-        after = [e for e in self._uses() if _position(self.body, e) > self.position]
+        after = self._uses(self.body[self.position + 1 :])
         return [e for e in after if self._is_move(e, "store")]
 
     def _is_move(self, e: Expression, op: str) -> bool:
-        buffer = self.lir.buffers().get(e.inputs[0]) if e.op == op else None
+        buffer = self.buffers.get(e.inputs[0]) if e.op == op else None
         return isinstance(buffer, Buffer) and buffer.axes[-1] == self.lir.lanes[-1]
-
-
-def _position(body: list[Statement], statement: Statement) -> int:
-    return next(i for i, other in enumerate(body) if other is statement)

@@ -90,13 +90,12 @@ class FuseLoops(Pass):
         if any(e.op == "brgemm" for e in group.body):
             return self.target.tile_rows if group.alone else self.target.tile[0]
         if any(_is_transposed(lir, e, axis) for e in group.body):
-            pairs = any(e.type.pairs == axis for e in group.body)
-            return self.target.lanes * (2 if pairs else 1)
+            return self.target.lanes * (2 if group.has_pairs(axis) else 1)
         return ELEMENTWISE_ROWS
 
     def _pairs_step(self, lir: LinearIR, group: _Group, axis: str) -> int:
         """One element; of pairs two; of pairs that tiles take rows of, a whole row."""
-        if not any(e.type.pairs == axis for e in group.body):
+        if not group.has_pairs(axis):
             return 1
         return 2 * self.target.lanes if self._are_rows_of_tiles(lir, group) else 2
 
@@ -114,7 +113,7 @@ class FuseLoops(Pass):
             across = any(lir.vector_axis((*e.type.axes, *e.over)) in e.over for e in products)
             vectors = 1 if across else self.target.column_vectors
         lanes = self.target.lanes
-        if any(e.type.pairs == axis for e in group.body):
+        if group.has_pairs(axis):
             lanes, vectors = 2 * lanes, max(vectors // 2, 1)
         return lanes * (vectors if size is None else min(vectors, -(-size // lanes)))
 
@@ -130,6 +129,10 @@ class _Group:
     def alone(self) -> bool:
         """Whether nothing may join: a product in tiles."""
         return any("tiles" in e.attrs for e in self.body)
+
+    def has_pairs(self, axis: str) -> bool:
+        """Whether a value holds pairs along an axis."""
+        return any(e.type.pairs == axis for e in self.body)
 
     def touches(self, e: Expression) -> bool:
         """Whether ``e`` must not run before this group: it reads or writes what the group does."""

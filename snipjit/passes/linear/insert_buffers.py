@@ -131,6 +131,7 @@ def _buffer(lir: LinearIR, name: str, accesses: list[_Access], home: Path) -> No
 def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, int]:
     """How much a buffer for a value holds of each axis, declared inside the loops ``home``."""
     found: dict[str, int] = {}
+    paired = _paired_axes(lir)
     for axis in type.axes:
         size = most(lir, axis, home)
         if size is None:
@@ -139,7 +140,7 @@ def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, 
             )
         # Loops over a lanes axis go by vectors, also where it numbers those of another axis.
         granule = lir.width if axis in lir.lanes else 1
-        granule *= 2 if axis in _paired_axes(lir) else 1
+        granule *= 2 if axis in paired else 1
         size = -(-size // granule) * granule
         if size != 1:
             found[axis] = size
