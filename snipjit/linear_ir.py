@@ -43,7 +43,8 @@ Products whose operands are pairs multiply them two by two. Loops over that axis
 
 **Tiles.** ``registers=(0, 1)`` of an Expression are the tile registers that hold its value, row by
 row: 16 rows of 16 elements or pairs each. Only fills with zero, moves and products have such
-values. In a masked piece a product in tiles sums over more than there is: buffers are padded.
+values. In a masked piece a product in tiles has more rows, and sums over more, than there are: all
+that it reads and writes are buffers, which have room for it and are padded where sums need zeros.
 
 **Tensors** are memory: inputs, outputs and buffers. Inside loops a tensor stands for the part at
 the loops' current position. A buffer begins where it is declared, covers ``extent`` elements of
@@ -55,9 +56,9 @@ iteration covers ``min(step, what remains)`` elements, which are the work amount
 The innermost loop over an axis is a *tile* loop: an iteration covers exactly ``step`` elements.
 ``tail`` pieces run after the main body on what remains, in order, each as long as its step fits; a
 ``masked`` piece runs while all of its vectors are needed, the last one while anything remains, and
-an iteration covers ``min(step, what remains)``. Only lanes axes are masked, and sums in tiles (see
-there). Each port of a loop is a tensor that advances with it: by a number of elements, or by the
-run-time stride of the axis; ``rewind`` undoes the advance at the end.
+an iteration covers ``min(step, what remains)``. Only lanes axes are masked, and products in tiles
+(see there). Each port of a loop is a tensor that advances with it: by a number of elements, or by
+the run-time stride of the axis; ``rewind`` undoes the advance at the end.
 
 **Limits.** ``for m where n upto m + 3`` shortens what is left of axis n in each iteration to the
 elements that satisfy it for some m of the iteration; ``from`` leaves all of them or none. A limit

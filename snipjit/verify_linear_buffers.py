@@ -6,10 +6,10 @@ import itertools
 from dataclasses import dataclass
 
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, walk
+from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement, walk
 from snipjit.loop_nest import most, shared_buffers, task_body
 from snipjit.tensors import Buffer
-from snipjit.verify_linear_loops import fault
+from snipjit.verify_linear_loops import fault, goes_beyond
 
 Path = tuple[Loop, ...]
 
@@ -77,6 +77,7 @@ class _Scopes:
                 for piece in statement.pieces:
                     inner = {**tile, statement.axis: piece.step if piece.masked else 0}
                     self.follow(piece.body, (*loops, statement), dict(homes), inner)
+                    self.has_room(statement, piece)
             elif isinstance(statement, Buffer):
                 homes[statement.name] = loops
             elif statement.op in ("load", "store") and statement.inputs[0] in self.buffers:
@@ -89,6 +90,18 @@ class _Scopes:
             if tile.get(axis, 1) > extent:
                 message = f"%{e.inputs[0]} holds {extent} of axis {axis}, the tile {tile[axis]}"
                 raise fault(self.lir, e, message)
+
+    def has_room(self, loop: Loop, piece: Piece) -> None:
+        """Tiles that go on beyond the end of an axis end where the buffer ends, or before."""
+        if not (piece.masked and goes_beyond(self.lir, piece, loop.axis)):
+            return
+        least = loop.pieces[-1].step
+        for name in _touched(piece.body):
+            buffer = self.buffers.get(name)
+            extent = buffer.extents.get(loop.axis, 0) if buffer else 0
+            if extent % least:
+                message = f"%{name} holds {extent} of axis {loop.axis}, no multiple of {least}"
+                raise fault(self.lir, loop, message)
 
     def access(self, e: Expression, homes: dict[str, Path]) -> None:
         """A move stands where the buffer is declared, and has no axis of which it holds one."""

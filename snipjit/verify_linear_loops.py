@@ -56,8 +56,8 @@ def check_place(lir: LinearIR, loop: Loop, loops: tuple[Loop, ...]) -> None:
     demand(not (loop.parallel and repeated), f"two parallel loops over axis {loop.axis}")
     for piece in loop.pieces:
         demand(piece.step > 0, "a step must be at least 1")
-        masked = piece.masked and loop.axis not in lir.lanes and not _sums_in_tiles(piece, loop)
-        demand(not masked, f"only lanes axes ({' '.join(lir.lanes)}) can be masked")
+        beyond = loop.axis in lir.lanes or goes_beyond(lir, piece, loop.axis)
+        demand(not piece.masked or beyond, f"only lanes axes ({' '.join(lir.lanes)}) can be masked")
 
 
 def fault(lir: LinearIR, statement: Statement, message: str) -> VerificationError:
@@ -143,7 +143,7 @@ def _check_remainder(lir: LinearIR, loop: Loop, amounts: Amounts) -> None:
     if not block:
         _check_steps(lir, loop)
         _check_stores(lir, loop)
-        _check_sums(lir, loop)
+        _check_tiles(lir, loop)
         left = [amount for amount in sorted(possible) if _uncovered(loop, amount, lir.width)]
         if left:
             message = f"no piece covers the rest of {left[0]} elements of axis {loop.axis}"
@@ -181,22 +181,30 @@ def _check_steps(lir: LinearIR, loop: Loop) -> None:
         raise fault(lir, loop, "masked pieces must come last, with falling steps")
 
 
-def _sums_in_tiles(piece: Piece, loop: Loop) -> bool:
-    """Whether a piece holds nothing but a product in tiles over the axis, and its operands."""
-    found = [s for s in piece.body if isinstance(s, Expression)]
-    sums = [e for e in found if e.op != "load"]
-    whole = len(found) == len(piece.body)
-    return whole and all(e.attrs.get("tiles") and loop.axis in e.over for e in sums)
+def goes_beyond(lir: LinearIR, piece: Piece, axis: str) -> bool:
+    """Whether a piece makes products in tiles that have or sum the axis, and nothing else.
+
+    These go on beyond the end of any axis but the one in lanes, which is masked.
+    """
+    found = [s for s, _ in walk(piece.body) if isinstance(s, Expression)]
+    made = [e for e in found if e.op not in ("fill", "load", "store")]
+    return bool(made) and all(
+        e.attrs.get("tiles")
+        and axis in (*e.type.axes, *e.over)
+        and axis != lir.vector_axis(e.type.axes)
+        for e in made
+    )
 
 
-def _check_sums(lir: LinearIR, loop: Loop) -> None:
-    """A masked sum reads beyond the end of its axis: that is in buffers, which are padded."""
+def _check_tiles(lir: LinearIR, loop: Loop) -> None:
+    """What lies beyond the end of an axis is in buffers, which have room for it."""
     buffers = lir.buffers()
     for piece in loop.pieces:
-        if piece.masked and piece.body and _sums_in_tiles(piece, loop):
-            for s in piece.body:
-                if isinstance(s, Expression) and s.op == "load" and s.inputs[0] not in buffers:
-                    raise fault(lir, s, f"a masked sum would read %{s.inputs[0]} beyond its end")
+        if piece.masked and goes_beyond(lir, piece, loop.axis):
+            for s, _ in walk(piece.body):
+                if isinstance(s, Expression) and s.op in MOVES and s.inputs[0] not in buffers:
+                    message = f"a product in tiles would go beyond the end of %{s.inputs[0]}"
+                    raise fault(lir, s, message)
 
 
 def _check_stores(lir: LinearIR, loop: Loop) -> None:

@@ -78,9 +78,10 @@ hosted = pytest.mark.skipif("avx512-bf16" not in HOSTED, reason="no AVX512-BF16 
 cases = pytest.mark.parametrize(("layout", "d", "e"), CASES)
 
 
-def attention(layout: str, d: int, e: int) -> Subgraph:
-    """A canonical attention of bf16 inputs that lie in memory as told."""
-    return parse_subgraph(ATTENTION.format(d=d, e=e, **{**USUAL, **LAYOUTS[layout]}))
+def attention(layout: str, d: int, e: int, n: int | None = None) -> Subgraph:
+    """A canonical attention of bf16 inputs that lie in memory as told; ``n`` static keys."""
+    text = ATTENTION.format(d=d, e=e, **{**USUAL, **LAYOUTS[layout]})
+    return parse_subgraph(text if n is None else text.replace("axis n\n", f"axis n = {n}\n"))
 
 
 def tensors(subgraph: Subgraph, m: int, n: int) -> list[torch.Tensor]:
@@ -136,8 +137,7 @@ def test_a_pair_beyond_the_end_is_zero() -> None:
 @pytest.mark.parametrize("n", [1, 3, 17, 33])
 @pytest.mark.parametrize("layout", ["usual", "keys innermost", "value pairs innermost"])
 def test_few_rows_of_static_keys_stay_in_the_scratchpad(layout: str, n: int) -> None:
-    text = ATTENTION.format(d=40, e=16, **{**USUAL, **LAYOUTS[layout]})
-    subgraph = parse_subgraph(text.replace("axis n\n", f"axis n = {n}\n"))
+    subgraph = attention(layout, 40, 16, n)
     target = HOSTED["avx512-bf16"]
     kernel = launcher_of(lower(subgraph, target, schedule=Schedule.COLUMNS), target).structure
 

@@ -26,6 +26,9 @@ CASES = [
     ("merged heads", 32, 48),
     ("usual", 40, 40),
     ("usual", 96, 7),
+    ("usual", 2, 80),
+    ("usual", 13, 16),
+    ("keys innermost", 40, 24),
     ("rows and pairs strided", 32, 16),
 ]
 SIZES = ((1, 1), (3, 2), (17, 31), (70, 77), (33, 130), (200, 257))
@@ -51,7 +54,9 @@ def emulated(layout: str, d: int, e: int) -> tuple[Launcher, Amx]:
 @hosted
 @pytest.mark.parametrize(("layout", "d", "e"), CASES)
 def test_kernels_agree_with_float64(layout: str, d: int, e: int) -> None:
+    """Whatever the scratchpad held before."""
     subgraph, (run, amx) = attention(layout, d, e), emulated(layout, d, e)
+    run(*(torch.full_like(tensor, float("nan")) for tensor in tensors(subgraph, 200, 257)))
     for m, n in SIZES:
         given = tensors(subgraph, m, n)
         (want,) = interpret_subgraph(subgraph, [array(tensor) for tensor in given], ())
@@ -59,6 +64,19 @@ def test_kernels_agree_with_float64(layout: str, d: int, e: int) -> None:
     assert amx.executed["tdpbf16ps"] > 0
     assert not amx.faults
     assert amx.rows == [0] * 8, "the registers are released"
+
+
+@hosted
+@pytest.mark.parametrize("n", [1, 7, 17, 40, 130])
+def test_static_keys(n: int) -> None:
+    """Buffers hold whole registers, however many keys there are."""
+    subgraph, amx = attention("usual", 40, 24, n), Amx()
+    run = launcher_of(lower(subgraph, TARGET), TARGET, amx)
+    for m in (1, 33):
+        given = tensors(subgraph, m, n)
+        (want,) = interpret_subgraph(subgraph, [array(tensor) for tensor in given], ())
+        assert_near(results(run, given, [])[0], want)
+    assert not amx.faults
 
 
 def test_llvm_knows_the_instructions() -> None:

@@ -6,12 +6,14 @@ import re
 
 import pytest
 
+from snipjit.compiler import lower
 from snipjit.errors import VerificationError
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.init_loops import InitLoops
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
 from snipjit.verify_linear import verify
+from tests.test_pairs import TILED, attention
 
 LEGAL = """
 linear @g lanes m x 4
@@ -110,6 +112,7 @@ def test_what_is_not(old: str, new: str, message: str) -> None:
     [
         ("for d step 4 {", "for d step 3 {", "axis d goes by pairs: even steps"),
         ("buffer %q.buffer : bf16[d:16]", "buffer %q.buffer : bf16[d:17]", "even part of axis d"),
+        ("for d step 8 {", "for d step 8 masked {", "would go beyond the end of %k"),
     ],
 )
 def test_what_is_not_in_the_end(old: str, new: str, message: str) -> None:
@@ -117,4 +120,14 @@ def test_what_is_not_in_the_end(old: str, new: str, message: str) -> None:
     for step in (AllocateBuffers(), InsertSpecificIterations(), InitLoops()):
         lir = step.run(lir)
     with pytest.raises(VerificationError, match=re.escape(message)):
+        verify(lir, final=True)
+
+
+def test_what_goes_beyond_the_end_ends_within_its_buffer() -> None:
+    lir = lower(attention("usual", 8, 10), TILED)
+    verify(lir, final=True)
+    for buffer in lir.buffers().values():
+        if buffer.name == "o.buffer":
+            buffer.extents["e"] = 10
+    with pytest.raises(VerificationError, match=r"%o\.buffer holds 10 of axis e, no multiple of 4"):
         verify(lir, final=True)

@@ -20,7 +20,7 @@ class BrgemmBlocking(Pass):
     The operand without lanes is broadcast element by element, so the order of the two is the
     order in which the emitter holds them: the broadcast one first. Where both have the contracted
     axis in lanes, whole rows are multiplied and summed across lanes. Products in tiles sum whole
-    rows of tiles; of a block of a streamed axis the last one is padded.
+    rows of tiles, the last of which is padded.
 
     Before:  for n step 8 { %s = brgemm %q.packed %k {over=(d)} : f32[n m] }
     After:   for n step 8 {
@@ -78,7 +78,8 @@ class BrgemmBlocking(Pass):
             across = {*lanes.values()} == {axis}
             step = self._step(lir, axis, across, held) if depth == 0 else 1
             step = 2 * self.target.lanes if "tiles" in e.attrs else step
-            padded = "tiles" in e.attrs and axis in around
+            ragged = axis in around or (lir.axes[axis] or 1) % step > 0
+            padded = "tiles" in e.attrs and ragged
             body = [Loop(axis, [Piece(step, body, masked=padded)])]
         return result + body
 

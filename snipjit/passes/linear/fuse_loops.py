@@ -23,7 +23,8 @@ class FuseLoops(Pass):
 
     An Expression may join an earlier loop over its axes if everything it reads is ready there: a
     value of the same iteration is, a sum that the loop is still building is not. A product in tiles
-    has its loops to itself: what it leaves in tile registers is read from memory.
+    has its loops to itself: what it leaves in tile registers is read from memory. Its rows go on
+    beyond the end.
 
     Before:  %s = brgemm %k %q {over=(d)} : f32[n m]
              %t = mul %s %scale : f32[n m]
@@ -78,10 +79,10 @@ class FuseLoops(Pass):
     def _loops(self, lir: LinearIR, group: _Group, blocks: dict[str, int]) -> list[Statement]:
         body: list[Statement] = list(group.body)
         for depth, axis in enumerate(reversed(group.axes)):
-            step = self._pairs_step(lir, group, axis)
+            step = self._outer_step(lir, group, axis)
             if depth == 0:
                 step = self._step(lir, group, axis, blocks.get(axis))
-            body = [Loop(axis, [Piece(step, body)])]
+            body = [Loop(axis, [Piece(step, body, masked=group.alone and depth == 0)])]
         return body
 
     def _step(self, lir: LinearIR, group: _Group, axis: str, block: int | None) -> int:
@@ -93,11 +94,11 @@ class FuseLoops(Pass):
             return self.target.lanes * (2 if group.has_pairs(axis) else 1)
         return ELEMENTWISE_ROWS
 
-    def _pairs_step(self, lir: LinearIR, group: _Group, axis: str) -> int:
-        """One element; of pairs two; of pairs that tiles take rows of, a whole row."""
-        if not group.has_pairs(axis):
-            return 1
-        return 2 * self.target.lanes if self._are_rows_of_tiles(lir, group) else 2
+    def _outer_step(self, lir: LinearIR, group: _Group, axis: str) -> int:
+        """One element, two of pairs; of rows that tiles take several, or all pairs of one."""
+        if self._are_rows_of_tiles(lir, group):
+            return 2 * self.target.lanes if group.has_pairs(axis) else ELEMENTWISE_ROWS
+        return 2 if group.has_pairs(axis) else 1
 
     def _are_rows_of_tiles(self, lir: LinearIR, group: _Group) -> bool:
         made = {e.output for e in group.body}

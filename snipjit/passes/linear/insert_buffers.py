@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
-from snipjit.loop_nest import most
+from snipjit.loop_nest import most, parallel_loops
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.tile_products import in_tiles
 from snipjit.tensors import Buffer
@@ -131,16 +131,14 @@ def _buffer(lir: LinearIR, name: str, accesses: list[_Access], home: Path) -> No
 def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, int]:
     """How much a buffer for a value holds of each axis, declared inside the loops ``home``."""
     found: dict[str, int] = {}
-    paired = _paired_axes(lir)
+    granules = _granules(lir)
     for axis in type.axes:
         size = most(lir, axis, home)
         if size is None:
             raise UnsupportedError(
                 f"value %{name} would need a buffer along axis {axis} of unknown size"
             )
-        # Loops over a lanes axis go by vectors, also where it numbers those of another axis.
-        granule = lir.width if axis in lir.lanes else 1
-        granule *= 2 if axis in paired else 1
+        granule = granules.get(axis, 1)
         size = -(-size // granule) * granule
         if size != 1:
             found[axis] = size
@@ -149,9 +147,19 @@ def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, 
     return found
 
 
-def _paired_axes(lir: LinearIR) -> set[str | None]:
-    """The axes of which some value has pairs: tiles of them are twice as long."""
-    return {s.type.pairs for s, _ in lir.walk() if isinstance(s, Expression)}
+def _granules(lir: LinearIR) -> dict[str, int]:
+    """What buffers hold whole multiples of, by axis.
+
+    Loops over a lanes axis go by vectors, also where it numbers those of another axis, products in
+    tiles by whole registers. Tiles of an axis of which some value has pairs are twice as long.
+    """
+    parallel = {loop.axis for loop in parallel_loops(lir)}
+    whole = {axis for e in in_tiles(lir) for axis in (*e.type.axes, *e.over)} - parallel
+    paired = {s.type.pairs for s, _ in lir.walk() if isinstance(s, Expression)}
+    return {
+        axis: (lir.width if axis in whole or axis in lir.lanes else 1) * (1 + (axis in paired))
+        for axis in lir.axes
+    }
 
 
 def _rows_of_tiles(lir: LinearIR) -> set[str]:

@@ -30,7 +30,8 @@ class InsertSpecificIterations(Pass):
     need a whole panel goes on vector by vector, which costs nothing; but products of pairs take
     longer, and more of them must be under way, so that there the rest gets one body with as many
     vectors as hold it. Vectors of columns have bodies without a mask, and one masked tail. A static
-    axis gets just the tails it needs.
+    axis gets just the tails it needs. Products in tiles go on beyond the end, in a body of two
+    registers of rows and one of one; sums have a single body.
 
     Before:  for m step 48 { for n step 8 { … } }
     After:   for m step 48 masked { for n step 8 { … } tail 4 { … } tail 2 { … } tail 1 { … } }
@@ -50,14 +51,15 @@ def _descend(lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> N
         for piece in statement.pieces:
             _descend(lir, piece.body, (*loops, statement))
         kept = statement.parallel or isinstance(statement, Join | Retry)
-        whole = kept or is_block_loop(statement) or statement.pieces[0].masked
-        if not whole:
+        if not (kept or is_block_loop(statement)):
             statement.pieces = _expanded(lir, statement.pieces[0], statement.axis, loops)
 
 
 def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) -> list[Piece]:
     blocks = [loop for loop in loops if loop.axis == axis]
     size = None if blocks else lir.axes[axis]
+    if main.masked:
+        return _in_tiles(main, axis, lir.width, size)
     # What is loaded for a product need not lie in its lanes.
     made = [s for s, _ in walk(main.body) if isinstance(s, Expression) and s.op != "load"]
     if not in_vectors(lir, axis, made) or main.step % lir.width:
@@ -71,6 +73,19 @@ def _panel(main: Piece, width: int) -> list[Piece]:
     pairs = any(isinstance(s, Expression) and "pairs" in s.attrs for s, _ in walk(main.body))
     steps = range(main.step, 0, -width) if pairs else dict.fromkeys((main.step, width))
     return [Piece(step, _body(main, step), masked=True) for step in steps]
+
+
+def _in_tiles(main: Piece, axis: str, width: int, size: int | None) -> list[Piece]:
+    """Sums as they are; rows in tiles while more than one register of them is left, then in one."""
+    sums = any(isinstance(s, Expression) and axis in s.over for s in main.body)
+    if sums or main.step == width:
+        return [main]
+    last = Piece(width, _body(main, width), masked=True)
+    if size is None:
+        return [main, last]
+    rest = size % main.step
+    whole, more = size >= main.step or rest > width, 0 < rest <= width
+    return [piece for piece, needed in ((main, whole), (last, more)) if needed]
 
 
 def _columns(main: Piece, width: int, size: int | None) -> list[Piece]:

@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from snipjit.element_types import NARROW, computed_as
+from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
 from snipjit.loop_nest import most, parallel_loops, task_body
 from snipjit.passes.base import Pass
+from snipjit.tensors import Tensor
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class PackOperands(Pass):
     of each block, for all panels of rows, or brought into pairs, unless these are neighbours in
     memory; what is innermost there becomes a lanes axis, so that whole vectors are loaded. The
     value becomes a buffer. Only what has a bounded size is packed: a dynamic axis would need a
-    buffer that grows.
+    buffer that grows. Products in tiles have all their inputs packed.
 
     Before:  for n step 128 { %s = brgemm %q %k {over=(d)} }        with %q [b][m][d], lanes m
     After:   %q.packed = load %q : f32[d m]
@@ -75,29 +77,47 @@ class _Packing:
         body[:0] = head.values()
 
     def operands(self, e: Expression, head: dict[str, Expression], loops: tuple[Loop, ...]) -> None:
-        """Use packed operands where that pays."""
+        """Use packed operands where that pays, in tiles everywhere."""
         outer = tuple(loop for loop in loops if loop.parallel)
-        parallel = {loop.axis for loop in outer}
+        direct = (None, *(loop.axis for loop in outer), e.attrs.get("pairs"))
+        tiles = "tiles" in e.attrs
         for name in e.inputs[:2]:
             tensor = self.lir.tensors.get(name)
             if tensor is None:
                 continue
-            direct = (None, e.attrs.get("pairs"), *parallel)
-            if {*self.lanes} & {*tensor.axes}:
-                if self.lir.vector_axis(tensor.axes) != tensor.unit_axis:
-                    self.pack(e, name, self.task, outer)
-            elif tensor.dtype in NARROW and tensor.unit_axis not in direct:
-                self.pack(e, name, head, loops)
+            unit, in_lanes = tensor.unit_axis, bool({*self.lanes} & {*tensor.axes})
+            if in_lanes and self.is_bounded(tensor, outer):
+                if tiles or self.lir.vector_axis(tensor.axes) != unit:
+                    self.pack(e, name, self.task)
+                continue
+            pays = not in_lanes and tensor.dtype in NARROW and unit not in direct
+            if (tiles or pays) and self.is_bounded(tensor, loops):
+                self.pack(e, name, head)
+                if not in_lanes:
+                    self.add_lanes(tensor)
+                    self.check_lanes(tensor, tiles)
 
-    def pack(
-        self, e: Expression, name: str, home: dict[str, Expression], loops: tuple[Loop, ...]
-    ) -> None:
-        """Load an operand in front, if it has a bounded size there, once for all that want it."""
-        tensor = self.lir.tensors[name]
-        if any(most(self.lir, axis, loops) is None for axis in tensor.axes):
-            return
-        if home is not self.task and tensor.unit_axis not in self.lir.lanes:
-            self.lir.lanes = (*self.lir.lanes[:-1], tensor.unit_axis or "", *self.lir.lanes[-1:])
+    def is_bounded(self, tensor: Tensor, loops: tuple[Loop, ...]) -> bool:
+        """Whether loops leave a bounded part of a tensor."""
+        return all(most(self.lir, axis, loops) is not None for axis in tensor.axes)
+
+    def add_lanes(self, tensor: Tensor) -> None:
+        """Have vectors of the innermost axis where there are no other ones.
+
+        It comes in front of all axes of which others have vectors, but behind the tensor's own.
+        """
+        lanes, axis = self.lir.lanes, tensor.unit_axis or ""
+        if axis not in lanes:
+            place = max((lanes.index(a) + 1 for a in tensor.axes if a in lanes), default=0)
+            self.lir.lanes = (*lanes[:place], axis, *lanes[place:])
+
+    def check_lanes(self, tensor: Tensor, tiles: bool) -> None:
+        """What is packed for tiles is loaded along its innermost axis, which two may want."""
+        if tiles and self.lir.vector_axis(tensor.axes) != tensor.unit_axis:
+            raise UnsupportedError(f"%{tensor.name} lies in memory across another factor")
+
+    def pack(self, e: Expression, name: str, home: dict[str, Expression]) -> None:
+        """Load an operand in front, once for all that want it."""
         type = loaded_type(self.lir, name, e.attrs.get("pairs"))
         slot = f"{name} {type.pairs}"
         if slot not in home:

@@ -8,15 +8,16 @@ from snipjit.linear_ir import Expression, LinearIR, Loop, walk
 from snipjit.loop_nest import most, parallel_loops, task_body
 from snipjit.passes.base import Pass
 from snipjit.target_machine import TargetMachine
+from snipjit.tensors import Tensor
 
 
 @dataclass(frozen=True)
 class TileProducts(Pass):
-    """Mark the products of pairs that tile registers can sum: over whole rows of registers.
+    """Mark the products of pairs that tile registers can sum: those of several rows and pairs.
 
-    Both factors must fill the rows: a static axis does if its size is a multiple, a block of a
-    streamed axis is padded with zeros. That it can only be in a buffer: an input whose innermost
-    axis is the streamed one would be read beyond its end.
+    Tiles go by whole registers, beyond the end of any axis. Their factors must therefore lie in
+    buffers, which have room for that and are padded: inputs have to be packed, of which a task or
+    a block needs a bounded part. Where pairs are neighbours in memory none may be left with one.
 
     Before:  for n step 128 { %o = brgemm %p.bf16 %v %o {over=(n), pairs=n} : f32[e m] }
     After:   for n step 128 { %o = brgemm %p.bf16 %v %o {over=(n), pairs=n, tiles=true} : f32[e m] }
@@ -26,26 +27,31 @@ class TileProducts(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Mark every product of the kernel that qualifies."""
-        for statement, loops in walk(task_body(lir)) if self.target.tiles else ():
+        parallel = parallel_loops(lir)
+        for statement, inner in walk(task_body(lir)) if self.target.tiles else ():
             if isinstance(statement, Expression) and "pairs" in statement.attrs:
-                axis = statement.attrs["pairs"]
-                streamed = any(loop.axis == axis for loop in loops)
-                packed = streamed and self._is_packed(lir, statement, loops)
-                if packed or (not streamed and self._is_whole(lir, axis)):
+                loops = (*parallel, *inner)
+                inputs = [lir.tensors[n] for n in statement.inputs[:2] if n in lir.tensors]
+                packed = all(_can_be_packed(lir, tensor, statement, loops) for tensor in inputs)
+                if packed and _has_several(lir, statement, loops):
                     statement.attrs["tiles"] = True
         return lir
 
-    def _is_whole(self, lir: LinearIR, axis: str) -> bool:
-        """Whether a static axis fills rows of registers."""
-        return (lir.axes[axis] or 1) % (2 * self.target.lanes) == 0
 
-    def _is_packed(self, lir: LinearIR, e: Expression, loops: tuple[Loop, ...]) -> bool:
-        """Whether inputs will be brought into buffers, because their pairs are not neighbours."""
-        inputs = [lir.tensors[name] for name in e.inputs[:2] if name in lir.tensors]
-        parallel = parallel_loops(lir)
-        bounded = [most(lir, a, (*parallel, *loops)) is not None for t in inputs for a in t.axes]
-        direct = (None, e.attrs["pairs"], *(loop.axis for loop in parallel))
-        return all(bounded) and all(tensor.unit_axis not in direct for tensor in inputs)
+def _can_be_packed(lir: LinearIR, tensor: Tensor, e: Expression, loops: tuple[Loop, ...]) -> bool:
+    pairs, unit = e.attrs["pairs"], tensor.unit_axis
+    if any(most(lir, axis, loops) is None for axis in tensor.axes):
+        return False
+    if unit == pairs:
+        return (lir.axes[pairs] or 1) % 2 == 0
+    in_lanes = bool({*lir.lanes} & {*tensor.axes})
+    return in_lanes or unit not in (None, *(loop.axis for loop in loops if loop.parallel))
+
+
+def _has_several(lir: LinearIR, e: Expression, loops: tuple[Loop, ...]) -> bool:
+    """Whether the result has rows besides lanes, and whether there are pairs to sum."""
+    rows = [a for a in e.type.axes if a not in lir.lanes and most(lir, a, loops) != 1]
+    return bool(rows) and all(lir.axes[axis] != 1 for axis in e.over)
 
 
 def in_tiles(lir: LinearIR) -> list[Expression]:

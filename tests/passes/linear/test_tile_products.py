@@ -49,9 +49,12 @@ def test_before_and_after(golden: Callable[[str], None]) -> None:
     ("old", "new", "names"),
     [
         ("", "", ["s", "o"]),
-        ("axis d = 16", "axis d = 12", ["o"]),  # does not fill rows of 8
-        ("axis d = 16", "axis d", ["o"]),
-        ("axis e = 8", "axis e", ["s"]),  # a buffer for it would grow
+        ("axis d = 16", "axis d = 12", ["s", "o"]),  # does not fill rows of 8: it is padded
+        ("axis d = 16", "axis d = 13", ["o"]),  # a pair would be read beyond its end
+        ("axis d = 16", "axis d = 1", ["o"]),
+        ("axis d = 16", "axis d", ["o"]),  # a buffer for it would grow
+        ("axis e = 8", "axis e", ["s"]),
+        ("axis e = 8", "axis e = 1", ["s"]),
         ("%v : bf16[b][n][e]", "%v : bf16[b][e][n]", ["s"]),  # would be read beyond its end
         ("%v : bf16[b][n][e]", "%v : bf16[n][e][b]", ["s"]),
     ],
