@@ -12,7 +12,7 @@ from snipjit.axis_sizes import undetermined
 from snipjit.call_args import CallArgs, chunk_bytes
 from snipjit.dumps import Dumps, writer
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import Expression, LinearIR, Loop, walk
+from snipjit.linear_ir import Expression, LinearIR, Loop, is_block_loop, walk
 from snipjit.loop_nest import join_of, parallel_loops, split_loop
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
@@ -247,11 +247,12 @@ def _products(lir: LinearIR) -> tuple[tuple[str, ...], ...]:
 
 
 def _split(lir: LinearIR, loop: Loop) -> Split:
-    """A split loop whose chunks are whole blocks of the loops inside."""
+    """A split loop whose chunks are whole tiles of the loops inside."""
     join = join_of(loop)
     assert join is not None
-    blocks = [s.step for s, _ in walk(loop.body) if isinstance(s, Loop) and s.axis == loop.axis]
-    return loop.axis, loop.step, max(blocks), lir.axes[join.axis] or 1, chunk_bytes(lir)
+    inside = [s for s, _ in walk(loop.body) if isinstance(s, Loop) and s.axis == loop.axis]
+    tile = max(inner.step for inner in inside if not is_block_loop(inner))
+    return loop.axis, loop.step, tile, lir.axes[join.axis] or 1, chunk_bytes(lir)
 
 
 def _granule(lir: LinearIR, loop: Loop) -> int:

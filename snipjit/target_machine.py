@@ -38,10 +38,10 @@ class TargetMachine:
     tile: tuple[int, int]
     task_vectors: int
     block: int
-    few_rows: int = 10
-    row_tile: int = 2
+    few_rows: int = 24
+    row_tile: int = 4
     column_vectors: int = 8
-    column_block: int = 256
+    column_block: int = 512
     task_rows: int = 8
     chunk: int = 512
     unroll: int = 4
@@ -62,7 +62,7 @@ _AVX512 = ("avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512dq", "av
 
 ROWS: tuple[TargetMachine, ...] = (
     TargetMachine(
-        "amx-bf16", lanes=16, registers=32, tile=(8, 3), task_vectors=12, block=128,
+        "amx-bf16", lanes=16, registers=32, tile=(8, 3), task_vectors=12, block=128, few_rows=10,
         pairs=("bf16",), tiles=8, features=(*_AVX512, "avx512bf16", "amx-tile", "amx-bf16"),
         disabled=("prefer-256-bit",),
     ),
@@ -75,12 +75,11 @@ ROWS: tuple[TargetMachine, ...] = (
         features=_AVX512, disabled=("prefer-256-bit",),
     ),
     TargetMachine(
-        "avx2", lanes=8, registers=16, tile=(4, 3), task_vectors=12, block=128,
-        few_rows=5, column_vectors=4, features=("avx2", "fma", "f16c", "bmi2"),
-        disabled=("avx512f",),
+        "avx2", lanes=8, registers=16, tile=(4, 3), task_vectors=12, block=128, few_rows=16,
+        features=("avx2", "fma", "f16c", "bmi2"), disabled=("avx512f",),
     ),
     TargetMachine("portable", lanes=4, registers=16, tile=(4, 2), task_vectors=12, block=128,
-                  few_rows=3, column_vectors=4),
+                  few_rows=8),
 )  # fmt: skip
 
 

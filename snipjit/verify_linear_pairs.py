@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from snipjit.element_types import NARROW
 from snipjit.linear_ir import MOVES, Expression, LinearIR
 from snipjit.tensors import Buffer
@@ -16,14 +18,14 @@ HELD = ("fill", "load", "store", "fma")
 def check_pairs(lir: LinearIR) -> None:
     """Raise VerificationError where pairs are read as anything else, or anything else as pairs."""
     held = {buffer.name: buffer.pairs for buffer in lir.buffers().values()}
-    registers: dict[str, tuple[int, ...] | None] = {}
+    registers = _Registers(lir)
     for statement, _ in lir.walk():
         if isinstance(statement, Buffer):
             _check_axis(lir, statement, statement.dtype, statement.axes, statement.pairs)
         elif isinstance(statement, Expression):
             _check_type(lir, statement)
             _check_operands(lir, statement, held)
-            _check_registers(lir, statement, registers)
+            registers.check(statement)
             _define(lir, statement, held)
 
 
@@ -56,20 +58,31 @@ def _check_operands(lir: LinearIR, e: Expression, held: dict[str, str | None]) -
             raise fault(lir, e, message)
 
 
-def _check_registers(
-    lir: LinearIR, e: Expression, registers: dict[str, tuple[int, ...] | None]
-) -> None:
-    """What is in tile registers is read there, and nowhere else."""
-    mine = e.attrs.get("registers")
-    if mine is not None and e.op not in HELD:
-        raise fault(lir, e, f"{e.op} does not work on tile registers")
-    read = [registers[name] for name in e.inputs if name in registers]
-    if any((found is None) != (mine is None) for found in read):
-        raise fault(lir, e, f"{e.op} reads both tile registers and others")
-    if e.op in ("store", "fma") and mine is not None and read[-1] != mine:
-        raise fault(lir, e, f"%{e.inputs[-1]} is in other tile registers")
-    if e.output is not None:
-        registers[e.output] = mine
+@dataclass
+class _Registers:
+    """The tile registers of each value, None if it has others, and what each of them holds."""
+
+    lir: LinearIR
+    values: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
+    holds: dict[int, str] = field(default_factory=dict)
+
+    def check(self, e: Expression) -> None:
+        """What is in tile registers is read there, and nowhere else."""
+        mine = e.attrs.get("registers")
+        if mine is not None and e.op not in HELD:
+            raise fault(self.lir, e, f"{e.op} does not work on tile registers")
+        read = {name: self.values[name] for name in e.inputs if name in self.values}
+        if any((found is None) != (mine is None) for found in read.values()):
+            raise fault(self.lir, e, f"{e.op} reads both tile registers and others")
+        if e.op in ("store", "fma") and mine is not None and read[e.inputs[-1]] != mine:
+            raise fault(self.lir, e, f"%{e.inputs[-1]} is in other tile registers")
+        for name, found in read.items():
+            if lost := [n for n in found or () if self.holds[n] != name]:
+                message = f"tile register {lost[0]} holds %{self.holds[lost[0]]}, not %{name}"
+                raise fault(self.lir, e, message)
+        if e.output is not None:
+            self.values[e.output] = mine
+            self.holds |= dict.fromkeys(mine or (), e.output)
 
 
 def _define(lir: LinearIR, e: Expression, held: dict[str, str | None]) -> None:

@@ -119,10 +119,10 @@ def test_forms_of_the_dynamic_benchmark_agree() -> None:
     torch.testing.assert_close(dynamic.eager(*inputs), dynamic.sdpa(*inputs))
 
 
-def test_dynamic_compiles_once() -> None:
+def test_dynamic_compiles_once_a_schedule() -> None:
     with torch.inference_mode():
         report = dynamic.run(12, QUICK, Console(quiet=True))
-    assert report["kernels_compiled"] in (0, 1)  # 0 where another test compiled the same
+    assert report["kernels_compiled"] in (0, 1, 2)  # fewer where another test compiled the same
     assert isinstance(report["error"], float)
     assert report["error"] < 1e-5
 

@@ -143,7 +143,7 @@ def test_meaning(columns: int) -> None:
     with np.errstate(all="ignore"):
         wanted = [x.sum(1) / z.sum(0), x * z.T]
     run = launcher_of(parse_linear(finished(target.lanes)), target)
-    assert run.structure.recipe.split == ("n", 4, 4, 3, 128)
+    assert run.structure.recipe.split == ("n", 4, 1, 3, 128)
     compiled = run(torch.from_numpy(x), torch.from_numpy(z))
     for got in (interpret(parse_linear(TEXT), [x, z]), compiled):
         for one, want in zip(got, wanted, strict=True):

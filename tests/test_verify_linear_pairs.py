@@ -97,6 +97,11 @@ def test_the_example_is_legal() -> None:
             "%k.row = load %k {registers=(2)} : f32[n d]",
             "%k.row holds no pairs, not pairs of axis d",
         ),
+        (
+            "%q.row = load %q.buffer {registers=(1)}",
+            "%q.row = load %q.buffer {registers=(2)}",
+            "tile register 2 holds %k.row, not %q.row",
+        ),
         ("{axis=d, to=8}", "{axis=n, to=8}", "%q.buffer has no axis n to pad"),
         ("pad %q.buffer {axis=d, to=8} : bf16[d m]", "pad %q {axis=d, to=8} : bf16[d m]", "%q"),
     ],

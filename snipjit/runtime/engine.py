@@ -48,19 +48,20 @@ class Loaded:
 def host_features() -> frozenset[str]:
     """The LLVM features this CPU and its operating system have, such as ``avx512f``.
 
-    Those of AMX only if the operating system lets this process use its registers, and if these
-    multiply as they should.
+    Those of AMX only if all that tiles need is there, if the operating system lets this process use
+    the registers, and if these multiply as they should.
     """
     features = llvm.get_host_cpu_features()
     present = frozenset(name for name, present in features.items() if present)
-    if "amx-tile" in present and not (tile_registers.are_permitted() and _tiles_multiply()):
-        present = frozenset(name for name in present if not name.startswith("amx-"))
-    return present
+    row = next(row for row in ROWS if row.tiles)
+    named = present.issuperset(row.features)
+    if named and tile_registers.are_permitted() and _tiles_multiply(row):
+        return present
+    return frozenset(name for name in present if not name.startswith("amx-"))
 
 
-def _tiles_multiply() -> bool:
+def _tiles_multiply(target: TargetMachine) -> bool:
     """Whether a product in tile registers comes out right."""
-    target = next(row for row in ROWS if row.tiles)
     loaded = load(compile_object(tile_registers.PROBE, target), "probe")  # alive during the call
     return tile_registers.agrees(loaded.address)
 

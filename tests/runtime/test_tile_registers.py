@@ -8,6 +8,8 @@ from snipjit.runtime import engine, tile_registers
 from snipjit.target_machine import ROWS
 from tests.emulated import Amx, in_calls
 
+TILED = next(row for row in ROWS if row.tiles)
+
 
 class Swapped(Amx):
     """Instructions that take their operands the wrong way round."""
@@ -26,18 +28,30 @@ def test_the_question_has_an_answer() -> None:
 def test_a_host_has_them_if_they_are_permitted_and_right(
     monkeypatch: pytest.MonkeyPatch, permitted: bool, right: bool
 ) -> None:
-    features = {"amx-tile": True, "amx-bf16": True, "avx2": True, "sse4a": False}
+    features = dict.fromkeys(TILED.features, True) | {"sse4a": False}
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: features)
     monkeypatch.setattr(tile_registers, "are_permitted", lambda: permitted)
-    monkeypatch.setattr(engine, "_tiles_multiply", lambda: right)
+    monkeypatch.setattr(engine, "_tiles_multiply", lambda row: row is TILED and right)
     found = engine.host_features.__wrapped__()
-    assert found == {"avx2"} | ({"amx-tile", "amx-bf16"} if permitted and right else set())
+    missing = set() if permitted and right else {"amx-tile", "amx-bf16"}
+    assert found == {*TILED.features} - missing
+
+
+def test_no_product_is_tried_on_a_host_that_names_but_some_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Virtual machines hide single features; their instructions may end the process."""
+    features = dict.fromkeys(TILED.features, True) | {"amx-bf16": False}
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: features)
+    monkeypatch.setattr(tile_registers, "are_permitted", pytest.fail)
+    monkeypatch.setattr(engine, "_tiles_multiply", pytest.fail)
+    assert engine.host_features.__wrapped__() == {*TILED.features} - {"amx-tile", "amx-bf16"}
 
 
 def test_the_probe_is_alive_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = "define void @probe(ptr %configuration, ptr %a, ptr %b, ptr %c) {\n  ret void\n}\n"
     monkeypatch.setattr(tile_registers, "PROBE", nothing)
-    assert engine._tiles_multiply() is False
+    assert engine._tiles_multiply(TILED) is False
 
 
 @pytest.mark.parametrize("wrong", [False, True])

@@ -49,8 +49,9 @@ class AssignTiles(Pass):
     """Give the products in tiles their registers, in every piece whose tile fills some.
 
     A tile register holds 16 rows of 16 pairs or sums. The result must begin with zero or in a
-    buffer and go to a buffer, rows of one factor lie one after another in memory, and the other
-    factor lie in a buffer of pairs. What does not fit stays in vectors.
+    buffer and go to a buffer, with no other loop in between, rows of one factor lie one after
+    another in memory, and the other factor lie in a buffer of pairs. What does not fit stays in
+    vectors.
 
     Before:  %s = fill {value=0.0} : f32[n m]                        inside n step 32, m step 32
              for d step 32 { %q = load %q.buffer ; %k = load %k0
@@ -158,6 +159,8 @@ class _Nest:
         """Whether registers can hold the operands, each of ``side`` rows of ``side`` elements."""
         if len(self._begins()) != 1 or len(self._ends()) != 1 or len(self._uses(self.body)) != 2:
             return False
+        if not self._is_alone():
+            return False
         whole = not self.rows % side and not self.columns % side and len(self.row_axes) == 1
         depth = [self.counts[axis] for axis in self.product.over]
         loaded = {*self.product.inputs[:2]} <= {*self.loads}
@@ -165,6 +168,16 @@ class _Nest:
             return False
         _, a, b, _, _ = self.parts()
         return self._has_rows(a) and self._has_columns(b)
+
+    def _is_alone(self) -> bool:
+        """Whether no other loop runs while the result is alive: it may fill registers too."""
+        first, last = (
+            next(i for i, s in enumerate(self.body) if s is e)
+            for e in (*self._begins(), *self._ends())
+        )
+        return [s for s in self.body[first:last] if isinstance(s, Loop)] == [
+            self.body[self.position]
+        ]
 
     def _has_rows(self, load: Expression) -> bool:
         """Whether the summed axis lies innermost in memory, in pairs."""

@@ -25,13 +25,13 @@ from snipjit.passes.linear.axis_roles import in_vectors
 class InsertSpecificIterations(Pass):
     """Expand tile loops into a main body and the tails their work amount may need.
 
-    Rows go on in halves (8 ▸ 4, 2, 1): each tail runs at most once. Every body of a panel of lanes
-    is masked: a body that needed no mask would save nothing that pays for its code. What does not
-    need a whole panel goes on vector by vector, which costs nothing; but products of pairs take
-    longer, and more of them must be under way, so that there the rest gets one body with as many
-    vectors as hold it. Vectors of columns have bodies without a mask, and one masked tail. A static
-    axis gets just the tails it needs. Products in tiles go on beyond the end, in a body of two
-    registers of rows and one of one; sums have a single body.
+    Rows go on in halves (8 ▸ 4, 2, 1): each tail runs at most once. Every body of lanes, in panels
+    or in columns, is masked: one that needed no mask would save nothing that pays for its code.
+    What does not need a whole panel goes on vector by vector, which costs nothing; but products of
+    pairs take longer, and more of them must be under way, so that there the rest gets one body with
+    as many vectors as hold it. A static axis gets just the bodies it needs, masked or not. Products
+    in tiles go on beyond the end, in a body of two registers of rows and one of one; sums have a
+    single body.
 
     Before:  for m step 48 { for n step 8 { … } }
     After:   for m step 48 masked { for n step 8 { … } tail 4 { … } tail 2 { … } tail 1 { … } }
@@ -90,7 +90,7 @@ def _in_tiles(main: Piece, axis: str, width: int, size: int | None) -> list[Piec
 
 def _columns(main: Piece, width: int, size: int | None) -> list[Piece]:
     if size is None:
-        return [main, Piece(main.step, copy.deepcopy(main.body), masked=True)]
+        return [Piece(main.step, main.body, masked=True)]
     pieces, rest = [main] if size >= main.step else [], size % main.step
     if rest:
         step = -(-rest // width) * width

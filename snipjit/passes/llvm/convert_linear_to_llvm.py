@@ -9,7 +9,7 @@ from llvmlite import ir
 from snipjit.call_args import CallArgs
 from snipjit.element_types import BYTES
 from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement, walk
-from snipjit.loop_nest import join_of, parallel_loops, shared_buffers
+from snipjit.loop_nest import join_of, parallel_loops
 from snipjit.passes.base import Pass
 from snipjit.passes.llvm.emission import POINTER, Emission, Group, Scope
 from snipjit.passes.llvm.emit_join import emit_join
@@ -80,7 +80,7 @@ def _worker_scratchpad(emission: Emission) -> ir.Value:
     address = emission.field_address(head, "worker")
     worker = head.atomic_rmw("add", address, ir.Constant(I64, 1), "monotonic")
     offset = head.mul(worker, emission.field("pitch"))
-    if shared_buffers(emission.lir):
+    if emission.shared:
         offset = head.add(offset, emission.field("shared"))
     return head.gep(emission.field("scratch", POINTER), [offset], source_etype=I8)
 
@@ -172,7 +172,7 @@ def _emit_expression(emission: Emission, e: Expression) -> None:
         tile = emit_in_tiles(emission, e, [registers[name] for name in e.inputs if e.op == "fma"])
     elif e.op == "load":
         tile = emit_load(emission, e)
-        emission.pending.append((e.inputs[0], tile, emission.scope))
+        emission.scope.pending.append((e.inputs[0], tile))
     else:
         tile = OPERATIONS[e.op](emission, e, [registers[name] for name in e.inputs])
         if e.output in e.inputs:
@@ -186,12 +186,12 @@ def _force_loads_of(emission: Emission, written: set[str], stored: Tile | None =
     A load that the ``stored`` tile is made from, element by element, comes before it anyway.
     """
     sources = _sources(stored) if stored is not None else set()
-    for name, tile, scope in emission.pending:
+    for name, tile in emission.scope.pending:
         places = [_place(emission, name), *(_place(emission, target) for target in written)]
         shared = [p for p in places[1:] if _overlap(places[0], p)]
         in_turn = id(tile.made) in sources and all(p == places[0] for p in shared)
-        if scope is emission.scope and shared and not in_turn:
-            tile.force(scope.counts)
+        if shared and not in_turn:
+            tile.force(emission.scope.counts)
 
 
 def _sources(tile: Tile) -> set[int]:
@@ -205,7 +205,7 @@ Place = tuple[str, int, int, tuple[tuple[str, int], ...]]
 def _place(emission: Emission, name: str) -> Place:
     """Where a tensor lies: what memory, its first and last byte, the layout."""
     tensor = emission.tensors[name]
-    if not isinstance(tensor, Buffer) or name in shared_buffers(emission.lir):
+    if not isinstance(tensor, Buffer) or name in emission.shared:
         return name, 0, 1, ()
     start = tensor.offset or 0
     end = start + tensor.elements * BYTES[tensor.dtype]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from llvmlite import ir
 
 from snipjit.call_args import CallArgs
 from snipjit.element_types import BYTES
 from snipjit.linear_ir import LinearIR, ValueType
+from snipjit.loop_nest import shared_buffers
 from snipjit.passes.llvm.tile import Index, Tile, indices, steps
 from snipjit.passes.llvm.vector_ir import (
     F32,
@@ -50,6 +52,8 @@ class Scope:
     """Where to put what is needed throughout the piece, before its loops."""
     cache: dict[object, ir.Value] = field(default_factory=dict)
     """What stands in the preamble already."""
+    pending: list[tuple[str, Tile]] = field(default_factory=list)
+    """Loads in the order of the IR; a later store makes those that are not emitted yet happen."""
 
     def inner(self) -> Scope:
         """A copy for the body of a loop; the preamble and its cache are shared, splats are not."""
@@ -62,6 +66,7 @@ class Scope:
             whole=dict(self.whole),
             pointers=dict(self.pointers),
             registers={name: replace(t, splats={}) for name, t in self.registers.items()},
+            pending=[],
         )
 
 
@@ -92,12 +97,14 @@ class Emission:
     scope: Scope = field(default_factory=Scope)
     tensors: Mapping[str, Tensor | Buffer] = field(default_factory=dict)
     loaded: dict[str, ir.Value] = field(default_factory=dict)
-    pending: list[tuple[str, Tile, Scope]] = field(default_factory=list)
-    """Loads in the order of the IR; a later store makes those that are not emitted yet happen."""
-
     group: Group | None = None
     next_task: ir.Block | None = None
     """Where a task ends."""
+
+    @cached_property
+    def shared(self) -> dict[str, Buffer]:
+        """The buffers that tasks share."""
+        return shared_buffers(self.lir)
 
     @property
     def width(self) -> int:

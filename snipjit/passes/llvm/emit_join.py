@@ -9,7 +9,6 @@ from llvmlite import ir
 from snipjit.call_args import chunk_bytes
 from snipjit.element_types import BYTES
 from snipjit.linear_ir import Join, Statement
-from snipjit.loop_nest import shared_buffers
 from snipjit.passes.llvm.emission import POINTER, Emission, Group, Scope
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
 from snipjit.passes.llvm.vector_ir import I8, I64
@@ -50,7 +49,7 @@ class _JoinEmitter(LoopState):
         part = ir.Constant(I64, chunk_bytes(emission.lir))
         before = builder.mul(self.group.number, part)
         pointers: Carried = {}
-        for name, buffer in shared_buffers(emission.lir).items():
+        for name, buffer in emission.shared.items():
             place = builder.add(before, ir.Constant(I64, buffer.offset or 0))
             distance = builder.mul(place, self.group.tasks)
             base = emission.field("scratch", POINTER)

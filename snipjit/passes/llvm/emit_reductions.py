@@ -17,15 +17,21 @@ from snipjit.passes.llvm.vector_ir import F32, constant, fma, keep_order
 
 
 def emit_fma(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
-    """Accumulate products; the contracted axes go outermost, as rank-1 updates of the tile."""
+    """Accumulate products; the contracted axes go outermost, as rank-1 updates of the tile.
+
+    In each, the axis of which the tile has most values comes first: what the others share with it
+    is used at once, and only what those few have themselves is alive all the time.
+    """
     a, b, accumulator = operands
     if a.vector is not None and a.vector == b.vector and a.vector in e.over:
         return _emit_dot(emission, e, operands)
     values = {tuple(i.values()): accumulator.at(i) for i in emission.indices(e.type.axes)}
     multiply = fma_pairs if "pairs" in e.attrs else fma
+    several = {axis: len({slot[n] for slot in values}) for n, axis in enumerate(e.type.axes)}
+    order = tuple(sorted(e.type.axes, key=lambda axis: -several[axis]))
     for step in indices(e.over, emission.scope.counts, steps(None, 1, e.attrs.get("pairs"))):
-        for index in emission.indices(e.type.axes):
-            slot, place = tuple(index.values()), {**index, **step}
+        for index in emission.indices(order):
+            slot, place = tuple(index[axis] for axis in e.type.axes), {**index, **step}
             left, right = (emission.operand(tile, place, e.type.axes) for tile in (a, b))
             values[slot] = multiply(emission.builder, emission.target, left, right, values[slot])
     return emission.given(e.type, values)

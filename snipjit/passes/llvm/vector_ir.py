@@ -149,9 +149,16 @@ def fma(
 
 
 def keep_order(builder: ir.IRBuilder) -> None:
-    """No load moves across this place: no instructions, which claim to change memory."""
-    nothing = ir.FunctionType(ir.VoidType(), [])
-    builder.call(ir.InlineAsm(nothing, "", "~{memory}", side_effect=True), [])
+    """No instruction moves across this place: a label, as debuggers want them, bounds scheduling.
+
+    LLVM's scheduler would mix all that a long block multiplies, and spill what it then has alive.
+    """
+    name, module = "llvm.codeview.annotation", builder.module
+    function = module.globals.get(name)
+    if function is None:
+        signature = ir.FunctionType(ir.VoidType(), [ir.MetaDataType()])
+        function = ir.Function(module, signature, name)
+    builder.call(function, [module.add_metadata([ir.MetaDataString(module, "order")])])
 
 
 def polynomial(

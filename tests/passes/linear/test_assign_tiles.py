@@ -75,6 +75,19 @@ def test_what_does_not_fit_stays_in_vectors(old: str, new: str) -> None:
     assert parse_linear(run_on_text(AssignTiles(TILED), text)) == parse_linear(text)
 
 
+def test_results_that_are_alive_together_stay_in_vectors() -> None:
+    fill, again = "%s = fill {value=0.0} : f32[n m]", "%t = fill {value=0.0} : f32[n m]"
+    store = "store %s.buffer %s : f32[n m]"
+    start = PRODUCT.index("        for d step 8")
+    loop = PRODUCT[start : PRODUCT.index(store)]
+    second = loop.replace("%s", "%t")
+    text = PRODUCT.replace(fill, f"{fill} ; {again}").replace(store, f"{second}{store}")
+    declared = "buffer %s.buffer : f32[n:8][m:8]"
+    text = text.replace(declared, f"{declared} ; {declared.replace('s.b', 't.b')}")
+    text = text.replace(store, f"{store} ; store %t.buffer %t : f32[n m]")
+    assert parse_linear(run_on_text(AssignTiles(TILED), text)) == parse_linear(text)
+
+
 def test_too_few_registers() -> None:
     target = replace(TILED, tiles=7)
     assert parse_linear(run_on_text(AssignTiles(target), PRODUCT)) == parse_linear(PRODUCT)
