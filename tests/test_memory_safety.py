@@ -40,6 +40,7 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "D 7": lambda: subgraphs.attention(D=7),
     "D 40": lambda: subgraphs.attention(D=40),
     "bfloat16": lambda: narrowed(subgraphs.attention("full", D=7), "bf16"),
+    "bfloat16 D 40": lambda: narrowed(subgraphs.attention("padding", D=40), "bf16"),
     "bfloat16 D 1": lambda: narrowed(subgraphs.attention(D=1), "bf16"),
     "float16": lambda: narrowed(subgraphs.attention_sequence_major(D=32, mask="padding"), "f16"),
 }

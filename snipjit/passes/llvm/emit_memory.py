@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from snipjit.linear_ir import Expression
-from snipjit.passes.llvm.access import Access
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.pair_access import PairAccess
+from snipjit.passes.llvm.strided_access import StridedAccess
 from snipjit.passes.llvm.tile import Tile, indices
 
 SPLAT_FIRST = ("f16",)
@@ -40,7 +40,7 @@ def emit_store(emission: Emission, e: Expression, tile: Tile) -> None:
 
 def emit_prefetch(emission: Emission, e: Expression) -> None:
     """Ask for every cache line of the tile of a tensor at its current position."""
-    access = Access(emission, e.inputs[0])
+    access = StridedAccess(emission, e.inputs[0])
     line = max(CACHE_LINE // access.bytes, 1)
     steps = {access.lanes: emission.width} if access.lanes else {}
     if access.unit is not None:
@@ -49,8 +49,8 @@ def emit_prefetch(emission: Emission, e: Expression) -> None:
         access.prefetch(index)
 
 
-def _access(emission: Emission, e: Expression) -> Access:
+def _access(emission: Emission, e: Expression) -> StridedAccess:
     name, pairs = e.inputs[0], e.type.pairs
     if pairs is None:
-        return Access(emission, name)
+        return StridedAccess(emission, name)
     return PairAccess(emission, name, pairs, loads=e.op == "load")

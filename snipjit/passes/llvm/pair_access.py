@@ -6,14 +6,14 @@ from math import gcd
 
 from llvmlite import ir
 
-from snipjit.passes.llvm.access import Access
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.pairs import interleave_halves, join_halves
+from snipjit.passes.llvm.strided_access import StridedAccess
 from snipjit.passes.llvm.tile import Index, Tile
 from snipjit.passes.llvm.vector_ir import I32
 
 
-class PairAccess(Access):
+class PairAccess(StridedAccess):
     """One Load or Store of pairs along an axis.
 
     A buffer of pairs holds them whole, and so does an input whose innermost axis that is. Else
