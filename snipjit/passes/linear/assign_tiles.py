@@ -175,9 +175,7 @@ class _Nest:
             next(i for i, s in enumerate(self.body) if s is e)
             for e in (*self._begins(), *self._ends())
         )
-        return [s for s in self.body[first:last] if isinstance(s, Loop)] == [
-            self.body[self.position]
-        ]
+        return sum(isinstance(s, Loop) for s in self.body[first:last]) == 1
 
     def _has_rows(self, load: Expression) -> bool:
         """Whether the summed axis lies innermost in memory, in pairs."""
