@@ -182,6 +182,26 @@ def test_what_is_in_pairs() -> None:
     assert {e.type.pairs for e in loads if e.inputs[0] == "k"} == {"d"}
 
 
+ACROSS = {"k": "[b][d][n]", "v": "[b][n][d]"}
+
+
+def across() -> Subgraph:
+    """Keys and values with the same axes, whose memory lies across each other."""
+    text = ATTENTION.format(d=16, e=99, **{**USUAL, **ACROSS})
+    return parse_subgraph(text.replace("axis e = 99\n", "").replace("[e]", "[d]"))
+
+
+@hosted
+@pytest.mark.parametrize("schedule", Schedule)
+def test_factors_that_lie_across_each_other(schedule: Schedule) -> None:
+    target = HOSTED["avx512-bf16"]
+    run = launcher_of(lower(across(), target, schedule=schedule), target)
+    for m, n in SIZES:
+        given = tensors(across(), m, n)
+        (want,) = interpret_subgraph(across(), [array(tensor) for tensor in given], ())
+        assert_near(results(run, given, [])[0], want)
+
+
 def test_products_that_the_model_does_not_round_are_not_in_pairs() -> None:
     """``weights @ v.float()``: the weights have more bits than bf16."""
     text = ATTENTION.format(d=16, e=16, **USUAL)

@@ -10,6 +10,7 @@ import torch
 
 from snipjit.compiler import emit, lower, optimize
 from snipjit.interpret_subgraph import interpret as interpret_subgraph
+from snipjit.passes.linear.tile_products import in_tiles
 from snipjit.runtime import engine
 from snipjit.runtime.launcher import Launcher
 from snipjit.target_machine import ROWS
@@ -17,7 +18,7 @@ from tests import kernels
 from tests.emulated import Amx, launcher_of
 from tests.kernels import HOSTED, array, results
 from tests.narrow import narrowed
-from tests.test_pairs import assert_near, attention, tensors
+from tests.test_pairs import across, assert_near, attention, tensors
 from tests.test_precision import EXAMPLES
 
 TARGET = next(row for row in ROWS if row.name == "amx-bf16")
@@ -75,6 +76,19 @@ def test_static_keys(n: int) -> None:
     for m in (1, 33):
         given = tensors(subgraph, m, n)
         (want,) = interpret_subgraph(subgraph, [array(tensor) for tensor in given], ())
+        assert_near(results(run, given, [])[0], want)
+    assert not amx.faults
+
+
+@hosted
+def test_factors_that_lie_across_each_other() -> None:
+    """The keys are packed, and with them the values cannot be: their product is in vectors."""
+    lir, amx = lower(across(), TARGET), Amx()
+    assert {e.output for e in in_tiles(lir)} == {"s"}
+    run = launcher_of(lir, TARGET, amx)
+    for m, n in SIZES:
+        given = tensors(across(), m, n)
+        (want,) = interpret_subgraph(across(), [array(tensor) for tensor in given], ())
         assert_near(results(run, given, [])[0], want)
     assert not amx.faults
 

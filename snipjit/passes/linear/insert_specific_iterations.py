@@ -25,8 +25,9 @@ from snipjit.passes.linear.axis_roles import in_vectors
 class InsertSpecificIterations(Pass):
     """Expand tile loops into a main body and the tails their work amount may need.
 
-    Rows go on in halves (8 ▸ 4, 2, 1): each tail runs at most once. Every body of lanes, in panels
-    or in columns, is masked: one that needed no mask would save nothing that pays for its code.
+    Rows go on in halves (8 ▸ 4, 2, 1): each tail runs at most once. Lanes of an axis of unknown
+    size, in panels or in columns, are always masked: a body that needed no mask would save nothing
+    that pays for its code.
     What does not need a whole panel goes on vector by vector, which costs nothing; but products of
     pairs take longer, and more of them must be under way, so that there the rest gets one body with
     as many vectors as hold it. A static axis gets just the bodies it needs, masked or not. Products

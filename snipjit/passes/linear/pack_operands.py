@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from snipjit.element_types import NARROW, computed_as
-from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
 from snipjit.loop_nest import most, parallel_loops, task_body
 from snipjit.passes.base import Pass
@@ -22,7 +21,8 @@ class PackOperands(Pass):
     of each block, for all panels of rows, or brought into pairs, unless these are neighbours in
     memory; what is innermost there becomes a lanes axis, so that whole vectors are loaded. The
     value becomes a buffer. Only what has a bounded size is packed: a dynamic axis would need a
-    buffer that grows. Products in tiles have all their inputs packed.
+    buffer that grows. Products in tiles have all their inputs packed,
+    or are not in tiles: where two of them lie across each other one is left as it is.
 
     Before:  for n step 128 { %s = brgemm %q %k {over=(d)} }        with %q [b][m][d], lanes m
     After:   %q.packed = load %q : f32[d m]
@@ -58,12 +58,14 @@ class _Packing:
     lanes    the lanes axes that the kernel had before
     task     what is packed at the head of the task
     numbers  how often each input is packed
+    loaded   the inputs without lanes that are packed, along their innermost axes
     """
 
     lir: LinearIR
     lanes: tuple[str, ...]
     task: dict[str, Expression] = field(default_factory=dict)
     numbers: Counter[str] = field(default_factory=Counter)
+    loaded: list[Tensor] = field(default_factory=list)
 
     def follow(self, body: list[Statement], loops: tuple[Loop, ...]) -> None:
         """Pack for the products of a body."""
@@ -92,29 +94,31 @@ class _Packing:
                 continue
             pays = not in_lanes and tensor.dtype in NARROW and unit not in direct
             if (tiles or pays) and self.is_bounded(tensor, loops):
-                self.pack(e, name, head)
-                if not in_lanes:
-                    self.add_lanes(tensor)
-                    self.check_lanes(tensor, tiles)
+                if in_lanes or self.add_lanes(tensor):
+                    self.pack(e, name, head)
+                else:
+                    e.attrs.pop("tiles", None)
 
     def is_bounded(self, tensor: Tensor, loops: tuple[Loop, ...]) -> bool:
         """Whether loops leave a bounded part of a tensor."""
         return all(most(self.lir, axis, loops) is not None for axis in tensor.axes)
 
-    def add_lanes(self, tensor: Tensor) -> None:
+    def add_lanes(self, tensor: Tensor) -> bool:
         """Have vectors of the innermost axis where there are no other ones.
 
         It comes in front of all axes of which others have vectors, but behind the tensor's own.
+        False if these others, or the tensor, would then have vectors of another axis than theirs.
         """
         lanes, axis = self.lir.lanes, tensor.unit_axis or ""
         if axis not in lanes:
             place = max((lanes.index(a) + 1 for a in tensor.axes if a in lanes), default=0)
-            self.lir.lanes = (*lanes[:place], axis, *lanes[place:])
-
-    def check_lanes(self, tensor: Tensor, tiles: bool) -> None:
-        """What is packed for tiles is loaded along its innermost axis, which two may want."""
-        if tiles and self.lir.vector_axis(tensor.axes) != tensor.unit_axis:
-            raise UnsupportedError(f"%{tensor.name} lies in memory across another factor")
+            lanes = (*lanes[:place], axis, *lanes[place:])
+        loaded = [*self.loaded, tensor]
+        last = [next(a for a in reversed(lanes) if a in one.axes) for one in loaded]
+        if last != [one.unit_axis for one in loaded]:
+            return False
+        self.lir.lanes, self.loaded = lanes, loaded
+        return True
 
     def pack(self, e: Expression, name: str, home: dict[str, Expression]) -> None:
         """Load an operand in front, once for all that want it."""

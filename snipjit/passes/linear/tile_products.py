@@ -39,6 +39,7 @@ class TileProducts(Pass):
 
 
 def _can_be_packed(lir: LinearIR, tensor: Tensor, e: Expression, loops: tuple[Loop, ...]) -> bool:
+    """Whether loops leave a bounded part, which can be loaded along the innermost axis."""
     pairs, unit = e.attrs["pairs"], tensor.unit_axis
     if any(most(lir, axis, loops) is None for axis in tensor.axes):
         return False

@@ -6,6 +6,7 @@ from math import gcd
 
 from llvmlite import ir
 
+from snipjit.errors import UnsupportedError
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.pairs import interleave_halves, join_halves
 from snipjit.passes.llvm.strided_access import StridedAccess
@@ -27,6 +28,8 @@ class PairAccess(StridedAccess):
         self.whole = self.is_buffer or self.unit == pairs
         if loads and self.single and (not self.is_buffer or self.tensor.axes[-1] == pairs):
             self.whole = False
+        if self.lanes == pairs and not self.whole:
+            raise UnsupportedError(f"pairs of %{name} lie apart in memory, in lanes side by side")
         self.by_rows = False
         if self.is_buffer and self.lanes is not None:
             self.contiguous = self.tensor.axes[-1] == self.lanes
