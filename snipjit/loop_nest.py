@@ -53,3 +53,9 @@ def most(lir: LinearIR, axis: str, loops: Iterable[Loop]) -> int | None:
     """The most elements of an axis that loops leave at once; None if that is unbounded."""
     steps = [loop.step for loop in loops if loop.axis == axis and not join_of(loop)]
     return steps[-1] if steps else lir.axes[axis]
+
+
+def is_bounded(lir: LinearIR, axes: Iterable[str], loops: Iterable[Loop]) -> bool:
+    """Whether loops leave a bounded number of elements of every axis at once."""
+    around = [*loops]
+    return all(most(lir, axis, around) is not None for axis in axes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from snipjit.element_types import NARROW, computed_as
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
-from snipjit.loop_nest import most, parallel_loops, task_body
+from snipjit.loop_nest import is_bounded, parallel_loops, task_body
 from snipjit.passes.base import Pass
 from snipjit.tensors import Tensor
 
@@ -88,20 +88,16 @@ class _Packing:
             if tensor is None:
                 continue
             unit, in_lanes = tensor.unit_axis, bool({*self.lanes} & {*tensor.axes})
-            if in_lanes and self.is_bounded(tensor, outer):
+            if in_lanes and is_bounded(self.lir, tensor.axes, outer):
                 if tiles or self.lir.vector_axis(tensor.axes) != unit:
                     self.pack(e, name, self.task)
                 continue
             pays = not in_lanes and tensor.dtype in NARROW and unit not in direct
-            if (tiles or pays) and self.is_bounded(tensor, loops):
+            if (tiles or pays) and is_bounded(self.lir, tensor.axes, loops):
                 if in_lanes or self.add_lanes(tensor):
                     self.pack(e, name, head)
                 else:
                     e.attrs.pop("tiles", None)
-
-    def is_bounded(self, tensor: Tensor, loops: tuple[Loop, ...]) -> bool:
-        """Whether loops leave a bounded part of a tensor."""
-        return all(most(self.lir, axis, loops) is not None for axis in tensor.axes)
 
     def add_lanes(self, tensor: Tensor) -> bool:
         """Have vectors of the innermost axis where there are no other ones.

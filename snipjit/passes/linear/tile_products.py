@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snipjit.linear_ir import Expression, LinearIR, Loop, walk
-from snipjit.loop_nest import most, parallel_loops, task_body
+from snipjit.loop_nest import is_bounded, most, parallel_loops, task_body
 from snipjit.passes.base import Pass
 from snipjit.target_machine import TargetMachine
 from snipjit.tensors import Tensor
@@ -41,7 +41,7 @@ class TileProducts(Pass):
 def _can_be_packed(lir: LinearIR, tensor: Tensor, e: Expression, loops: tuple[Loop, ...]) -> bool:
     """Whether loops leave a bounded part, which can be loaded along the innermost axis."""
     pairs, unit = e.attrs["pairs"], tensor.unit_axis
-    if any(most(lir, axis, loops) is None for axis in tensor.axes):
+    if not is_bounded(lir, tensor.axes, loops):
         return False
     if unit == pairs:
         return (lir.axes[pairs] or 1) % 2 == 0
