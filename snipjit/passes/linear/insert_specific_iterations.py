@@ -27,12 +27,11 @@ class InsertSpecificIterations(Pass):
 
     Rows go on in halves (8 ▸ 4, 2, 1): each tail runs at most once. Lanes of an axis of unknown
     size, in panels or in columns, are always masked: a body that needed no mask would save nothing
-    that pays for its code.
-    What does not need a whole panel goes on vector by vector, which costs nothing; but products of
-    pairs take longer, and more of them must be under way, so that there the rest gets one body with
-    as many vectors as hold it. A static axis gets just the bodies it needs, masked or not. Products
-    in tiles go on beyond the end, in a body of two registers of rows and one of one; sums have a
-    single body.
+    that pays for its code. What does not need a whole panel goes on vector by vector, which costs
+    nothing; but products of pairs take longer, and more of them must be under way, so that there
+    the rest gets one body with as many vectors as hold it. A static axis gets just the bodies it
+    needs, masked or not. Products in tiles go on beyond the end, in a body of two registers of rows
+    and one of one; sums have a single body.
 
     Before:  for m step 48 { for n step 8 { … } }
     After:   for m step 48 masked { for n step 8 { … } tail 4 { … } tail 2 { … } tail 1 { … } }
