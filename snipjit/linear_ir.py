@@ -88,6 +88,7 @@ pad %t          ``{axis, to}`` zeros in a buffer behind what the block has of an
 fill            ``{value}`` every element is ``value``                             a move
 iota            ``{axis}`` the index along an axis, i32                            a move
 elementwise     any row of ``elementwise.py``; ``%name`` of a scalar is an operand
+                ``{precision}`` of exp and exp2: no more exact than that type needs
 fma %a %b %c    ``{over}`` %c + Σ %a·%b over the elements of axes in the tile      a product
                 ``{pairs}`` of operands that hold pairs of that axis
                 ``{tiles}`` in tile registers, where the tile fills some

@@ -175,6 +175,8 @@ class _Verifier:
             self.demand(here, "an iota is i32 and has its axis")
         if "value" in rule.attrs:
             self.demand(isinstance(e.attrs["value"], int | float), "the value must be a number")
+        if "precision" in e.attrs:
+            self.demand(e.attrs["precision"] == "bf16", "the only other precision is bf16")
         if "over" in rule.attrs:
             self.over(e, loops)
 

@@ -29,6 +29,7 @@ RULES: dict[str, Rule] = {
     "brgemm": Rule((2, 3), ("over",), final=False, optional=("pairs", "tiles")),
     "reduce": Rule((1,), ("monoid", "over"), final=False),
     **{name: Rule((row.arity,)) for name, row in ELEMENTWISE.items()},
+    **dict.fromkeys(("exp", "exp2"), Rule((1,), optional=("precision",))),
 }
 MOVED = {"prefetch": ("input",), "pad": ("buffer",)}
 LOGIC = ("and", "or", "xor", "not")

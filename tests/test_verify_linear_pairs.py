@@ -81,6 +81,11 @@ def test_the_example_is_legal() -> None:
             "%u = exp %t {registers=(0)} : f32[n m]",
             "exp has no attributes registers",
         ),
+        (
+            "%u = exp %t : f32[n m]",
+            "%u = exp %t {precision=f32} : f32[n m]",
+            "the only other precision is bf16",
+        ),
         ("%u = exp %t", "%u = exp %s", "exp reads both tile registers and others"),
         (
             "store %s.buffer %s {registers=(0)}",

@@ -22,6 +22,7 @@ from snipjit.passes.linear.pack_operands import PackOperands
 from snipjit.passes.linear.pad_buffers import PadBuffers
 from snipjit.passes.linear.prefetch_strided import PrefetchStrided
 from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
+from snipjit.passes.linear.relax_exponentials import RelaxExponentials
 from snipjit.passes.linear.round_factors import RoundFactors
 from snipjit.passes.linear.split_loops import SplitLoops
 from snipjit.passes.linear.split_stream import SplitStream
@@ -40,6 +41,7 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         FuseOnline(),  # ... which is what this rule rewrites
         *_split(target, schedule),  # accumulators are final; before anything lowers their loop
         RoundFactors(target),  # when all that accumulates is known; loops are still flat
+        RelaxExponentials(target),  # of what has just been rounded; sums are still whole
         *_tiles(target, schedule),  # while products are whole; packing and panels depend on it
         PackOperands(),  # before panels, so that packing happens once a task
         SplitLoops(target),  # before tiles: a panel holds whole tile loops

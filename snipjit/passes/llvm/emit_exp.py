@@ -10,6 +10,9 @@ and NaN where ``n`` is -inf, inf and NaN, whatever it scales but inf, and right 
 ``|x|`` (``finfo.min`` as a mask) ``r`` may be anything, so ``vrangeps`` brings it to ±1 first.
 ``exp2`` takes 7: ``vreduceps`` gives ``x - floor(x)``, and ``vscalefps`` floors by itself.
 
+What is rounded to bf16 has polynomials of degree 3 (``precision``): error 1e-4, a twentieth of the
+rounding that follows.
+
 Elsewhere ``x`` is clamped to where the result is 0 or inf, and ``2^(n-1)`` is made by shifting the
 rounded number's bits into the exponent; the polynomial has twice its coefficients, so that results
 above 2^127 do not overflow early. Results below 2^-125.5 become 0.
@@ -17,6 +20,7 @@ above 2^127 do not overflow early. Results below 2^-125.5 become 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import e, log, log2
 
 from llvmlite import ir
@@ -40,54 +44,73 @@ LN2 = log(2.0)
 LN2_PARTS = (0.693359375, LN2 - 0.693359375)
 ROUNDING = 1.5 * 2.0**23
 
-# e^r for |r| <= ln(2)/2; 2^r for |r| <= 1/2; 2^r for 0 <= r < 1.
-EXP = (1.0, 0.9999997070129476, 0.4999914918941279, 0.16667636583243256, 0.0418979758399265,
-       0.00829030627471201)  # fmt: skip
-EXP2 = (1.0, 0.693146977355398, 0.24022241759093726, 0.05550734001284974, 0.009671534015695257,
-        0.001326470005987665)  # fmt: skip
-EXP2_FLOOR = (1.0, 0.6931513118158812, 0.24016445001732922, 0.05579991360698483,
-              0.009017029618000508, 0.001867130402655487)  # fmt: skip
+# By precision: e^r for |r| <= ln(2)/2; 2^r for |r| <= 1/2; 2^r for 0 <= r < 1.
+EXP = {
+    "f32": (1.0, 0.9999997070129476, 0.4999914918941279, 0.16667636583243256, 0.0418979758399265,
+            0.00829030627471201),
+    "bf16": (1.0, 1.0001958412957668, 0.504130383225427, 0.16517975896366416),
+}  # fmt: skip
+EXP2 = {
+    "f32": (1.0, 0.693146977355398, 0.24022241759093726, 0.05550734001284974,
+            0.009671534015695257, 0.001326470005987665),
+    "bf16": (1.0, 0.6932829274019433, 0.24221096202839432, 0.05500893174448951),
+}  # fmt: skip
+EXP2_FLOOR = {
+    "f32": (1.0, 0.6931513118158812, 0.24016445001732922, 0.05579991360698483,
+            0.009017029618000508, 0.001867130402655487),
+    "bf16": (1.0, 0.695116785376953, 0.2276449957687347, 0.07706703873385555),
+}  # fmt: skip
 
 
-def emit_exp(builder: ir.IRBuilder, target: TargetMachine, x: ir.Value) -> ir.Value:
+def emit_exp(
+    builder: ir.IRBuilder, target: TargetMachine, x: ir.Value, precision: str = "f32"
+) -> ir.Value:
     """``e^x``."""
-    return _exp(builder, target, x, 1.0)
+    return _exp(builder, target, x, 1.0, EXP[precision])
 
 
 def emit_sigmoid(builder: ir.IRBuilder, target: TargetMachine, x: ir.Value) -> ir.Value:
     """``1 / (1 + e^-x)``; the sign is folded into the constants of the exponential."""
     one = constant(x.type, 1.0)
-    return builder.fdiv(one, builder.fadd(one, _exp(builder, target, x, -1.0)))
+    return builder.fdiv(one, builder.fadd(one, _exp(builder, target, x, -1.0, EXP["f32"])))
 
 
-def emit_exp2(builder: ir.IRBuilder, target: TargetMachine, x: ir.Value) -> ir.Value:
+def emit_exp2(
+    builder: ir.IRBuilder, target: TargetMachine, x: ir.Value, precision: str = "f32"
+) -> ir.Value:
     """``2^x``."""
     if _has_scalef(target, x):
         fraction = _avx512(builder, "reduce", x, constant(I32, 9))  # round down, no exceptions
-        power = polynomial(builder, target, fraction, EXP2_FLOOR)
+        power = polynomial(builder, target, fraction, EXP2_FLOOR[precision])
         return _avx512(builder, "scalef", power, x)
     x = at_most(builder, at_least(builder, x, -126.4), 129.0)
     shifted = builder.fadd(x, constant(x.type, ROUNDING + 126))
     n = builder.fsub(shifted, constant(x.type, ROUNDING + 126))
-    power = polynomial(builder, target, builder.fsub(x, n), [2 * c for c in EXP2])
+    power = polynomial(builder, target, builder.fsub(x, n), [2 * c for c in EXP2[precision]])
     return builder.fmul(power, _power_of_two(builder, shifted))
 
 
-def _exp(builder: ir.IRBuilder, target: TargetMachine, x: ir.Value, sign: float) -> ir.Value:
-    """``e^(sign·x)`` for a sign of ±1."""
+def _exp(
+    builder: ir.IRBuilder,
+    target: TargetMachine,
+    x: ir.Value,
+    sign: float,
+    power_of_e: Sequence[float],
+) -> ir.Value:
+    """``e^(sign·x)`` for a sign of ±1 and the polynomial of ``e^r``."""
     if _has_scalef(target, x):
         shifted = _round(builder, target, x, sign * LOG2_E, ROUNDING)
         n = builder.fsub(shifted, constant(x.type, ROUNDING))
         r = _remainder(builder, target, x, n, sign)
         r = _avx512(builder, "range", r, constant(x.type, 1.0), constant(I32, 2))  # least |value|
-        coefficients = [c * sign**power for power, c in enumerate(EXP)]
+        coefficients = [c * sign**power for power, c in enumerate(power_of_e)]
         return _avx512(builder, "scalef", polynomial(builder, target, r, coefficients), n)
     low, high = sorted((sign * -87.6, sign * 89.2))
     x = at_most(builder, at_least(builder, x, low), high)
     shifted = _round(builder, target, x, sign * LOG2_E, ROUNDING + 126)
     n = builder.fsub(shifted, constant(x.type, ROUNDING + 126))
     r = _remainder(builder, target, x, n, sign)
-    coefficients = [2 * c * sign**power for power, c in enumerate(EXP)]
+    coefficients = [2 * c * sign**power for power, c in enumerate(power_of_e)]
     power = polynomial(builder, target, r, coefficients)
     return builder.fmul(power, _power_of_two(builder, shifted))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from llvmlite import ir
 
@@ -18,11 +19,11 @@ from snipjit.passes.llvm.vector_ir import I32, I64, broadcast, constant, lane_nu
 
 def emit_elementwise(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     """Element by element; operands with other lanes than the result's are broadcast to them."""
-    emitter = EMITTERS[e.op]
+    emitter = partial(EMITTERS[e.op], emission.builder, emission.target, **e.attrs)
 
     def make(index: Index) -> ir.Value:
         values = [emission.operand(tile, index, e.type.axes) for tile in operands]
-        return emitter(emission.builder, emission.target, *values)
+        return emitter(*values)
 
     return emission.tile(e.type, make, tuple(operands))
 

@@ -31,6 +31,7 @@ class OneFunction:
     lanes: int
     dtypes: tuple[np.dtype[Any], ...]
     constants: dict[int, float] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _emitted(self) -> tuple[str, np.dtype[Any]]:
@@ -39,7 +40,7 @@ class OneFunction:
         kernel = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), "kernel")
         builder = ir.IRBuilder(kernel.append_basic_block())
         operands = [self._operand(builder, kernel, index) for index in range(len(self.dtypes))]
-        value = EMITTERS[self.name](builder, self.target, *operands)
+        value = EMITTERS[self.name](builder, self.target, *operands, **self.attrs)
         if element_of(value.type) == I1:
             value = builder.zext(value, with_element(value.type, I8))
         builder.store(value, kernel.args[-1], align=1)
@@ -86,15 +87,15 @@ class Machine:
     lanes: int
 
     def function(
-        self, name: str, *dtypes: str, constants: dict[int, float] | None = None
+        self, name: str, *dtypes: str, constants: dict[int, float] | None = None, **attrs: Any
     ) -> OneFunction:
         """The kernel of a function for operands of the given NumPy types."""
         types = tuple(np.dtype(dtype) for dtype in dtypes)
-        return OneFunction(name, self.target, self.lanes, types, constants or {})
+        return OneFunction(name, self.target, self.lanes, types, constants or {}, attrs)
 
-    def run(self, name: str, *arrays: Array) -> Array:
+    def run(self, name: str, *arrays: Array, **attrs: Any) -> Array:
         """Compile and call at once."""
-        return self.function(name, *(array.dtype.name for array in arrays))(*arrays)
+        return self.function(name, *(array.dtype.name for array in arrays), **attrs)(*arrays)
 
 
 MACHINES = [

@@ -32,6 +32,17 @@ def test_exp2(machine: Machine, low: float, high: float) -> None:
 
 
 @on_each_machine
+@pytest.mark.parametrize(("name", "exact"), [("exp", np.exp), ("exp2", np.exp2)])
+def test_precision_of_bf16(machine: Machine, name: str, exact: np.ufunc) -> None:
+    x = uniform(-80, 80)
+    want = exact(x.astype(np.float64))
+    assert (np.abs(machine.run(name, x, precision="bf16") / want - 1)).max() < 1.2e-4
+    ends = floats(0, np.inf, -np.inf, 3.4028235e38, -3.4028235e38, np.nan)
+    got = machine.run(name, ends, precision="bf16")
+    np.testing.assert_array_equal(got, floats(1, np.inf, 0, np.inf, 0, np.nan))
+
+
+@on_each_machine
 @pytest.mark.parametrize(("low", "high", "bound"), [(-1, 1, 3.0), (-20, 20, 4.5), (-86, 88, 7.0)])
 def test_sigmoid(machine: Machine, low: float, high: float, bound: float) -> None:
     x = uniform(low, high)
@@ -72,12 +83,14 @@ def test_overflow_and_underflow_where_f32_ends(machine: Machine) -> None:
     assert (small[x < -104] == 0).all()
 
 
-@pytest.mark.parametrize(("name", "count"), [("exp", 10), ("exp2", 7)])
-def test_length_with_avx512(name: str, count: int) -> None:
-    function = next(
-        (m.function(name, "float32") for m in MACHINES if m.target.lanes == m.lanes == 16), None
-    )
-    if function is None:
+@pytest.mark.parametrize(
+    ("name", "precision", "count"),
+    [("exp", "f32", 10), ("exp2", "f32", 7), ("exp", "bf16", 8), ("exp2", "bf16", 5)],
+)
+def test_length_with_avx512(name: str, precision: str, count: int) -> None:
+    full = (m for m in MACHINES if m.target.lanes == m.lanes == 16)
+    functions = (m.function(name, "float32", precision=precision) for m in full)
+    if (function := next(functions, None)) is None:
         pytest.skip("the host has no AVX-512")
     moves = ("vmov", "mov", "vbroadcast", "lea", "vzeroupper", "ret")
     arithmetic = [i for i in function.instructions() if not i.startswith(moves)]

@@ -1,0 +1,57 @@
+"""RelaxExponentials: what is rounded to 16 bits need not be computed to 24."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from snipjit.element_types import NARROW
+from snipjit.linear_ir import Expression, LinearIR
+from snipjit.passes.base import Pass
+from snipjit.target_machine import TargetMachine
+
+EXPONENTIALS = ("exp", "exp2")
+
+
+@dataclass(frozen=True)
+class RelaxExponentials(Pass):
+    """Compute exponentials as exactly as the type deserves that all products take them in.
+
+    Their sum, which divides the result, may be as inexact as they are, since it is rounded with
+    the result; so all outputs must be of 16 bits. It saves two instructions of seven.
+
+    Before:  %e = exp2 %s : f32[n m]
+             %e.bf16 = to_bf16 %e : bf16[n m] pairs n
+             %l = reduce %e {monoid=sum, over=(n)} : f32[m]
+    After:   %e = exp2 %s {precision=bf16} : f32[n m]
+             %e.bf16 = to_bf16 %e : bf16[n m] pairs n
+             %l = reduce %e {monoid=sum, over=(n)} : f32[m]
+    """
+
+    target: TargetMachine
+
+    def run(self, lir: LinearIR) -> LinearIR:
+        """Mark them, wherever they are."""
+        if all(output.dtype in NARROW for output in lir.outputs):
+            for dtype in self.target.pairs:
+                _mark(lir, dtype)
+        return lir
+
+
+def _mark(lir: LinearIR, dtype: str) -> None:
+    """Name the precision of each exponential that is rounded and otherwise summed at most."""
+    expressions = [s for s, _ in lir.walk() if isinstance(s, Expression)]
+    readers: defaultdict[str, list[Expression]] = defaultdict(list)
+    for e in expressions:
+        for name in e.inputs:
+            readers[name].append(e)
+    for e in expressions:
+        if e.op in EXPONENTIALS and e.output:
+            roundings = [reader for reader in readers[e.output] if reader.op == f"to_{dtype}"]
+            sums = [reader for reader in readers[e.output] if _is_sum(reader)]
+            if roundings and len(roundings) + len(sums) == len(readers[e.output]):
+                e.attrs["precision"] = dtype
+
+
+def _is_sum(e: Expression) -> bool:
+    return e.op == "reduce" and e.attrs["monoid"] == "sum"
