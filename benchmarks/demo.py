@@ -67,7 +67,7 @@ class Part:
         """The part as JSON holds it."""
         return {
             "first_call_seconds": self.first_call,
-            "kernels_compiled": self.kernels,
+            "kernels": self.kernels,
             "errors": self.errors,
             "lengths": self.lengths,
             "ms": self.milliseconds,
@@ -107,7 +107,7 @@ def _run_part(precision: Precision, encoder: Encoder, lengths: list[int], consol
         # In f32 eager is the reference.
         exact = None if precision is F32 else models["eager"].copied("eager", torch.float32)
         _run_texts(part, models, exact, console)
-    part.kernels = snipjit.stats().kernels_compiled
+    part.kernels = snipjit.stats().kernels
     return part
 
 
@@ -153,7 +153,7 @@ def _show(part: Part, console: Console) -> None:
     """Print a part's table. Raises SystemExit if its results are wrong."""
     console.print(_table(part))
     errors = ", ".join(f"{name} {error:.1e}" for name, error in part.errors.items())
-    console.print(f"kernels compiled: {part.kernels}; largest difference from f32: {errors}")
+    console.print(f"kernels: {part.kernels}; largest difference from f32: {errors}")
     if not part.errors["snipjit"] < part.allowed:
         raise SystemExit(
             f"the results in {part.precision.name} differ from eager in f32 by more than "

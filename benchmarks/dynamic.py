@@ -67,7 +67,7 @@ def run(count: int, plan: Plan, console: Console) -> dict[str, object]:
     }
     watch = Watch.start()
     cold = {name: _cold_run(call, inputs, watch) for name, call in contestants.items()}
-    kernels = snipjit.stats().kernels_compiled
+    kernels = snipjit.stats().kernels
     error = max(
         float((contestants["snipjit"](*tensors) - eager(*tensors)).abs().max())
         for tensors in inputs
@@ -76,12 +76,12 @@ def run(count: int, plan: Plan, console: Console) -> dict[str, object]:
     console.print(_table(lengths, cold, warm))
     if any(run.disturbed for run in cold.values()):
         console.print("! something else used the machine during the cold pass: run again")
-    console.print(f"kernels compiled: {kernels}; largest difference from eager: {error:.1e}")
+    console.print(f"kernels: {kernels}; largest difference from eager: {error:.1e}")
     return {
         "benchmark": "dynamic",
         "machine": description(),
         "lengths": lengths,
-        "kernels_compiled": kernels,
+        "kernels": kernels,
         "error": error,
         "cold": {name: vars(result) for name, result in cold.items()},
         "warm_total": warm,

@@ -223,7 +223,8 @@ def _print_run(exported: torch.export.ExportedProgram, inputs: Inputs, outputs: 
     _print("inputs", _describe(inputs))
     for symbol, allowed in dynamic_sizes(exported).items():
         _print("dynamic", f"{symbol} in {allowed}")
-    _print("compiled", f"{stats.subgraphs} subgraphs, {stats.kernels_compiled} kernels")
+    made = f"{stats.kernels_compiled} kernels compiled, {stats.kernels_loaded} from disk"
+    _print("fused", f"{stats.subgraphs} subgraphs, {made}")
     for refusal in stats.refusals:
         _print("refused", str(refusal))
     _print("outputs", _describe(outputs))

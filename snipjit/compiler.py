@@ -205,11 +205,12 @@ def contracted_dims(canonical: Subgraph) -> dict[str, tuple[int, ...]]:
     """The dims of each parameter that a product contracts over: in those, size 1 means 1."""
     strict: dict[str, tuple[int, ...]] = {}
     for node in canonical.of("brgemm"):
-        for name in (_unscaled(canonical, name) for name in node.inputs):
-            dims = enumerate(canonical[name].type.dims)
-            if canonical[name].op == "parameter":
+        for source in (_unscaled(canonical, name) for name in node.inputs):
+            dims = enumerate(canonical[source].type.dims)
+            if canonical[source].op == "parameter":
                 over = set(node.attrs["over"])
-                strict[name] = tuple(number for number, dim in dims if over & set(dim))
+                found = {number for number, dim in dims if over & set(dim)}
+                strict[source] = tuple(sorted(found.union(strict.get(source, ()))))
     return strict
 
 

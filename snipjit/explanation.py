@@ -74,8 +74,10 @@ class Report:
 def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
     """What ``snipjit`` finds in an ExportedProgram, a ``.pt2`` file, or a module with arguments.
 
-    Nothing is compiled to machine code and nothing is counted in ``stats``. Raises InputError for
-    a missing or damaged file.
+    Nothing is compiled to machine code and nothing is counted in ``stats``. A module is traced
+    anew, and Dynamo is reset for it, as ``torch._dynamo.explain`` does: what ``torch.compile`` has
+    compiled in this process is traced again at its next call. Raises InputError for a missing or
+    damaged file.
     """
     if isinstance(target, ExportedProgram) or not callable(target):
         if not isinstance(target, ExportedProgram | str | Path):

@@ -138,7 +138,7 @@ class Expression:
     output: str | None
     inputs: tuple[str, ...]
     type: ValueType = ValueType("f32")
-    attrs: dict[str, Any] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def over(self) -> tuple[str, ...]:

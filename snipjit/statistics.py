@@ -24,7 +24,7 @@ class Stats:
 
     subgraphs         candidates replaced by a kernel
     kernels_compiled  kernels made: one for each structure, or for each of its schedules
-    kernels_loaded    how many of those the disk cache held ready
+    kernels_loaded    kernels that the disk cache held ready, which were not compiled
     kernel_calls      calls of kernels
     configurations    calls whose shapes and strides were new to their kernel
     refusals          candidates that stayed as they were
@@ -36,6 +36,11 @@ class Stats:
     kernel_calls: int
     configurations: int
     refusals: tuple[Refusal, ...]
+
+    @property
+    def kernels(self) -> int:
+        """Kernels made ready, wherever they came from."""
+        return self.kernels_compiled + self.kernels_loaded
 
 
 @dataclass
@@ -62,18 +67,18 @@ def record_refusal(node: str, reason: str) -> None:
 
 def _totals() -> tuple[int, ...]:
     calls = sum(launcher.calls for launcher in launchers())
-    loaded = sum(not kernel.compiled for kernel in KERNELS.kernels())
+    compiled = sum(kernel.compiled for kernel in KERNELS.kernels())
     configurations = sum(launcher.configurations for launcher in launchers())
-    return len(KERNELS), loaded, calls, configurations
+    return compiled, len(KERNELS) - compiled, calls, configurations
 
 
 def stats() -> Stats:
     """The counters now."""
-    kernels, loaded, calls, configurations = (
+    compiled, loaded, calls, configurations = (
         now - then for now, then in zip(_totals(), _log.base, strict=True)
     )
     refusals = tuple(_log.refusals)
-    return Stats(_log.subgraphs, kernels, loaded, calls, configurations, refusals)
+    return Stats(_log.subgraphs, compiled, loaded, calls, configurations, refusals)
 
 
 def reset_stats() -> None:

@@ -1,6 +1,6 @@
 """Subgraph, the data-flow IR: a DAG of tensor operations that will become one kernel.
 
-Grammar of the printed form (``text.py`` prints and parses it)::
+Grammar of the printed form (``text_subgraph.py`` prints and parses it)::
 
     subgraph ::= "subgraph @" name axis* node*
     axis     ::= "axis" name ("=" int)?         a static size is compiled in, others are not
@@ -49,8 +49,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import networkx as nx
 
 Dim = tuple[str, ...]
 
@@ -130,13 +128,6 @@ class Subgraph:
             for name in dict.fromkeys(node.inputs):
                 users[name].append(node)
         return users
-
-    def dag(self) -> nx.DiGraph[str]:
-        """The data flow as a networkx graph over node names."""
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        graph.add_nodes_from(node.name for node in self.nodes)
-        graph.add_edges_from((name, node.name) for node in self.nodes for name in node.inputs)
-        return graph
 
     def with_nodes(self, nodes: Iterable[Node]) -> Subgraph:
         """The same Subgraph with other nodes, in the order given."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ _WORDS = {
 }
 
 
-def print_attrs(attrs: dict[str, Any]) -> str:
+def print_attrs(attrs: Mapping[str, Any]) -> str:
     """Attributes with a space in front, ``{name=value, …}``; nothing if there are none."""
     inside = ", ".join(f"{name}={print_attr(value)}" for name, value in attrs.items())
     return f" {{{inside}}}" if inside else ""

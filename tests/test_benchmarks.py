@@ -122,7 +122,7 @@ def test_forms_of_the_dynamic_benchmark_agree() -> None:
 def test_dynamic_compiles_once_a_schedule() -> None:
     with torch.inference_mode():
         report = dynamic.run(12, QUICK, Console(quiet=True))
-    assert report["kernels_compiled"] in (0, 1, 2)  # fewer where another test compiled the same
+    assert report["kernels"] in (0, 1, 2)  # fewer where another test compiled the same
     assert isinstance(report["error"], float)
     assert report["error"] < 1e-5
 

@@ -26,7 +26,7 @@ def test_run_prints_what_was_compiled(model: Path, capsys: pytest.CaptureFixture
     assert cli.main(["run", str(model), "--repeat", "1", "--size", "ids.1=31"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "inputs    int64[2, 31], float32[2, 31], int64[2, 31]"
-    assert "compiled  1 subgraphs" in "\n".join(lines)
+    assert "fused     1 subgraphs" in "\n".join(lines)
     assert any(line.startswith("dynamic") and line.endswith("in 2..512") for line in lines)
     assert "outputs   float32[2, 31, 64]" in lines
 

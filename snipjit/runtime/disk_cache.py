@@ -16,6 +16,7 @@ import logging
 import os
 import stat
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,9 @@ FORMAT = b"snipjit kernel 1\n"
 LIMIT_BYTES = 256 << 20
 """When the entries exceed this, those that were used least lately go."""
 
+ABANDONED_SECONDS = 3600
+"""How old an unfinished file is that no process is writing any more."""
+
 
 @dataclass(frozen=True)
 class DiskCache:
@@ -45,8 +49,8 @@ class DiskCache:
         path = self._path(key)
         try:
             with path.open("rb") as file:
-                if not _is_private(os.fstat(file.fileno())):
-                    log.warning("%s is not readable by its owner alone: not used", path)
+                if not _only_owner_writes(os.fstat(file.fileno())):
+                    log.warning("%s can be written by others: not used", path)
                     return None
                 content = file.read()
             os.utime(path)
@@ -61,8 +65,8 @@ class DiskCache:
         """Write an entry in one step: a reader sees all of it or nothing."""
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not _is_private(self.directory.stat()):
-                log.warning("%s is not its owner's alone: nothing is kept", self.directory)
+            if not _only_owner_writes(self.directory.stat()):
+                log.warning("%s can be written by others: nothing is kept", self.directory)
                 return
             descriptor, name = tempfile.mkstemp(dir=self.directory, suffix=".part")
             try:
@@ -81,9 +85,9 @@ class DiskCache:
         return [path for path, _ in self._sizes()]
 
     def clear(self) -> int:
-        """Delete every entry; returns how many there were."""
+        """Delete every entry, and what killed processes left; returns how many entries."""
         entries = self.entries()
-        for path in entries:
+        for path in [*entries, *self._unfinished()]:
             path.unlink(missing_ok=True)
         return len(entries)
 
@@ -101,7 +105,15 @@ class DiskCache:
                     found.append((status.st_mtime, path, status.st_size))
         return [(path, size) for _, path, size in sorted(found)]
 
+    def _unfinished(self) -> list[Path]:
+        """Files that were not written to the end."""
+        return list(self.directory.glob("*.part"))
+
     def _trim(self) -> None:
+        for path in self._unfinished():
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                    path.unlink(missing_ok=True)
         sizes = self._sizes()
         excess = sum(size for _, size in sizes) - LIMIT_BYTES
         for path, size in sizes:
@@ -150,7 +162,7 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _is_private(status: os.stat_result) -> bool:
+def _only_owner_writes(status: os.stat_result) -> bool:
     mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     return mine and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 

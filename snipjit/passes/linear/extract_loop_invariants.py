@@ -41,13 +41,12 @@ def _descend(body: list[Statement], counts: Counter[str | None]) -> None:
 
 
 def _extract(loop: Loop, counts: Counter[str | None]) -> list[Statement]:
-    inside = {s.output for s, _ in walk(loop.body) if isinstance(s, Expression)}
-    written = {
-        s.inputs[0] for s, _ in walk(loop.body) if isinstance(s, Expression) and s.op == "store"
-    }
+    flat = [s for s, _ in walk(loop.body) if isinstance(s, Expression)]
+    inside = {e.output for e in flat}
+    written = {e.inputs[0] for e in flat if e.op in ("store", "pad")}
     hoisted: list[Statement] = []
     for e in list(loop.body):
-        if not isinstance(e, Expression) or e.op == "store" or counts[e.output] > 1:
+        if not isinstance(e, Expression) or e.output is None or counts[e.output] > 1:
             continue
         blocked = (
             loop.axis in e.type.axes or loop.axis in e.over or e.attrs.get("axis") == loop.axis

@@ -97,7 +97,7 @@ class _Packing:
                 if in_lanes or self.add_lanes(tensor):
                     self.pack(e, name, head)
                 else:
-                    e.attrs.pop("tiles", None)
+                    e.attrs = {name: value for name, value in e.attrs.items() if name != "tiles"}
 
     def add_lanes(self, tensor: Tensor) -> bool:
         """Have vectors of the innermost axis where there are no other ones.

@@ -50,7 +50,7 @@ def _mark(lir: LinearIR, dtype: str) -> None:
             roundings = [reader for reader in readers[e.output] if reader.op == f"to_{dtype}"]
             sums = [reader for reader in readers[e.output] if _is_sum(reader)]
             if roundings and len(roundings) + len(sums) == len(readers[e.output]):
-                e.attrs["precision"] = dtype
+                e.attrs = {**e.attrs, "precision": dtype}
 
 
 def _is_sum(e: Expression) -> bool:

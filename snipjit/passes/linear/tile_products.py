@@ -34,7 +34,7 @@ class TileProducts(Pass):
                 inputs = [lir.tensors[n] for n in statement.inputs[:2] if n in lir.tensors]
                 packed = all(_can_be_packed(lir, tensor, statement, loops) for tensor in inputs)
                 if packed and _has_several(lir, statement, loops):
-                    statement.attrs["tiles"] = True
+                    statement.attrs = {**statement.attrs, "tiles": True}
         return lir
 
 
