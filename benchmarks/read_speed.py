@@ -82,8 +82,8 @@ def reader(k: Tensor, v: Tensor) -> Callable[[], Tensor]:
     slots = np.zeros(8, dtype=np.int64)
     slots[[CHUNKS, BYTES]] = size // chunk, chunk
     slots[[FIRST, SECOND, RESULTS]] = k.data_ptr(), v.data_ptr(), results.data_ptr()
-    slots[threads.WORKER_SLOT] = _loaded().address
-    run, address, values = threads.parallel() or threads.alone(), slots.ctypes.data, slots.data
+    slots[threads.ENTRY_SLOT] = _loaded().address
+    run, address, values = threads.run_many() or threads.run_one(), slots.ctypes.data, slots.data
 
     def call(kept: tuple[Tensor, ...] = (k, v)) -> Tensor:
         values[COUNTER], values[threads.THREADS_SLOT] = 0, threads.thread_count()

@@ -1,7 +1,7 @@
 """CallArgs: the one structure a kernel receives, described once for emitter and configurator.
 
 Every field is 8 bytes, so the structure is an array of 64-bit slots. The first eight are fixed and
-sit on a cache line of their own, because threads write to two of them:
+sit on a cache line of their own, because workers write to two of them:
 
 ====  =========  ================================================================
 slot  field      meaning
@@ -11,6 +11,8 @@ slot  field      meaning
 2     tasks      number of tasks: the product of the ``blocks``
 3     scratch    address of the scratchpad, 64-byte aligned
 4     pitch      bytes of scratchpad for one worker
+5     entry      address of the kernel, for those who start the workers
+6     threads    how many workers to start
 7     shared     bytes at the front of the scratchpad that all workers share
 ====  =========  ================================================================
 
@@ -44,10 +46,10 @@ from snipjit.element_types import BYTES
 from snipjit.linear_ir import LinearIR
 from snipjit.loop_nest import parallel_loops, shared_buffers, split_loop
 
-FIXED = ("counter", "worker", "tasks", "scratch", "pitch", "_5", "_6", "shared")
+FIXED = ("counter", "worker", "tasks", "scratch", "pitch", "entry", "threads", "shared")
 
-SHARED_ALIGNMENT = 64
-"""What offsets of shared buffers are multiples of, so that tasks share no cache line."""
+CACHE_LINE = 64
+"""Bytes; what scratchpads, workers' parts, buffers and parts of tasks begin at multiples of."""
 
 MOST_GROUPS = 63
 """With more groups of tasks than this no loop is split."""
@@ -87,7 +89,7 @@ def chunk_bytes(lir: LinearIR) -> int:
         (buffer.offset or 0) + buffer.stride(buffer.axes[0]) * BYTES[buffer.dtype]
         for buffer in shared
     ]
-    return -(-max(ends, default=0) // SHARED_ALIGNMENT) * SHARED_ALIGNMENT
+    return -(-max(ends, default=0) // CACHE_LINE) * CACHE_LINE
 
 
 def finalization_offset(ptr_increment: int, work_amount: int) -> int:

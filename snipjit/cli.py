@@ -275,7 +275,7 @@ def _info(options: argparse.Namespace) -> int:
     _print(
         "target", f"{target_machine.select(features).name} (this host runs: {', '.join(usable)})"
     )
-    for row in target_machine.ROWS:
+    for row in target_machine.TARGETS:
         missing = [name for name in row.features if name not in features]
         needs = f"needs {' '.join(row.features) or 'nothing'}"
         _print("", f"{row.name}: {needs}{'; missing ' + ' '.join(missing) if missing else ''}")

@@ -9,24 +9,21 @@ from functools import cache
 
 from snipjit import config
 from snipjit.axis_sizes import undetermined
-from snipjit.call_args import CallArgs, chunk_bytes
 from snipjit.dumps import Dumps, writer
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import Expression, LinearIR, Loop, is_block_loop, walk
-from snipjit.loop_nest import join_of, parallel_loops, split_loop
+from snipjit.linear_ir import LinearIR
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
-from snipjit.passes.linear.allocate_buffers import scratch_bytes
+from snipjit.recipes import contracted_dims, recipe_of
 from snipjit.runtime import engine
 from snipjit.runtime.disk_cache import disk_cache
-from snipjit.runtime.kernel import Kernel, Schedules, Structure
-from snipjit.runtime.kernel_cache import KERNELS, SCHEDULES
-from snipjit.runtime.runtime_configurator import Recipe, Split, TensorSpec
+from snipjit.runtime.kernel import Kernel, KernelFamily, Structure
+from snipjit.runtime.kernel_cache import FAMILIES, KERNELS
+from snipjit.runtime.runtime_configurator import Recipe
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine, select
-from snipjit.tensors import Tensor
 from snipjit.text_subgraph import print_subgraph
 from snipjit.verify_linear import verify as verify_linear
 from snipjit.verify_subgraph import verify_between, verify_canonical, verify_positional
@@ -47,7 +44,7 @@ def compile_subgraph(subgraph: Subgraph, target: TargetMachine | None = None) ->
     canonical = optimize(subgraph, dumps)
     if feature_axes(canonical) or linear.few_rows_axis(canonical):
         key = _key(canonical, target)
-        return SCHEDULES.get(key, lambda: _schedules(key, canonical, target, dumps))
+        return FAMILIES.get(key, lambda: _family(key, canonical, target, dumps))
     return _kernel(canonical, target, dumps)
 
 
@@ -55,9 +52,9 @@ def _key(canonical: Subgraph, target: TargetMachine, schedule: Schedule = Schedu
     return f"{target.name} {schedule.value}\n{print_subgraph(canonical)}"
 
 
-def _schedules(
+def _family(
     key: str, canonical: Subgraph, target: TargetMachine, dumps: Dumps | None
-) -> Schedules:
+) -> KernelFamily:
     """Kernels for the first few sizes of the features, by rows and by columns; a general one."""
     features, few = feature_axes(canonical), linear.few_rows_axis(canonical)
     seen: set[tuple[int, ...]] = set()
@@ -66,8 +63,10 @@ def _schedules(
     @cache
     def kernel(wanted: tuple[int, ...], schedule: Schedule) -> Kernel:
         """The kernel for sizes of the features; the general one for none."""
-        specialize = SpecializeSizes(dict(zip(features, wanted, strict=False)))
-        own = run_pipeline((specialize, *graph.SIZED), canonical) if wanted else canonical
+        own = canonical
+        if wanted:
+            specialize = SpecializeSizes(dict(zip(features, wanted, strict=True)))
+            own = run_pipeline((specialize, *graph.SIZED), canonical)
         try:
             return _kernel(own, target, Dumps.of(print_subgraph(own)), schedule)
         except UnsupportedError:
@@ -85,7 +84,7 @@ def _schedules(
         few_rows = few is not None and sizes[few] <= target.few_rows
         return kernel(wanted, Schedule.COLUMNS if few_rows else Schedule.ROWS)
 
-    return Schedules(key, general, choose)
+    return KernelFamily(key, general, choose)
 
 
 def _general_recipe(
@@ -95,7 +94,7 @@ def _general_recipe(
     disk, name = disk_cache(), f"recipe\n{key}\n{target}"
     if disk is not None and (kept := disk.load(name)) is not None:
         return kept[0]
-    found = recipe(lower(canonical, target, dumps), target, contracted_dims(canonical))
+    found = recipe_of(lower(canonical, target, dumps), contracted_dims(canonical))
     if disk is not None:
         disk.store(name, found, b"")
     return found
@@ -180,7 +179,7 @@ def assemble(
     if dumps is not None:
         dumps.write("assembly.s", engine.assembly(llvm_ir, target))
     object_code = engine.compile_object(llvm_ir, target)
-    return Kernel.from_object(key, recipe(lir, target, strict), object_code, llvm.SYMBOL)
+    return Kernel.from_object(key, recipe_of(lir, strict), object_code, llvm.SYMBOL)
 
 
 def _compile(
@@ -199,71 +198,3 @@ def _compile(
     if disk is not None:
         disk.store(name, kernel.recipe, kernel.object_code)
     return kernel
-
-
-def contracted_dims(canonical: Subgraph) -> dict[str, tuple[int, ...]]:
-    """The dims of each parameter that a product contracts over: in those, size 1 means 1."""
-    strict: dict[str, tuple[int, ...]] = {}
-    for node in canonical.of("brgemm"):
-        for source in (_unscaled(canonical, name) for name in node.inputs):
-            dims = enumerate(canonical[source].type.dims)
-            if canonical[source].op == "parameter":
-                over = set(node.attrs["over"])
-                found = {number for number, dim in dims if over & set(dim)}
-                strict[source] = tuple(sorted(found.union(strict.get(source, ()))))
-    return strict
-
-
-def _unscaled(canonical: Subgraph, name: str) -> str:
-    """The value that is converted, or scaled by a scalar, to the one of that name."""
-    node = canonical[name]
-    scaled = node.op in ("mul", "div") and not canonical[node.inputs[1]].type.axes
-    return _unscaled(canonical, node.inputs[0]) if scaled or node.op == "to_f32" else name
-
-
-def recipe(
-    lir: LinearIR, target: TargetMachine, strict: Mapping[str, tuple[int, ...]] | None = None
-) -> Recipe:
-    """What the run time must know about a kernel."""
-    strict = strict or {}
-    split = split_loop(lir)
-    loops = [loop for loop in parallel_loops(lir) if loop is not split]
-    return Recipe(
-        axes=tuple(lir.axes.items()),
-        inputs=tuple(_spec(tensor, strict.get(tensor.name, ())) for tensor in lir.inputs),
-        outputs=tuple(_spec(tensor) for tensor in lir.outputs),
-        scalars=tuple(lir.scalars),
-        parallel=tuple((loop.axis, loop.step, _granule(lir, loop)) for loop in loops),
-        scratch_bytes=scratch_bytes(lir),
-        fields=CallArgs.of(lir).fields,
-        split=_split(lir, split) if split is not None else None,
-        products=_products(lir),
-    )
-
-
-def _products(lir: LinearIR) -> tuple[tuple[str, ...], ...]:
-    """The axes of each product, the summed ones included; tails repeat it under its name."""
-    found = [s for s, _ in lir.walk() if isinstance(s, Expression) and s.op == "fma"]
-    return tuple({e.output: (*e.type.axes, *e.over) for e in found}.values())
-
-
-def _split(lir: LinearIR, loop: Loop) -> Split:
-    """A split loop whose chunks are whole tiles of the loops inside."""
-    join = join_of(loop)
-    assert join is not None
-    inside = [s for s, _ in walk(loop.body) if isinstance(s, Loop) and s.axis == loop.axis]
-    tile = max(inner.step for inner in inside if not is_block_loop(inner))
-    return loop.axis, loop.step, tile, lir.axes[join.axis] or 1, chunk_bytes(lir)
-
-
-def _granule(lir: LinearIR, loop: Loop) -> int:
-    """What a block has a multiple of: whole vectors; all rows where they share what they read."""
-    if loop.axis in lir.lanes:
-        return lir.width
-    panels = {s.axis for s, _ in walk(loop.body) if isinstance(s, Loop)}
-    return loop.step if loop.axis in panels else 1
-
-
-def _spec(tensor: Tensor, strict: tuple[int, ...] = ()) -> TensorSpec:
-    order = tensor.order or tuple(range(len(tensor.dims)))
-    return TensorSpec(tensor.name, tensor.dtype, tensor.dims, order, strict)

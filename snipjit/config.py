@@ -2,7 +2,7 @@
 
 ==================  ==========================================================================
 SNIPJIT_CACHE=dir   keep kernels in ``dir`` (by default ``snipjit`` below ``XDG_CACHE_HOME`` or
-                    ``~/.cache``); 0 keeps none
+                    ``~/.cache``); 0, off or nothing keeps none
 SNIPJIT_DUMP=dir    write every stage of every subgraph to numbered files below ``dir``
 SNIPJIT_TARGET=row  compile for this row of ``target_machine.py`` instead of the host's best
 SNIPJIT_VERIFY=1    run the stage's verifier after every pass
@@ -27,6 +27,11 @@ def cache_directory() -> Path | None:
         return (Path(home) if home else Path.home() / ".cache") / "snipjit"
     except RuntimeError:  # no home directory
         return None
+
+
+def target_name() -> str | None:
+    """The row of ``target_machine.py`` to compile for; None for the host's best."""
+    return os.environ.get("SNIPJIT_TARGET") or None
 
 
 def dump_directory() -> Path | None:

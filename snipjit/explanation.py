@@ -14,10 +14,10 @@ from torch.export import ExportedProgram
 from snipjit.compiler import lower, optimize
 from snipjit.errors import InputError, UnsupportedError
 from snipjit.files import load_pt2
-from snipjit.passes.fx import Candidate, needs_grad, tokenize, with_bodies
+from snipjit.passes.fx import NEEDS_GRAD, Candidate, needs_grad, tokenize, with_bodies
 from snipjit.program import Target, lifted
+from snipjit.refusal import Refusal
 from snipjit.runtime.engine import host_features
-from snipjit.statistics import Refusal
 from snipjit.target_machine import select
 from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import print_subgraph
@@ -114,13 +114,10 @@ def _collect(found: list[Explained | Refusal], graphs: int) -> Report:
 
 def _explained(gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
     tokenization = tokenize(gm)
-    found: list[Explained | Refusal] = [
-        Refusal(refusal.node, refusal.reason) for refusal in tokenization.refusals
-    ]
+    found: list[Explained | Refusal] = [*tokenization.refusals]
     for candidate in tokenization.candidates:
         if grad and needs_grad(gm, candidate):
-            reason = "an input requires grad; use torch.no_grad()"
-            found.append(Refusal(candidate.outputs[0].name, reason))
+            found.append(Refusal(candidate.outputs[0].name, NEEDS_GRAD))
         else:
             found.append(_one(candidate))
     return found

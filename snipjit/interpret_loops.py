@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, is_block_loop, least
+from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, is_block_loop, least_remainder
 
 
 def iterations(loop: Loop, work: int, width: int) -> Iterator[tuple[Piece, int]]:
     """The pieces of a loop in the order they run, with the elements each iteration covers."""
     whole = len(loop.pieces) == 1 or is_block_loop(loop)
     for piece in loop.pieces:
-        while work >= (1 if whole else least(loop, piece, width)):
+        while work >= (1 if whole else least_remainder(loop, piece, width)):
             yield piece, min(piece.step, work)
             work -= min(piece.step, work)
 

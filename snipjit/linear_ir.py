@@ -36,9 +36,9 @@ holds whole vectors of it; the other axes number them. With ``lanes n d``, ``[n 
 d, ``[m n]`` vectors of n, ``[m]`` single elements, and so is ``[m n]`` inside ``for n step 4``
 where a vector has more than 4.
 
-**Pairs.** A register of ``bf16`` holds pairs: of the axis that its type names, two neighbours lie
-side by side in each element of 32 bits, the even one first; with it the next one, or zero where
-the tile has but one. So do buffers of pairs, in which a pair takes the place of its first element.
+**Pairs.** A register of ``bf16`` holds pairs: each element of 32 bits is two neighbours along the
+axis that its type names, the even index in the low half; where the tile has one element of that
+axis, the high half is zero. So do buffers of pairs, where a pair takes its first element's place.
 Products whose operands are pairs multiply them two by two. Loops over that axis begin even.
 
 **Tiles.** ``registers=(0, 1)`` of an Expression are the tile registers that hold its value, row by
@@ -104,7 +104,7 @@ leaves (that anything outside reads), and begins anew with each run of the outer
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,6 +139,11 @@ class Expression:
     inputs: tuple[str, ...]
     type: ValueType = ValueType("f32")
     attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """The inputs but for the tensor of a move."""
+        return self.inputs[1:] if self.op in MOVES else self.inputs
 
     @property
     def over(self) -> tuple[str, ...]:
@@ -232,6 +237,10 @@ class LinearIR:
         """Every statement with the loops around it, in order of emission."""
         yield from walk(self.body)
 
+    def expressions(self) -> list[Expression]:
+        """Every Expression, in order."""
+        return expressions(self.body)
+
     def buffers(self) -> dict[str, Buffer]:
         """Every buffer declared anywhere (tails repeat the main body's names)."""
         return {s.name: s for s, _ in self.walk() if isinstance(s, Buffer)}
@@ -246,10 +255,14 @@ class LinearIR:
         return next((axis for axis in reversed(self.lanes) if axis in axes), None)
 
 
+Nest = tuple[Loop, ...]
+"""The loops around something, outermost first."""
+
+
 def walk(
-    body: list[Statement], loops: tuple[Loop, ...] = ()
+    body: Iterable[Statement], loops: tuple[Loop, ...] = ()
 ) -> Iterator[tuple[Statement, tuple[Loop, ...]]]:
-    """Every statement of a body with the loops around it."""
+    """Every statement of a body, and of the loops in it, with the loops around it."""
     for statement in body:
         yield statement, loops
         if isinstance(statement, Loop):
@@ -257,13 +270,23 @@ def walk(
                 yield from walk(piece.body, (*loops, statement))
 
 
+def expressions(body: Iterable[Statement]) -> list[Expression]:
+    """Every Expression of a body, and of the loops in it, in order."""
+    return [s for s, _ in walk(body) if isinstance(s, Expression)]
+
+
+def bodies(body: list[Statement]) -> list[list[Statement]]:
+    """A body, and those of every loop in it."""
+    loops = (s for s, _ in walk(body) if isinstance(s, Loop))
+    return [body, *(piece.body for loop in loops for piece in loop.pieces)]
+
+
 def holds_pairs(body: list[Statement], axis: str) -> bool:
     """Whether anything in a body has or multiplies pairs of an axis."""
-    found = (s for s, _ in walk(body) if isinstance(s, Expression))
-    return any(axis in (e.type.pairs, e.attrs.get("pairs")) for e in found)
+    return any(axis in (e.type.pairs, e.attrs.get("pairs")) for e in expressions(body))
 
 
-def least(loop: Loop, piece: Piece, width: int) -> int:
+def least_remainder(loop: Loop, piece: Piece, width: int) -> int:
     """The least that must remain for a piece of a tile loop to run."""
     if not piece.masked:
         return piece.step
@@ -271,5 +294,6 @@ def least(loop: Loop, piece: Piece, width: int) -> int:
 
 
 def is_block_loop(loop: Loop) -> bool:
-    """Whether the loop holds another loop over its own axis, which then does the tiles."""
-    return any(isinstance(inner, Loop) and inner.axis == loop.axis for inner, _ in walk(loop.body))
+    """Whether a body of the loop holds another loop over its axis, which then does the tiles."""
+    inside = (s for piece in loop.pieces for s, _ in walk(piece.body))
+    return any(isinstance(s, Loop) and s.axis == loop.axis for s in inside)

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from snipjit.refusal import Refusal
 from snipjit.runtime.kernel_cache import KERNELS, launchers
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A candidate that kept its original nodes: the node it starts from, and why."""
-
-    node: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.node}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -60,9 +50,9 @@ def record_subgraph() -> None:
     _log.subgraphs += 1
 
 
-def record_refusal(node: str, reason: str) -> None:
+def record_refusal(refusal: Refusal) -> None:
     """A candidate stayed as it was."""
-    _log.refusals.append(Refusal(node, reason))
+    _log.refusals.append(refusal)
 
 
 def _totals() -> tuple[int, ...]:

@@ -48,6 +48,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 Dim = tuple[str, ...]
@@ -97,7 +98,7 @@ class Subgraph:
     def __getitem__(self, name: str) -> Node:
         return self.by_name[name]
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, Node]:
         """Every node under its name."""
         return {node.name: node for node in self.nodes}
@@ -120,6 +121,16 @@ class Subgraph:
     def results(self) -> list[Node]:
         """The results, in call order."""
         return self.of("result")
+
+    def kept_axes(self) -> list[str]:
+        """The axes that every product, reduction and result keeps, in this order: rows last."""
+        anchors, reduced = self.of("brgemm", "reduce", "result"), self.reduced_axes()
+        kept = (axis for axis in self.axes if axis not in reduced)
+        return [axis for axis in kept if all(axis in node.type.axes for node in anchors)]
+
+    def reduced_axes(self) -> set[str]:
+        """The axes that some product or reduction goes over."""
+        return {axis for node in self.nodes for axis in node.attrs.get("over", ())}
 
     def users(self) -> dict[str, list[Node]]:
         """The nodes that read each value."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
+from snipjit import config
 from snipjit.errors import OptionError
 
 
@@ -12,29 +12,36 @@ from snipjit.errors import OptionError
 class TargetMachine:
     """One instruction set as the compiler sees it.
 
-    lanes       f32 elements of a vector register
-    registers   vector registers; a tile's accumulators, one row of operands and one broadcast fit
-    tile        (rows, vectors) of a register tile of a product: rows are broadcast elements
-    task_vectors  most vectors of the lanes axis in one task
-    block       elements of a streamed axis in one block; and where lanes are columns ...
-    column_block  ... which are read once and leave little behind
-    few_rows    at how many rows lanes are columns; more of them lie in lanes themselves
-    row_tile    rows of a register tile whose lanes are columns; its product has ...
-    column_vectors  ... as many vectors of columns
-    task_rows   most rows of a row axis in one task, where lanes are columns
-    chunk       least elements of a streamed axis that are a task of their own
-    unroll      elements of a contracted axis in one iteration of a product
-    pairs       element types whose products are summed two by two
-    tiles       registers of 16 rows of 64 bytes, which multiply pairs; 0 for none. A product takes
-    tile_rows   rows of its result in ...
-    tile_vectors  ... and so many vectors
-    features    LLVM features the row needs, and the host must have
-    disabled    LLVM features switched off
+    features        LLVM features that the row needs, and the host must have
+    disabled        LLVM features that are switched off
+    lanes           f32 elements of a vector register
+    unroll          elements of a contracted axis in one iteration of a product
+    pairs           element types whose products are summed two by two
+
+    Rows in lanes (``Schedule.ROWS``):
+
+    tile            (columns, vectors) of the register tile of a product, with columns broadcast
+    task_vectors    most vectors of rows in a task
+    block           elements of the streamed axis in a block
+
+    Columns in lanes (``Schedule.COLUMNS``):
+
+    few_rows        calls with at most so many rows use it
+    row_tile        rows of the register tile of a product, and of a panel
+    column_vectors  vectors of columns of the register tile
+    task_rows       most rows in a task
+    column_block    elements of the streamed axis in a block
+    chunk           least elements of the streamed axis in a task of their own
+
+    Tile registers, of 16 rows of 64 bytes, which multiply pairs:
+
+    tiles           how many there are; 0 for none
+    tile_rows       columns of a product that they hold at once, as rows of tiles, ...
+    tile_vectors    ... and vectors of rows
     """
 
     name: str
     lanes: int
-    registers: int
     tile: tuple[int, int]
     task_vectors: int
     block: int
@@ -60,32 +67,35 @@ class TargetMachine:
 
 _AVX512 = ("avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl")
 
-ROWS: tuple[TargetMachine, ...] = (
+TARGETS: tuple[TargetMachine, ...] = (
     TargetMachine(
-        "amx-bf16", lanes=16, registers=32, tile=(8, 3), task_vectors=12, block=128, few_rows=10,
+        "amx-bf16", lanes=16, tile=(8, 3), task_vectors=12, block=128, few_rows=10,
         pairs=("bf16",), tiles=8, features=(*_AVX512, "avx512bf16", "amx-tile", "amx-bf16"),
         disabled=("prefer-256-bit",),
     ),
     TargetMachine(
-        "avx512-bf16", lanes=16, registers=32, tile=(8, 3), task_vectors=12, block=128,
+        "avx512-bf16", lanes=16, tile=(8, 3), task_vectors=12, block=128,
         pairs=("bf16",), features=(*_AVX512, "avx512bf16"), disabled=("prefer-256-bit",),
     ),
     TargetMachine(
-        "avx512", lanes=16, registers=32, tile=(8, 3), task_vectors=12, block=128,
+        "avx512", lanes=16, tile=(8, 3), task_vectors=12, block=128,
         features=_AVX512, disabled=("prefer-256-bit",),
     ),
     TargetMachine(
-        "avx2", lanes=8, registers=16, tile=(4, 3), task_vectors=12, block=128, few_rows=16,
+        "avx2", lanes=8, tile=(4, 3), task_vectors=12, block=128, few_rows=16,
         features=("avx2", "fma", "f16c", "bmi2"), disabled=("avx512f",),
     ),
-    TargetMachine("portable", lanes=4, registers=16, tile=(4, 2), task_vectors=12, block=128,
+    TargetMachine("portable", lanes=4, tile=(4, 2), task_vectors=12, block=128,
                   few_rows=8),
 )  # fmt: skip
+
+PORTABLE = TARGETS[-1]
+"""Vectors that every host has."""
 
 
 def rows_for(host_features: frozenset[str]) -> list[TargetMachine]:
     """The rows a host with these LLVM features can run, best first."""
-    return [row for row in ROWS if host_features.issuperset(row.features)]
+    return [row for row in TARGETS if host_features.issuperset(row.features)]
 
 
 def select(host_features: frozenset[str], name: str | None = None) -> TargetMachine:
@@ -93,7 +103,7 @@ def select(host_features: frozenset[str], name: str | None = None) -> TargetMach
 
     Raises OptionError for a row that does not exist or that the host cannot run.
     """
-    name = name or os.environ.get("SNIPJIT_TARGET") or None
+    name = name or config.target_name()
     usable = rows_for(host_features)
     if name is None:
         return usable[0]

@@ -14,6 +14,7 @@ from torch import fx
 from snipjit.compiler import compile_subgraph
 from snipjit.errors import OptionError, UnsupportedError
 from snipjit.passes.fx import (
+    NEEDS_GRAD,
     Candidate,
     Tokenization,
     forget,
@@ -22,14 +23,13 @@ from snipjit.passes.fx import (
     tokenize,
     with_bodies,
 )
+from snipjit.refusal import Refusal
 from snipjit.runtime.kernel_cache import launcher_of
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.library import define_op
 from snipjit.statistics import record_refusal, record_subgraph
 
 log = logging.getLogger(__name__)
-
-_GRADIENT = "an input requires grad, which a kernel does not compute; use torch.no_grad()"
 
 Rest = Literal["eager", "inductor"]
 
@@ -91,14 +91,14 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     """
     tokenization = tokenize(gm)
     for refusal in tokenization.refusals:
-        record_refusal(refusal.node, refusal.reason)
+        record_refusal(refusal)
     fused: list[fx.Node] = []
     candidates = tokenization.candidates
     left = {c.outputs[0]: c for c in candidates if grad and needs_grad(gm, c)}
     for output in left:
-        record_refusal(output.name, _GRADIENT)
+        record_refusal(Refusal(output.name, NEEDS_GRAD))
     if left:
-        warnings.warn(f"snipjit left attention to PyTorch: {_GRADIENT}", stacklevel=2)
+        warnings.warn(f"snipjit left attention to PyTorch: {NEEDS_GRAD}", stacklevel=2)
     for candidate in candidates:
         launcher = _launcher(candidate) if candidate.outputs[0] not in left else None
         if launcher is not None:
@@ -118,7 +118,7 @@ def _launcher(candidate: Candidate) -> Launcher | None:
     try:
         return launcher_of(compile_subgraph(candidate.subgraph))
     except UnsupportedError as error:
-        record_refusal(candidate.outputs[0].name, str(error))
+        record_refusal(Refusal(candidate.outputs[0].name, str(error)))
         return None
 
 

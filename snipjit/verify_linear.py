@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from snipjit.element_types import DTYPES, computed_as
 from snipjit.elementwise import ELEMENTWISE, MONOIDS
 from snipjit.errors import VerificationError
-from snipjit.linear_ir import MOVES, Expression, LinearIR, Loop, Retry, ValueType
+from snipjit.linear_ir import MOVES, Expression, LinearIR, Loop, Nest, Retry, ValueType
 from snipjit.loop_nest import join_of
 from snipjit.tensors import Buffer, Tensor
 from snipjit.text_linear import around, print_type
@@ -20,8 +20,6 @@ from snipjit.verify_linear_joins import check_joins
 from snipjit.verify_linear_loops import check_loops, check_place
 from snipjit.verify_linear_pairs import check_pairs
 from snipjit.verify_linear_rules import CASTS, LOGIC, MOVED, RULES, Rule
-
-Path = tuple[Loop, ...]
 
 
 def verify(lir: LinearIR, final: bool = False) -> None:
@@ -142,7 +140,7 @@ class _Verifier:
         self.buffers[buffer.name] = buffer
         self.declare(buffer.name, _Known("buffer", buffer.dtype, buffer.axes))
 
-    def expression(self, e: Expression, loops: Path) -> None:
+    def expression(self, e: Expression, loops: Nest) -> None:
         """Operation, operands, attributes, types; then its output becomes known."""
         self.here = e
         rule = RULES.get(e.op)
@@ -161,7 +159,7 @@ class _Verifier:
         if e.op not in MOVED:
             self.output(e)
 
-    def attributes(self, e: Expression, rule: Rule, loops: Path) -> None:
+    def attributes(self, e: Expression, rule: Rule, loops: Nest) -> None:
         """Exactly those of the rule, with values that mean something."""
         missing = ", ".join(name for name in rule.attrs if name not in e.attrs)
         self.demand(not missing, f"{e.op} needs the attributes {missing}")
@@ -180,7 +178,7 @@ class _Verifier:
         if "over" in rule.attrs:
             self.over(e, loops)
 
-    def over(self, e: Expression, loops: Path) -> None:
+    def over(self, e: Expression, loops: Nest) -> None:
         """The combined axes: some, known, not of the result, never parallel."""
         self.demand(isinstance(e.attrs["over"], tuple) and bool(e.over), "over=(axis, …) is empty")
         self.axes(e.over, "over")

@@ -6,12 +6,10 @@ import itertools
 from dataclasses import dataclass
 
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement, walk
+from snipjit.linear_ir import Expression, LinearIR, Loop, Nest, Piece, Statement, walk
 from snipjit.loop_nest import most, shared_buffers, task_body
 from snipjit.tensors import Buffer
 from snipjit.verify_linear_loops import fault, goes_beyond
-
-Path = tuple[Loop, ...]
 
 
 def check_buffers(lir: LinearIR) -> None:
@@ -25,7 +23,7 @@ def check_buffers(lir: LinearIR) -> None:
     _check_shared_offsets(lir)
 
 
-def _check_shape(lir: LinearIR, buffer: Buffer, loops: Path) -> None:
+def _check_shape(lir: LinearIR, buffer: Buffer, loops: Nest) -> None:
     if buffer.offset is None:
         raise fault(lir, buffer, f"%{buffer.name} has no offset in the scratchpad")
     for axis, extent in buffer.extents.items():
@@ -56,7 +54,7 @@ def _check_stored(lir: LinearIR) -> None:
 # Scopes: an access stands where the buffer is declared, or inside.
 
 
-def _check_scopes(lir: LinearIR, body: list[Statement], loops: Path) -> None:
+def _check_scopes(lir: LinearIR, body: list[Statement], loops: Nest) -> None:
     _Scopes(lir, lir.buffers()).follow(body, loops, {}, {})
 
 
@@ -66,7 +64,7 @@ class _Scopes:
     buffers: dict[str, Buffer]
 
     def follow(
-        self, body: list[Statement], loops: Path, homes: dict[str, Path], tile: dict[str, int]
+        self, body: list[Statement], loops: Nest, homes: dict[str, Nest], tile: dict[str, int]
     ) -> None:
         """``homes``: the loops around the declaration of each buffer that is alive.
 
@@ -103,7 +101,7 @@ class _Scopes:
                 message = f"%{name} holds {extent} of axis {loop.axis}, no multiple of {least}"
                 raise fault(self.lir, loop, message)
 
-    def access(self, e: Expression, homes: dict[str, Path]) -> None:
+    def access(self, e: Expression, homes: dict[str, Nest]) -> None:
         """A move stands where the buffer is declared, and has no axis of which it holds one."""
         name, lir = e.inputs[0], self.lir
         if name not in homes:

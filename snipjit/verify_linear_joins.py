@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Statement, walk
+from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Statement, expressions
 from snipjit.loop_nest import shared_buffers
 from snipjit.tensors import Buffer
 from snipjit.verify_linear_loops import fault
@@ -41,10 +39,10 @@ def _check_work(lir: LinearIR, join: Join, split: Loop) -> None:
     """Before the join chunks write what is theirs; from there on their axis has no meaning."""
     at = next(i for i, s in enumerate(split.body) if s is join)
     outputs = {tensor.name for tensor in lir.outputs}
-    for e in _expressions(split.body[: at + 1]):
+    for e in expressions(split.body[: at + 1]):
         if e.op == "store" and e.inputs[0] in outputs and split.axis not in e.type.axes:
             raise fault(lir, e, f"every chunk of axis {split.axis} would store %{e.inputs[0]}")
-    for e in _expressions(split.body[at:]):
+    for e in expressions(split.body[at:]):
         if split.axis in (*e.type.axes, *e.over):
             raise fault(lir, e, f"a chunk of axis {split.axis} has ended at the join")
 
@@ -63,8 +61,4 @@ def _check_buffer(lir: LinearIR, buffer: Buffer, join: Join) -> None:
 
 
 def _moves(body: list[Statement], op: str, tensor: str) -> list[Expression]:
-    return [e for e in _expressions(body) if e.op == op and e.inputs[0] == tensor]
-
-
-def _expressions(body: list[Statement]) -> Iterable[Expression]:
-    return (s for s, _ in walk(body) if isinstance(s, Expression))
+    return [e for e in expressions(body) if e.op == op and e.inputs[0] == tensor]

@@ -16,8 +16,10 @@ from snipjit.linear_ir import (
     Piece,
     Retry,
     Statement,
+    expressions,
     holds_pairs,
-    least,
+    is_block_loop,
+    least_remainder,
     walk,
 )
 from snipjit.loop_limits import Limit
@@ -65,12 +67,6 @@ def fault(lir: LinearIR, statement: Statement, message: str) -> VerificationErro
     return VerificationError(f"{lir.name}: {message}\n{around(lir, statement)}")
 
 
-def is_block(loop: Loop) -> bool:
-    """Whether any body of a loop leaves the tiles to a loop inside."""
-    inside = (s for piece in loop.pieces for s, _ in walk(piece.body))
-    return any(isinstance(s, Loop) and s.axis == loop.axis for s in inside)
-
-
 # Registers: a use sees a definition in its own body or in one around it, of the same tile.
 
 
@@ -100,7 +96,7 @@ class _Registers:
         """The axes have tiles, the operands values; then the output has one."""
         for axis in (*e.type.axes, *e.over) if e.op != "pad" else ():  # that is of a block
             self.tiled(e, axis, tile)
-        for name in e.inputs[e.op in MOVES :]:
+        for name in e.operands:
             if name not in registers:
                 message = f"%{name} is defined in a loop that has ended: it needs a buffer"
                 raise fault(self.lir, e, message)
@@ -118,7 +114,7 @@ class _Registers:
 def _is_tile(loop: Loop, piece: Piece) -> bool:
     if isinstance(loop, Join):
         return piece is loop.pieces[0]
-    return not is_block(loop) and (loop.step == 1 or not loop.parallel)
+    return not is_block_loop(loop) and (loop.step == 1 or not loop.parallel)
 
 
 # Remainders: whatever the work amount, the pieces of a tile loop cover it.
@@ -134,7 +130,7 @@ def _check_remainders(lir: LinearIR, body: list[Statement], amounts: Amounts) ->
 
 
 def _check_remainder(lir: LinearIR, loop: Loop, amounts: Amounts) -> None:
-    block = loop.parallel or is_block(loop)
+    block = loop.parallel or is_block_loop(loop)
     if block and len(loop.pieces) > 1:
         raise fault(lir, loop, f"a block loop over axis {loop.axis} has no tails")
     possible = _amounts(lir, loop, amounts)
@@ -186,7 +182,7 @@ def goes_beyond(lir: LinearIR, piece: Piece, axis: str) -> bool:
 
     These go on beyond the end of any axis but the one in lanes, which is masked.
     """
-    found = [s for s, _ in walk(piece.body) if isinstance(s, Expression)]
+    found = expressions(piece.body)
     made = [e for e in found if e.op not in ("fill", "load", "store")]
     return bool(made) and all(
         e.attrs.get("tiles")
@@ -241,7 +237,7 @@ def _uncovered(loop: Loop, work: int, width: int) -> int:
     for piece in loop.pieces:
         if not piece.masked:
             work %= piece.step
-        while piece.masked and work >= least(loop, piece, width):
+        while piece.masked and work >= least_remainder(loop, piece, width):
             work -= min(piece.step, work)
     return work
 

@@ -45,7 +45,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
     # Other names: kernels with small tiles must not serve later tests.
     rows = tuple(replace(row, name=f"small {row.name}") for row in SMALL.values())
-    monkeypatch.setattr(target_machine, "ROWS", rows)
+    monkeypatch.setattr(target_machine, "TARGETS", rows)
     monkeypatch.delenv("SNIPJIT_TARGET", raising=False)
 
 

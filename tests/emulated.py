@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from snipjit.compiler import emit, recipe
+from snipjit.compiler import emit
 from snipjit.linear_ir import LinearIR
 from snipjit.passes import llvm
+from snipjit.recipes import recipe_of
 from snipjit.runtime import engine
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.launcher import Launcher
@@ -174,4 +175,4 @@ def launcher_of(lir: LinearIR, target: TargetMachine, amx: Amx) -> Launcher:
     host = select(engine.host_features(), "avx512")
     code = engine.compile_object(in_calls(emit(lir, target)), host)
     loaded = engine.load(code, llvm.SYMBOL, amx.imports())
-    return Launcher(Kernel("emulated", recipe(lir, target), code, loaded))
+    return Launcher(Kernel("emulated", recipe_of(lir), code, loaded))

@@ -23,7 +23,7 @@ from snipjit.verify_linear import verify
 from tests.subgraphs import ALL
 
 TINY = TargetMachine(
-    "tiny", lanes=4, registers=16, tile=(4, 2), task_vectors=4, block=8, column_block=8, chunk=8,
+    "tiny", lanes=4, tile=(4, 2), task_vectors=4, block=8, column_block=8, chunk=8,
     unroll=2,
 )  # fmt: skip
 """Small enough that a few rows and columns take every loop and every tail."""

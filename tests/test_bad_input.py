@@ -16,7 +16,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 import snipjit
 from snipjit import cli, compiler
-from snipjit.runtime.kernel_cache import KERNELS, SCHEDULES, KernelCache
+from snipjit.runtime.kernel_cache import FAMILIES, KERNELS, KernelCache
 from snipjit.runtime.launcher import Launcher
 from tests.exported_models import tiny_attention
 from tests.runtime.workers import scale_add
@@ -162,7 +162,7 @@ def test_graph_breaks() -> None:
 
 def test_two_threads_compile_at_once() -> None:
     KERNELS.clear()
-    SCHEDULES.clear()
+    FAMILIES.clear()
     run, errors = compiled(attention), list[BaseException]()
 
     def work(rows: int) -> None:
@@ -189,7 +189,7 @@ def test_an_interrupted_compilation_is_repeated(monkeypatch: pytest.MonkeyPatch)
 
     run, tensors, lower = compiled(capped), heads(2, 9, 8), compiler.lower
     monkeypatch.setattr(compiler, "lower", interrupted)
-    for cache in ("KERNELS", "SCHEDULES"):  # another test may have compiled the same structure
+    for cache in ("KERNELS", "FAMILIES"):  # another test may have compiled the same structure
         monkeypatch.setattr(compiler, cache, KernelCache())
     with pytest.raises(KeyboardInterrupt):
         run(*tensors)

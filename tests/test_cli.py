@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from snipjit import cli
-from snipjit.target_machine import ROWS
+from snipjit.target_machine import TARGETS
 from snipjit.version import __version__
 from tests.exported_models import tiny_attention
 
@@ -76,7 +76,7 @@ def test_explain_names_the_subgraph(model: Path, capsys: pytest.CaptureFixture[s
 def test_info_names_host_target_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info"]) == 0
     output = capsys.readouterr().out
-    for text in (__version__, torch.__version__, "target", *(row.name for row in ROWS)):
+    for text in (__version__, torch.__version__, "target", *(row.name for row in TARGETS)):
         assert text in output
 
 

@@ -16,19 +16,19 @@ from snipjit.passes import graph, linear
 from snipjit.passes.base import run_pipeline
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
-from snipjit.target_machine import ROWS, TargetMachine
+from snipjit.target_machine import TARGETS, TargetMachine
 from snipjit.text_subgraph import print_subgraph
 from snipjit.verify_linear import verify
 from snipjit.verify_subgraph import verify_canonical
 from tests import kernels, subgraphs
 from tests.narrow import narrowed
 
-TARGET = replace(ROWS[-1], task_vectors=4, block=8, column_block=8)
+TARGET = replace(TARGETS[-1], task_vectors=4, block=8, column_block=8)
 GRAPH = [step.name for step in graph.PIPELINE]
 SCHEDULES = (linear.pipeline(TARGET), linear.pipeline(TARGET, Schedule.COLUMNS))
 LINEAR = [*dict.fromkeys(step.name for steps in SCHEDULES for step in steps)]
 ONLY_BY_COLUMNS = ("SplitStream",)
-TILED = next(replace(row, task_vectors=4, block=32) for row in ROWS if row.tiles)
+TILED = next(replace(row, task_vectors=4, block=32) for row in TARGETS if row.tiles)
 ONLY_IN_TILES = ("RoundFactors", "TileProducts", "PadBuffers", "AssignTiles")
 
 

@@ -9,7 +9,7 @@ from snipjit.elementwise import ELEMENTWISE
 from snipjit.errors import InputError, VerificationError
 from snipjit.interpret_linear import Array, interpret
 from snipjit.parse_linear import parse_linear
-from snipjit.target_machine import ROWS, TargetMachine
+from snipjit.target_machine import TARGETS, TargetMachine
 from tests.linear_examples import EXAMPLES, cases, check_results, final
 from tests.retries import CALLS, RETRY
 
@@ -31,7 +31,7 @@ XY = "input %x : f32[m][n] output %y : f32[m][n] order 0 1"
 ROW = "input %x : f32[m][n] output %y : f32[m] order 0"
 
 
-@pytest.mark.parametrize("target", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda row: row.name)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_whole_pipelines_of_real_targets(name: str, target: TargetMachine) -> None:
     lir = final(name, target)

@@ -12,7 +12,7 @@ from snipjit.passes import graph, linear
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes
 from snipjit.schedule import Schedule
-from snipjit.target_machine import ROWS
+from snipjit.target_machine import TARGETS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "snipjit"
@@ -21,12 +21,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 PASSES: tuple[Pass, ...] = (
     *graph.PIPELINE,
     SpecializeSizes(),
-    *dict.fromkeys((*linear.pipeline(ROWS[0]), *linear.pipeline(ROWS[0], Schedule.COLUMNS))),
+    *dict.fromkeys((*linear.pipeline(TARGETS[0]), *linear.pipeline(TARGETS[0], Schedule.COLUMNS))),
 )
 
 FLAT = sorted(path for path in PACKAGE.glob("*.py"))
 APPLICATION = {"__init__", "__main__", "cli", "compare", "compiler", "explanation", "files"}
-APPLICATION |= {"program", "random_inputs", "signature", "statistics", "torch_backend"}
+APPLICATION |= {"program", "random_inputs", "recipes", "signature", "statistics", "torch_backend"}
 """The flat modules that know everything; all others are the IRs and what they need."""
 
 SUBJECT = re.compile(r"attention|quer(y|ies)|\bkeys?\b", re.IGNORECASE)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from snipjit.compiler import lower, optimize
 from snipjit.element_types import NARROW
-from snipjit.passes.linear.axis_roles import expressions
 from snipjit.runtime.launcher import DTYPES, Launcher
 from snipjit.subgraph import Subgraph
 from tests import kernels, subgraphs
@@ -134,7 +133,7 @@ def test_the_same_is_multiplied_as_in_f32(example: str, dtype: str) -> None:
     exact = EXAMPLES[example]()
     target = HOSTED["portable"]
     lirs = [lower(optimize(g), target) for g in (exact, narrowed(exact, dtype))]
-    one, two = ({e.output for e in expressions(lir) if e.op == "fma"} for lir in lirs)
+    one, two = ({e.output for e in lir.expressions() if e.op == "fma"} for lir in lirs)
     assert len(one) == len(two)
 
 

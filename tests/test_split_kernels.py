@@ -74,7 +74,7 @@ def chunks(run: Launcher, tensors: list[torch.Tensor]) -> int:
     """How many chunks a call with these inputs has."""
     shapes, strides = [t.shape for t in tensors], [t.stride() for t in tensors]
     recipe = run.structure.recipe
-    config = run.structure.schedule(shapes).configurator.configure(shapes, strides)
+    config = run.structure.kernel_for(shapes).configurator.configure(shapes, strides)
     assert recipe.split is not None
     return config.slots[recipe.fields.index(f"blocks.{recipe.split[0]}")]
 

@@ -26,7 +26,7 @@ from snipjit.loop_limits import Limit
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
-from snipjit.target_machine import ROWS, TargetMachine
+from snipjit.target_machine import TARGETS, TargetMachine
 from snipjit.tensors import Buffer, Tensor
 from snipjit.text_linear import around, print_linear, print_statement
 from tests.linear_examples import EXAMPLES, TINY, canonical, final
@@ -136,7 +136,7 @@ def test_every_stage_is_read_back(name: str) -> None:
     run_pipeline(pipeline(TINY), canonical(name), dump=check)
 
 
-@pytest.mark.parametrize("target", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda row: row.name)
 def test_the_final_form(golden: Callable[[str], None], target: TargetMachine) -> None:
     """Of bf16 where that is multiplied in pairs, else of f32."""
     lir = final("attention_static", target)

@@ -10,10 +10,10 @@ import torch
 
 from snipjit.compiler import emit, lower, optimize
 from snipjit.interpret_subgraph import interpret as interpret_subgraph
-from snipjit.passes.linear.tile_products import in_tiles
+from snipjit.passes.linear.tile_products import products_in_tiles
 from snipjit.runtime import engine
 from snipjit.runtime.launcher import Launcher
-from snipjit.target_machine import ROWS
+from snipjit.target_machine import TARGETS
 from tests import kernels
 from tests.emulated import Amx, launcher_of
 from tests.kernels import HOSTED, array, results
@@ -21,7 +21,7 @@ from tests.narrow import narrowed
 from tests.test_pairs import across, assert_near, attention, tensors
 from tests.test_precision import EXAMPLES
 
-TARGET = next(row for row in ROWS if row.name == "amx-bf16")
+TARGET = next(row for row in TARGETS if row.name == "amx-bf16")
 CASES = [
     *((name, 64, 64) for name in ("usual", "keys innermost", "value pairs innermost")),
     ("merged heads", 32, 48),
@@ -84,7 +84,7 @@ def test_static_keys(n: int) -> None:
 def test_factors_that_lie_across_each_other() -> None:
     """The keys are packed, and with them the values cannot be: their product is in vectors."""
     lir, amx = lower(across(), TARGET), Amx()
-    assert {e.output for e in in_tiles(lir)} == {"s"}
+    assert {e.output for e in products_in_tiles(lir)} == {"s"}
     run = launcher_of(lir, TARGET, amx)
     for m, n in SIZES:
         given = tensors(across(), m, n)

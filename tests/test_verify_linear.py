@@ -10,7 +10,7 @@ from snipjit.linear_ir import MOVES
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
-from snipjit.target_machine import ROWS
+from snipjit.target_machine import TARGETS
 from snipjit.verify_linear import verify
 from snipjit.verify_linear_rules import RULES
 from tests.linear_examples import EXAMPLES, TINY, canonical, final
@@ -50,9 +50,9 @@ def test_every_stage_is_legal(name: str) -> None:
     verify(final(name), final=True)
 
 
-@pytest.mark.parametrize("target", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda row: row.name)
 def test_final_forms_of_real_targets_are_legal(target: object) -> None:
-    row = next(row for row in ROWS if row is target)
+    row = next(row for row in TARGETS if row is target)
     for name in EXAMPLES:
         verify(final(name, row), final=True)
 

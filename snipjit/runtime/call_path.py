@@ -31,7 +31,7 @@ def call({arguments}):
         refuse({tensors})
     key = ({key})
     plan = plans.get(key) or make_plan(key)
-    frames, tasks, alone, copies, pitch, shared, values, {layouts} = plan
+    frames, tasks, one_thread, copies, pitch, shared, values, {layouts} = plan
     if copies:
         {tensors} = dense_inputs(copies, ({tensors}))
     try:
@@ -49,7 +49,7 @@ def call({arguments}):
     {outputs}
     next(calls)
     slots[{counter}] = slots[{worker}] = 0
-    threads = 1 if alone else thread_count()
+    threads = 1 if one_thread else thread_count()
     {take_scratch}
     if threads > 1:
         slots[{threads}] = threads

@@ -25,7 +25,7 @@ from typing import Any
 from snipjit import config
 from snipjit.axis_sizes import TensorSpec
 from snipjit.runtime.engine import compiler_version
-from snipjit.runtime.runtime_configurator import Recipe
+from snipjit.runtime.runtime_configurator import ParallelLoop, Recipe, SplitLoop
 from snipjit.version import __version__
 
 log = logging.getLogger(__name__)
@@ -154,6 +154,8 @@ def _recipe(saved: dict[str, Any]) -> Recipe:
     for name in tensors:
         specs = [{field: _tuples(value) for field, value in spec.items()} for spec in saved[name]]
         fields[name] = tuple(TensorSpec(**spec) for spec in specs)
+    fields["parallel"] = tuple(ParallelLoop(*loop) for loop in saved["parallel"])
+    fields["split"] = SplitLoop(*saved["split"]) if saved["split"] else None
     return Recipe(**fields)
 
 

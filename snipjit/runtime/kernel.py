@@ -1,4 +1,4 @@
-"""Kernel: compiled code with its recipe, ready to be called with CallArgs; Schedules of it."""
+"""Kernel: compiled code with its recipe, ready to be called; KernelFamily: several of them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from typing import Protocol
 from snipjit.axis_sizes import solve_axes
 from snipjit.runtime.engine import Loaded, load
 from snipjit.runtime.runtime_configurator import Recipe, RuntimeConfigurator
-
-SYMBOL = "kernel"
-"""The name of the worker function in every kernel's object code."""
 
 Shapes = Sequence[Sequence[int]]
 """The shape of each input in turn."""
@@ -37,7 +34,7 @@ class Structure(Protocol):
     def configurator(self) -> RuntimeConfigurator:
         """Solves the output layouts of a call."""
 
-    def schedule(self, shapes: Shapes) -> Kernel:
+    def kernel_for(self, shapes: Shapes) -> Kernel:
         """The kernel for these shapes, kept alive by this; InputError if they do not fit."""
 
 
@@ -58,7 +55,7 @@ class Kernel:
 
     @staticmethod
     def from_object(
-        key: str, recipe: Recipe, object_code: bytes, symbol: str = SYMBOL, compiled: bool = True
+        key: str, recipe: Recipe, object_code: bytes, symbol: str, compiled: bool = True
     ) -> Kernel:
         """The kernel whose worker is ``symbol`` in the object code."""
         return Kernel(key, recipe, object_code, load(object_code, symbol), compiled)
@@ -78,13 +75,13 @@ class Kernel:
         """Solves the calls of this kernel."""
         return RuntimeConfigurator(self.recipe)
 
-    def schedule(self, shapes: Shapes) -> Kernel:
-        """The only schedule: this kernel."""
+    def kernel_for(self, shapes: Shapes) -> Kernel:
+        """Itself: it is the only one."""
         return self
 
 
 @dataclass(frozen=True, eq=False)
-class Schedules:
+class KernelFamily:
     """The kernels of one structure, each compiled when a call first asks for it.
 
     recipe  of the general kernel, which serves every call that no other serves
@@ -105,6 +102,6 @@ class Schedules:
         """Solves the output layouts of calls; a call itself is solved by its kernel's."""
         return RuntimeConfigurator(self.recipe)
 
-    def schedule(self, shapes: Shapes) -> Kernel:
+    def kernel_for(self, shapes: Shapes) -> Kernel:
         """The kernel for these input shapes. Raises InputError if they do not fit."""
         return self.choose(solve_axes(self.recipe.axes, self.recipe.inputs, shapes))

@@ -7,14 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from snipjit.runtime.kernel import Kernel, Schedules, Structure
+from snipjit.runtime.kernel import Kernel, KernelFamily, Structure
 from snipjit.runtime.launcher import Launcher
 
 T = TypeVar("T")
 
 
 class KernelCache(Generic[T]):
-    """Kernels, or Schedules, by key: the printed canonical Subgraph, the target row, the options.
+    """Kernels or families by key: the target row, the schedule, the printed canonical Subgraph.
 
     A fork waits for a compilation under way, so that the child finds the lock free.
     """
@@ -55,8 +55,8 @@ class KernelCache(Generic[T]):
 KERNELS: KernelCache[Kernel] = KernelCache()
 """The process's kernels."""
 
-SCHEDULES: KernelCache[Schedules] = KernelCache()
-"""The process's structures of several schedules, whose kernels are in ``KERNELS``."""
+FAMILIES: KernelCache[KernelFamily] = KernelCache()
+"""The process's structures of several kernels, which are in ``KERNELS`` too."""
 
 _launchers: dict[Structure, Launcher] = {}
 

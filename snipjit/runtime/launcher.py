@@ -14,13 +14,13 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from snipjit.call_args import FIXED
+from snipjit.call_args import CACHE_LINE, FIXED
 from snipjit.errors import InputError
 from snipjit.runtime.call_path import compile_call, source
 from snipjit.runtime.kernel import Structure
 from snipjit.runtime.runtime_configurator import InputCopy, Ints
-from snipjit.runtime.scratchpad import ALIGNMENT, SCRATCHPADS, Scratchpads, pitch
-from snipjit.runtime.threads import WORKER_SLOT, alone, is_forked, parallel, thread_count
+from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads, pitch
+from snipjit.runtime.threads import ENTRY_SLOT, is_forked, run_many, run_one, thread_count
 
 DTYPES = {
     "f32": torch.float32,
@@ -114,7 +114,7 @@ class Launcher:
     def _names(self, scratchpads: Scratchpads, empty: Any) -> dict[str, Any]:
         """What the call path reads."""
         recipe = self.structure.recipe
-        run_many = parallel()
+        many = run_many()
         return {
             **{f"d{i}": DTYPES[spec.dtype] for i, spec in enumerate(recipe.inputs)},
             **{f"e{i}": DTYPES[spec.dtype] for i, spec in enumerate(recipe.outputs)},
@@ -128,10 +128,10 @@ class Launcher:
             "refuse": self._refuse,
             "refuse_absent": self._refuse_absent,
             "refuse_scalars": self._refuse_scalars,
-            "run_many": run_many,
-            "run_one": alone(),
+            "run_many": many,
+            "run_one": run_one(),
             "take_scratch": scratchpads.take,
-            "thread_count": thread_count if run_many else lambda: 1,
+            "thread_count": thread_count if many else lambda: 1,
         }
 
     def _make_plan(self, key: Key) -> Plan:
@@ -144,13 +144,13 @@ class Launcher:
         return plan
 
     def _configure(self, key: Key) -> Plan:
-        kernel = self.structure.schedule(key[::2])
+        kernel = self.structure.kernel_for(key[::2])
         config = kernel.configurator.configure(key[::2], key[1::2])
         next(self._configurations)
         scratch, values = pitch(kernel.recipe.scratch_bytes), list(config.slots)
-        values[WORKER_SLOT], values[PITCH_SLOT] = kernel.address, scratch
+        values[ENTRY_SLOT], values[PITCH_SLOT] = kernel.address, scratch
         layouts = zip(config.output_shapes, config.output_strides, strict=True)
-        how = config.tasks, config.alone, config.copies, scratch, config.shared
+        how = config.tasks, config.one_thread, config.copies, scratch, config.shared
         return ([], *how, values, *itertools.chain(*layouts))
 
     def _refuse(self, *tensors: Any) -> NoReturn:
@@ -194,8 +194,8 @@ def _check_plain(name: str, value: Any) -> None:
 
 def make_frame(values: Ints) -> Frame:
     """New CallArgs with these slots; it begins a cache line."""
-    memory = np.zeros(len(values) + ALIGNMENT // 8, dtype=np.int64)
-    start = (-memory.ctypes.data % ALIGNMENT) // 8
+    memory = np.zeros(len(values) + CACHE_LINE // 8, dtype=np.int64)
+    start = (-memory.ctypes.data % CACHE_LINE) // 8
     slots = memory[start : start + len(values)]
     slots[:] = values
     return slots.data, slots.view(np.float32).data, slots.ctypes.data

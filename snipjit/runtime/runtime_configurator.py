@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import NamedTuple
 
 from snipjit.axis_sizes import TensorSpec, solve_axes
 from snipjit.call_args import MOST_GROUPS, finalization_offset
@@ -28,8 +29,27 @@ TASKS_OF_A_SPLIT = MOST_GROUPS + 1
 """A loop is split into chunks until there are about so many tasks."""
 
 Ints = tuple[int, ...]
-Parallel = tuple[str, int, int]
-Split = tuple[str, int, int, int, int]
+
+
+class ParallelLoop(NamedTuple):
+    """A parallel loop: a task takes at most ``step`` elements, a multiple of ``granule``."""
+
+    axis: str
+    step: int
+    granule: int
+
+
+class SplitLoop(NamedTuple):
+    """A loop split into chunks of at least ``step`` elements, multiples of ``granule``.
+
+    There are at most ``chunks``; each leaves ``part_bytes`` in shared buffers.
+    """
+
+    axis: str
+    step: int
+    granule: int
+    chunks: int
+    part_bytes: int
 
 
 @dataclass(frozen=True)
@@ -37,10 +57,10 @@ class Recipe:
     """What the run time must know about a kernel; plain data, kept beside its object code.
 
     axes           every axis with its size, None if the call decides it
-    parallel       (axis, largest step, granule) of each parallel loop, outermost first
+    parallel       the parallel loops that are not split, outermost first
     scratch_bytes  scratchpad of one worker
     fields         the slots of CallArgs
-    split          (axis, least step, granule, most chunks, bytes a chunk leaves) of a split loop
+    split          the split loop, if there is one
     products       the axes of each product, the summed ones included
     """
 
@@ -48,10 +68,10 @@ class Recipe:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     scalars: tuple[str, ...]
-    parallel: tuple[Parallel, ...]
+    parallel: tuple[ParallelLoop, ...]
     scratch_bytes: int
     fields: tuple[str, ...]
-    split: Split | None = None
+    split: SplitLoop | None = None
     products: tuple[tuple[str, ...], ...] = ()
 
 
@@ -67,16 +87,16 @@ class InputCopy:
 class RuntimeConfig:
     """One set of shapes and strides, solved. Strides of outputs and copies are in elements.
 
-    slots   a value for each slot of CallArgs; 0 where only the call knows it
-    tasks   how many tasks the parallel loops make
-    alone   whether one thread does them all: waking another would take as long
-    shared  bytes of scratchpad for all workers together
-    copies  by the index of the input
+    slots       a value for each slot of CallArgs; 0 where only the call knows it
+    tasks       how many tasks the parallel loops make
+    one_thread  whether one thread does them all: waking another would take as long
+    shared      bytes of scratchpad for all workers together
+    copies      by the index of the input
     """
 
     slots: Ints
     tasks: int
-    alone: bool
+    one_thread: bool
     shared: int
     output_shapes: tuple[Ints, ...]
     output_strides: tuple[Ints, ...]
@@ -106,9 +126,9 @@ class RuntimeConfigurator:
         self._fill_tensors(slots, sizes, [*layouts, *outputs])
         output_shapes, output_strides = tuple(zip(*outputs, strict=True)) or ((), ())
         shared = slots[self._slots["shared"]]
-        alone = tasks <= 1 or self._is_little(sizes)
+        one_thread = tasks <= 1 or self._is_little(sizes)
         return RuntimeConfig(
-            tuple(slots), tasks, alone, shared, output_shapes, output_strides, copies
+            tuple(slots), tasks, one_thread, shared, output_shapes, output_strides, copies
         )
 
     def output_layouts(self, shapes: Sequence[Sequence[int]]) -> list[tuple[Ints, Ints]]:
@@ -148,24 +168,26 @@ class RuntimeConfigurator:
         for axis, size in sizes.items():
             slots[at[f"size.{axis}"]] = size
         tasks = 1
-        for axis, max_step, granule in self.recipe.parallel:
+        for loop in self.recipe.parallel:
             wanted = -(-ENOUGH_TASKS // max(tasks, 1))
-            blocks, step = split_parallel(sizes[axis], max_step, granule, wanted)
-            slots[at[f"blocks.{axis}"]], slots[at[f"step.{axis}"]] = blocks, step
+            blocks, step = split_parallel(sizes[loop.axis], loop.step, loop.granule, wanted)
+            slots[at[f"blocks.{loop.axis}"]], slots[at[f"step.{loop.axis}"]] = blocks, step
             tasks *= blocks
         if self.recipe.split is not None:
             tasks = self._fill_split(slots, sizes, tasks, self.recipe.split)
         slots[at["tasks"]] = tasks
         return tasks
 
-    def _fill_split(self, slots: list[int], sizes: dict[str, int], groups: int, how: Split) -> int:
+    def _fill_split(
+        self, slots: list[int], sizes: dict[str, int], groups: int, loop: SplitLoop
+    ) -> int:
         """Chunks of the split loop, and the memory that several share; returns all tasks."""
-        at, (axis, least, granule, most, part) = self._slots, how
-        wanted = min(-(-TASKS_OF_A_SPLIT // max(groups, 1)), most)
-        chunks, step = split_chunks(sizes[axis], least, granule, wanted)
-        slots[at[f"blocks.{axis}"]], slots[at[f"step.{axis}"]] = chunks, step
+        at = self._slots
+        wanted = min(-(-TASKS_OF_A_SPLIT // max(groups, 1)), loop.chunks)
+        chunks, step = split_chunks(sizes[loop.axis], loop.step, loop.granule, wanted)
+        slots[at[f"blocks.{loop.axis}"]], slots[at[f"step.{loop.axis}"]] = chunks, step
         tasks = groups * chunks
-        slots[at["shared"]] = tasks * part if chunks > 1 else 0
+        slots[at["shared"]] = tasks * loop.part_bytes if chunks > 1 else 0
         return tasks
 
     def _fill_tensors(

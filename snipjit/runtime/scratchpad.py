@@ -11,20 +11,20 @@ import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from snipjit.call_args import CACHE_LINE
+
 KEEP_BYTES = 64 << 20
 """The most memory that several unused blocks may hold together."""
-
-ALIGNMENT = 64
 
 
 def pitch(scratch_bytes: int) -> int:
     """Bytes from one worker's part to the next: whole cache lines, so that none is shared."""
-    return -(-scratch_bytes // ALIGNMENT) * ALIGNMENT
+    return -(-scratch_bytes // CACHE_LINE) * CACHE_LINE
 
 
 @dataclass(frozen=True)
 class Block:
-    """Memory at an address that is a multiple of ``ALIGNMENT``, as long as ``owner`` lives."""
+    """Memory at an address that is a multiple of ``CACHE_LINE``, as long as ``owner`` lives."""
 
     address: int
     size: int

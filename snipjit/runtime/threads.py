@@ -14,33 +14,34 @@ from pathlib import Path
 
 import torch
 
+from snipjit.call_args import FIXED
 from snipjit.runtime.engine import Loaded, compile_object, load
-from snipjit.target_machine import ROWS
+from snipjit.target_machine import PORTABLE
 
 Call = Callable[[int], None]
 """Calls a native function with one address. The GIL is released meanwhile."""
 
-WORKER_SLOT, THREADS_SLOT = 5, 6
-"""The CallArgs slots, unused by kernels, where ``parallel`` finds the kernel and the threads."""
+ENTRY_SLOT, THREADS_SLOT = FIXED.index("entry"), FIXED.index("threads")
+"""The CallArgs slots, unused by kernels, that tell whom to start, and how often."""
 
-_ALONE = f"""
-define void @alone(ptr %call_args) {{
-  %worker_slot = getelementptr i64, ptr %call_args, i64 {WORKER_SLOT}
-  %worker = load ptr, ptr %worker_slot
-  call void %worker(ptr %call_args)
+_RUN_ONE = f"""
+define void @run_one(ptr %call_args) {{
+  %entry_slot = getelementptr i64, ptr %call_args, i64 {ENTRY_SLOT}
+  %entry = load ptr, ptr %entry_slot
+  call void %entry(ptr %call_args)
   ret void
 }}
 """
 
-_PARALLEL = f"""
+_RUN_MANY = f"""
 declare void @GOMP_parallel(ptr, ptr, i32, i32)
 
-define void @parallel(ptr %call_args) {{
-  %worker_slot = getelementptr i64, ptr %call_args, i64 {WORKER_SLOT}
-  %worker = load ptr, ptr %worker_slot
+define void @run_many(ptr %call_args) {{
+  %entry_slot = getelementptr i64, ptr %call_args, i64 {ENTRY_SLOT}
+  %entry = load ptr, ptr %entry_slot
   %threads_slot = getelementptr i64, ptr %call_args, i64 {THREADS_SLOT}
   %threads = load i32, ptr %threads_slot
-  call void @GOMP_parallel(ptr %worker, ptr %call_args, i32 %threads, i32 0)
+  call void @GOMP_parallel(ptr %entry, ptr %call_args, i32 %threads, i32 0)
   ret void
 }}
 """
@@ -77,32 +78,32 @@ def native(address: int) -> Call:
 
 
 @cache
-def alone() -> Call:
+def run_one() -> Call:
     """Runs the kernel of a CallArgs on the calling thread."""
-    return native(_load_alone().address)
+    return native(_load_run_one().address)
 
 
 @cache
-def parallel() -> Call | None:
+def run_many() -> Call | None:
     """Runs the kernel of a CallArgs on torch's pool; None if torch does not use libgomp."""
-    loaded = _load_parallel()
+    loaded = _load_run_many()
     return native(loaded.address) if loaded else None
 
 
 @cache
-def _load_alone() -> Loaded:
-    """The machine code of ``alone``, kept for the life of the process."""
-    return load(compile_object(_ALONE, ROWS[-1]), "alone")
+def _load_run_one() -> Loaded:
+    """The machine code of ``run_one``, kept for the life of the process."""
+    return load(compile_object(_RUN_ONE, PORTABLE), "run_one")
 
 
 @cache
-def _load_parallel() -> Loaded | None:
-    """The machine code of ``parallel``, likewise kept."""
+def _load_run_many() -> Loaded | None:
+    """The machine code of ``run_many``, likewise kept."""
     for path in _mapped_files():
         if path.name.startswith("libgomp"):
             entry = ctypes.cast(ctypes.CDLL(str(path)).GOMP_parallel, ctypes.c_void_p).value
             assert entry is not None
-            return load(compile_object(_PARALLEL, ROWS[-1]), "parallel", {"GOMP_parallel": entry})
+            return load(compile_object(_RUN_MANY, PORTABLE), "run_many", {"GOMP_parallel": entry})
     return None
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from snipjit.errors import SnipjitError, VerificationError
 from snipjit.runtime.engine import assembly, compile_object, host_features, load
-from snipjit.target_machine import ROWS, TargetMachine, rows_for
+from snipjit.target_machine import PORTABLE, TARGETS, TargetMachine, rows_for
 
 ADD_ONE = """
 define void @kernel(ptr %a) {
@@ -48,18 +48,17 @@ def run(address: int, values: np.ndarray) -> np.ndarray:
 
 
 def row(name: str) -> TargetMachine:
-    return next(row for row in ROWS if row.name == name)
+    return next(row for row in TARGETS if row.name == name)
 
 
 @pytest.mark.parametrize("target", rows_for(host_features()), ids=lambda row: row.name)
-@pytest.mark.parametrize("opt", [0, 2])
-def test_each_row_runs(target: TargetMachine, opt: int) -> None:
-    loaded = load(compile_object(ADD_ONE, target, opt), "kernel")
+def test_each_row_runs(target: TargetMachine) -> None:
+    loaded = load(compile_object(ADD_ONE, target), "kernel")
     assert np.array_equal(run(loaded.address, np.arange(16)), np.arange(16) + 1)
 
 
 def test_rows_use_their_registers_and_no_wider() -> None:
-    wide = {row.name: assembly(ADD_ONE, row) for row in ROWS}
+    wide = {row.name: assembly(ADD_ONE, row) for row in TARGETS}
     assert "%zmm0" in wide["avx512"]
     assert "%ymm0" in wide["avx2"]
     assert "%zmm" not in wide["avx2"]
@@ -91,15 +90,15 @@ def test_functions_of_the_process_and_imports_are_found() -> None:
 
 
 def test_the_same_text_gives_the_same_object_code() -> None:
-    assert compile_object(ADD_ONE, ROWS[0]) == compile_object(ADD_ONE, ROWS[0])
+    assert compile_object(ADD_ONE, TARGETS[0]) == compile_object(ADD_ONE, TARGETS[0])
 
 
 def test_bad_text_is_shown() -> None:
     with pytest.raises(VerificationError, match=r"expected type[\s\S]*define foo"):
-        compile_object("define foo", ROWS[0])
+        compile_object("define foo", TARGETS[0])
 
 
-@pytest.mark.parametrize("code", [b"", b"no object", compile_object(CALLS_IMPORT, ROWS[-1])])
+@pytest.mark.parametrize("code", [b"", b"no object", compile_object(CALLS_IMPORT, PORTABLE)])
 def test_objects_that_do_not_link_are_errors(code: bytes) -> None:
     with pytest.raises(SnipjitError, match="does not link"):
         load(code, "kernel")
@@ -107,14 +106,14 @@ def test_objects_that_do_not_link_are_errors(code: bytes) -> None:
 
 def test_an_unknown_symbol_is_an_error() -> None:
     with pytest.raises(SnipjitError, match="nowhere"):
-        load(compile_object(ADD_ONE, ROWS[-1]), "nowhere")
+        load(compile_object(ADD_ONE, PORTABLE), "nowhere")
 
 
 def test_many_threads_compile_at_once() -> None:
     results: list[np.ndarray] = []
 
     def work() -> None:
-        loaded = load(compile_object(ADD_ONE, ROWS[-1]), "kernel")
+        loaded = load(compile_object(ADD_ONE, PORTABLE), "kernel")
         results.append(run(loaded.address, np.zeros(16)))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
@@ -126,7 +125,7 @@ def test_many_threads_compile_at_once() -> None:
 
 
 def test_code_is_unloaded_with_its_last_reference() -> None:
-    code = compile_object(ADD_ONE, ROWS[-1])
+    code = compile_object(ADD_ONE, PORTABLE)
     for _ in range(200):
         load(code, "kernel")
     assert os.path.exists("/proc/self/maps")

@@ -11,8 +11,8 @@ from tests.runtime.workers import scale_add
 def test_object_code_and_recipe_are_all_that_a_kernel_needs() -> None:
     kernel = scale_add()
     recipe, code = pickle.loads(pickle.dumps((kernel.recipe, kernel.object_code)))
-    again = Kernel.from_object(kernel.key, recipe, code)
+    again = Kernel.from_object(kernel.key, recipe, code, "kernel")
     assert again.recipe == kernel.recipe
     assert again.address != kernel.address
     assert again.configurator.recipe is again.recipe
-    assert again.schedule([(1, 2, 3)] * 2) is again
+    assert again.kernel_for([(1, 2, 3)] * 2) is again

@@ -16,6 +16,7 @@ from snipjit.runtime.runtime_configurator import (
     Recipe,
     RuntimeConfig,
     RuntimeConfigurator,
+    SplitLoop,
     dense,
     split_chunks,
     split_parallel,
@@ -179,7 +180,7 @@ def test_chunks_cover_a_stream(size: int, wanted: int) -> None:
 SPLIT = replace(
     ATTENTION,
     fields=(*ATTENTION.fields, "blocks.n", "step.n", "arrived.0"),
-    split=("n", 512, 128, 64, 192),
+    split=SplitLoop("n", 512, 128, 64, 192),
 )
 
 
@@ -208,5 +209,5 @@ def test_little_work_is_for_one_thread() -> None:
     for m, n in ((1, 9), (31, 50), (31, 5000)):
         config = configure(counted, *attention(m, n))
         assert config.tasks > 1
-        assert config.alone == (2 * 6 * m * n * (4 + 8) < LITTLE_WORK)
-        assert not configure(ATTENTION, *attention(m, n)).alone
+        assert config.one_thread == (2 * 6 * m * n * (4 + 8) < LITTLE_WORK)
+        assert not configure(ATTENTION, *attention(m, n)).one_thread

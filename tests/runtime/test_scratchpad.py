@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 
+from snipjit.call_args import CACHE_LINE
 from snipjit.runtime import scratchpad
-from snipjit.runtime.scratchpad import ALIGNMENT, KEEP_BYTES, Block, Scratchpads, pitch
+from snipjit.runtime.scratchpad import KEEP_BYTES, Block, Scratchpads, pitch
 from tests.guard import survives
 
 
@@ -14,7 +15,7 @@ def counting() -> tuple[Scratchpads, list[int]]:
 
     def allocate(size: int) -> Block:
         sizes.append(size)
-        return Block(ALIGNMENT * len(sizes), size, None)
+        return Block(CACHE_LINE * len(sizes), size, None)
 
     return Scratchpads(allocate), sizes
 
@@ -25,7 +26,7 @@ def test_pitch_is_whole_cache_lines() -> None:
 
 def test_blocks_are_aligned_and_writable_to_the_end() -> None:
     block = scratchpad.allocate(100)
-    assert block.address % ALIGNMENT == 0
+    assert block.address % CACHE_LINE == 0
     assert block.size >= 100
     ctypes.memset(block.address, 255, block.size)
 

@@ -9,14 +9,14 @@ import torch
 
 from snipjit.runtime.engine import compile_object, load
 from snipjit.runtime.threads import (
+    ENTRY_SLOT,
     THREADS_SLOT,
-    WORKER_SLOT,
     is_forked,
     native,
-    parallel,
+    run_many,
     thread_count,
 )
-from snipjit.target_machine import ROWS
+from snipjit.target_machine import PORTABLE
 from tests.guard import survives
 
 COUNT = """
@@ -28,25 +28,25 @@ define void @kernel(ptr %args) {
 
 
 def test_parallel_runs_the_worker_once_a_thread() -> None:
-    loaded = load(compile_object(COUNT, ROWS[-1]), "kernel")
-    run = parallel()
+    loaded = load(compile_object(COUNT, PORTABLE), "kernel")
+    run = run_many()
     assert run is not None
     for threads in (1, 2, 3):
         slots = np.zeros(8, np.int64)
-        slots[WORKER_SLOT], slots[THREADS_SLOT] = loaded.address, threads
+        slots[ENTRY_SLOT], slots[THREADS_SLOT] = loaded.address, threads
         run(slots.ctypes.data)
         assert slots[0] == threads
 
 
 def test_native_calls_with_an_address() -> None:
-    loaded = load(compile_object(COUNT, ROWS[-1]), "kernel")
+    loaded = load(compile_object(COUNT, PORTABLE), "kernel")
     slot = ctypes.c_int64(41)
     native(loaded.address)(ctypes.addressof(slot))
     assert slot.value == 42
 
 
 def test_the_pool_is_torchs() -> None:
-    assert parallel() is parallel()
+    assert run_many() is run_many()
     assert thread_count() == torch.get_num_threads()
     assert not is_forked()
 

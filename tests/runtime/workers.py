@@ -7,8 +7,8 @@ from functools import cache
 from snipjit.call_args import FIXED
 from snipjit.runtime.engine import compile_object
 from snipjit.runtime.kernel import Kernel
-from snipjit.runtime.runtime_configurator import Recipe, TensorSpec
-from snipjit.target_machine import ROWS
+from snipjit.runtime.runtime_configurator import ParallelLoop, Recipe, TensorSpec
+from snipjit.target_machine import PORTABLE
 
 SCALE_ADD = """
 define void @kernel(ptr %args) {{
@@ -92,8 +92,9 @@ def recipe(
         for axis in [axis for dim in tensor.dims for axis in dim]:
             fields += [f"stride.{tensor.name}.{axis}", f"rewind.{tensor.name}.{axis}"]
     fields += [f"scalar.{name}" for name in scalars]
+    loops = tuple(ParallelLoop(*loop) for loop in parallel)
     return Recipe(
-        named, tuple(inputs), tuple(outputs), scalars, parallel, scratch_bytes, tuple(fields)
+        named, tuple(inputs), tuple(outputs), scalars, loops, scratch_bytes, tuple(fields)
     )
 
 
@@ -138,4 +139,4 @@ def scale_add(order: tuple[int, ...] = (0, 1, 2)) -> Kernel:
   %mine.offset = mul i64 %worker, %pitch
   %mine = getelementptr i8, ptr %scratch, i64 %mine.offset""")
     text = SCALE_ADD.format(loads="\n  ".join(loads), rows="\n  ".join(map(_row, "xyo")))
-    return Kernel.from_object("scale_add", what, compile_object(text, ROWS[-1]))
+    return Kernel.from_object("scale_add", what, compile_object(text, PORTABLE), "kernel")

@@ -1,7 +1,18 @@
 """Tokenization: a torch.fx graph in, the same graph with calls of compiled Subgraphs out.
 
 ``tokenize`` finds candidates, the caller compiles their Subgraphs, ``substitute`` puts the kernels
-into the graph.
+into the graph. Two modules are passes, the others are their parts, best read in this order:
+
+==============  ===============================================================================
+the graph       ``traced``, ``op_table``, ``arguments``, ``value_flow``, ``bodies``
+find            ``tokenize_attention``, ``region``, ``plain_graph``, ``gradients``
+translate       ``translate``, ``translate_*``, ``axes``, ``layouts``, ``expansion``, ``expand_*``
+take in         ``absorb_*``: operands, masks (``mask_walk``, ``index_*``, ``indices``, ``created``,
+                ``fills``, ``triangles``, ``head_scale``), results (``extra_results``)
+give back       ``candidate``, ``subgraph_writer``, ``unknown_sizes``, ``substitute``
+open modules    ``open_attention_modules``, ``multi_head_attention``, ``encoder_layer``,
+                ``opening``, ``node_writer``, ``traceable``
+==============  ===============================================================================
 """
 
 from __future__ import annotations
@@ -10,8 +21,8 @@ from torch import fx
 
 import snipjit.passes.fx.traceable  # noqa: F401  (models keep whole graphs)
 from snipjit.passes.fx.bodies import with_bodies
-from snipjit.passes.fx.candidate import Candidate, Refusal, Tokenization
-from snipjit.passes.fx.gradients import needs_grad
+from snipjit.passes.fx.candidate import Candidate, Tokenization
+from snipjit.passes.fx.gradients import NEEDS_GRAD, needs_grad
 from snipjit.passes.fx.open_attention_modules import OpenAttentionModules
 from snipjit.passes.fx.substitute import forget, substitute
 from snipjit.passes.fx.tokenize_attention import TokenizeAttention
@@ -33,9 +44,9 @@ def tokenize(gm: fx.GraphModule) -> Tokenization:
 
 
 __all__ = [
+    "NEEDS_GRAD",
     "PIPELINE",
     "Candidate",
-    "Refusal",
     "Tokenization",
     "forget",
     "needs_grad",

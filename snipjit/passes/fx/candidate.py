@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import fx
 
 from snipjit.passes.fx.opening import Opening
+from snipjit.refusal import Refusal
 from snipjit.subgraph import Subgraph
 
 Scalar = fx.Node | float
@@ -28,14 +29,6 @@ class Candidate:
     outputs: tuple[fx.Node, ...]
     nodes: tuple[fx.Node, ...]
     place: fx.Node
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A node that starts a pattern which was not taken, and why."""
-
-    node: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from torch import fx
 from snipjit.passes.fx.candidate import Candidate
 from snipjit.passes.fx.traced import value
 
+NEEDS_GRAD = "an input requires grad, which a kernel does not compute; use torch.no_grad()"
+"""The reason to leave a candidate to PyTorch."""
+
 
 def needs_grad(gm: fx.GraphModule, candidate: Candidate) -> bool:
     """Whether grad mode is on at the candidate and an operand requires grad, or derives from one.

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import fx
 
 from snipjit.passes.base import Pass
-from snipjit.passes.fx.candidate import Refusal, RefusedError, Tokenization
+from snipjit.passes.fx.candidate import RefusedError, Tokenization
 from snipjit.passes.fx.encoder_layer import encoder_layer
 from snipjit.passes.fx.multi_head_attention import multi_head_attention
 from snipjit.passes.fx.node_writer import NodeWriter
 from snipjit.passes.fx.opening import Opening, erase
+from snipjit.refusal import Refusal
 
 Opener = Callable[[fx.Node, NodeWriter, frozenset[int]], dict[int, fx.Node]]
 

@@ -11,7 +11,7 @@ from torch import fx
 from snipjit.passes.base import Pass
 from snipjit.passes.fx.absorb_masks import MaskAbsorber
 from snipjit.passes.fx.absorb_results import absorb_result
-from snipjit.passes.fx.candidate import Candidate, Refusal, RefusedError, Tokenization
+from snipjit.passes.fx.candidate import Candidate, RefusedError, Tokenization
 from snipjit.passes.fx.extra_results import check_order, extra_results
 from snipjit.passes.fx.head_scale import materialize
 from snipjit.passes.fx.index_values import IndexValues
@@ -21,6 +21,7 @@ from snipjit.passes.fx.region import Region, find_region, value_products
 from snipjit.passes.fx.traced import is_tensor, same, tensor
 from snipjit.passes.fx.translate import Translator
 from snipjit.passes.fx.value_flow import ValueFlow
+from snipjit.refusal import Refusal
 
 
 @dataclass(frozen=True)

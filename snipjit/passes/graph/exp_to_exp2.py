@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 
 from snipjit.passes.base import Pass
-from snipjit.passes.graph.name_axes import surviving_axes
 from snipjit.passes.graph.rewriter import Rewriter
 from snipjit.subgraph import Node, Subgraph, TensorType
 
@@ -100,7 +99,7 @@ class _Scale:
     def __init__(self, subgraph: Subgraph) -> None:
         self.nodes = subgraph.by_name
         self.users = subgraph.users()
-        self.rows = surviving_axes(subgraph)[-1:]
+        self.rows = subgraph.kept_axes()[-1:]
 
     def reaches(self, name: str, is_root: bool = True) -> bool:
         """Whether the factor can go into a value that nothing else reads."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.factors import apply, peel
-from snipjit.passes.graph.name_axes import surviving_axes
 from snipjit.passes.graph.rewriter import Rewriter
 from snipjit.subgraph import Node, Subgraph, TensorType
 
@@ -30,7 +29,7 @@ class MoveScalarFactors(Pass):
 
     def run(self, subgraph: Subgraph) -> Subgraph:
         """The Subgraph with scalar factors of products moved."""
-        rows = surviving_axes(subgraph)[-1:]
+        rows = subgraph.kept_axes()[-1:]
         if not rows:
             return subgraph
         out = Rewriter(subgraph)

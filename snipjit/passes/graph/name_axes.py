@@ -34,24 +34,11 @@ class NameAxes(Pass):
         return Subgraph(subgraph.name, axes, nodes)
 
 
-def surviving_axes(subgraph: Subgraph) -> list[str]:
-    """The axes that every product, reduction and result keeps, as the first of these lists them."""
-    anchors = subgraph.of("brgemm", "reduce", "result")
-    over = reduced_axes(subgraph)
-    first = anchors[0].type.axes if anchors else ()
-    return [a for a in first if a not in over and all(a in node.type.axes for node in anchors)]
-
-
-def reduced_axes(subgraph: Subgraph) -> set[str]:
-    """The axes that some product or reduction goes over."""
-    return {axis for node in subgraph.nodes for axis in node.attrs.get("over", ())}
-
-
 def _names(subgraph: Subgraph) -> dict[str, str]:
     """The new name of each axis, in the new order."""
-    *batch, row = surviving_axes(subgraph) or [""]
+    *batch, row = _kept_axes(subgraph) or [""]
     appearing = dict.fromkeys(axis for node in subgraph.nodes for axis in node.type.axes)
-    over, carried = reduced_axes(subgraph), _carried(subgraph)
+    over, carried = subgraph.reduced_axes(), _carried(subgraph)
     roles: dict[str, list[str]] = {"d": [], "n": [], "e": []}
     for axis in appearing:
         if axis not in batch and axis != row:
@@ -62,6 +49,12 @@ def _names(subgraph: Subgraph) -> dict[str, str]:
         numbers = range(len(members)) if len(members) > 1 else [""]
         names |= {axis: f"{role}{number}" for axis, number in zip(members, numbers, strict=False)}
     return names
+
+
+def _kept_axes(subgraph: Subgraph) -> list[str]:
+    """The kept axes as the first product, reduction or result lists them."""
+    anchors, kept = subgraph.of("brgemm", "reduce", "result"), subgraph.kept_axes()
+    return [axis for axis in (anchors[0].type.axes if anchors else ()) if axis in kept]
 
 
 def _carried(subgraph: Subgraph) -> set[str]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from snipjit.element_types import NARROW
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.factors import Factor, apply, peel
-from snipjit.passes.graph.name_axes import surviving_axes
 from snipjit.passes.graph.rewriter import Rewriter
 from snipjit.subgraph import Node, Subgraph, TensorType
 
@@ -28,7 +27,7 @@ class ScaleRows(Pass):
 
     def run(self, subgraph: Subgraph) -> Subgraph:
         """The Subgraph with scalar factors of products moved to the rows."""
-        rows = surviving_axes(subgraph)[-1:]
+        rows = subgraph.kept_axes()[-1:]
         users = subgraph.users()
         out = Rewriter(subgraph)
         for node in map(out.renamed, subgraph.nodes):

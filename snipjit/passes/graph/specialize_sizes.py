@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from snipjit.passes.base import Pass
-from snipjit.passes.graph.name_axes import reduced_axes, surviving_axes
 from snipjit.subgraph import Subgraph
 
 
@@ -38,6 +37,6 @@ def feature_axes(subgraph: Subgraph) -> list[str]:
     products = subgraph.of("brgemm")
     over = {axis for node in products for axis in node.attrs["over"]}
     computed = {axis for node in products for axis in node.type.axes}
-    columns = computed - reduced_axes(subgraph) - set(surviving_axes(subgraph))
+    columns = computed - subgraph.reduced_axes() - set(subgraph.kept_axes())
     features = (over - computed) | columns
     return [axis for axis, size in subgraph.axes.items() if axis in features and size is None]

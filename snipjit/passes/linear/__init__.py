@@ -1,4 +1,9 @@
-"""CONTROL FLOW: the canonical Subgraph in, a LinearIR out that needs no further decision."""
+"""CONTROL FLOW: the canonical Subgraph in, a LinearIR out that needs no further decision.
+
+``pipeline`` lists the passes. The other modules are no passes: ``axis_roles`` tells what axes are
+for; ``hidden_values``, ``index_conditions``, ``limit_guards`` and ``call_scalars`` are parts of
+LimitLoops, ``merge_states`` is one of SplitStream.
+"""
 
 from __future__ import annotations
 

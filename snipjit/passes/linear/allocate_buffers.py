@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import networkx as nx
 
+from snipjit.call_args import CACHE_LINE
 from snipjit.element_types import BYTES
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, walk
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, bodies, walk
 from snipjit.loop_nest import shared_buffers, task_body
 from snipjit.passes.base import Pass
 from snipjit.tensors import Buffer
 
 SCRATCHPAD_LIMIT = 2 << 20
 """Bytes of scratchpad a thread may use, whatever the lengths."""
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _bytes(buffer: Buffer) -> int:
 
 
 def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return -(-size // CACHE_LINE) * CACHE_LINE
 
 
 def _accesses(body: list[Statement], name: str) -> list[int]:
@@ -99,7 +99,7 @@ def _clusters(lir: LinearIR, buffers: list[Buffer]) -> dict[str, str]:
     """The representative of each buffer's cluster."""
     cluster = {buffer.name: buffer.name for buffer in buffers}
     shapes = {buffer.name: (buffer.dtype, tuple(buffer.extents.items())) for buffer in buffers}
-    for inner in _bodies(task_body(lir)):
+    for inner in bodies(task_body(lir)):
         lives = _lives(inner)
         for one, (_, end) in lives.items():
             for two, (start, stop) in lives.items():
@@ -110,10 +110,6 @@ def _clusters(lir: LinearIR, buffers: list[Buffer]) -> dict[str, str]:
                     if apart and _in_place(lir, inner[end], one, two):
                         cluster[two] = cluster[one]
     return cluster
-
-
-def _bodies(body: list[Statement]) -> list[list[Statement]]:
-    return [body] + [p.body for s, _ in walk(body) if isinstance(s, Loop) for p in s.pieces]
 
 
 def _in_place(lir: LinearIR, statement: Statement, read: str, written: str) -> bool:
@@ -135,7 +131,7 @@ def _interference(body: list[Statement], clusters: dict[str, str]) -> nx.Graph[s
     """An edge between clusters that hold values at the same time."""
     graph: nx.Graph[str] = nx.Graph()
     graph.add_nodes_from(clusters.values())
-    for inner in _bodies(body):
+    for inner in bodies(body):
         lives = _lives(inner)
         for name, (start, end) in lives.items():
             others = [o for o, (s, e) in lives.items() if o != name and s <= end and start <= e]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from snipjit.linear_ir import Expression, LinearIR, Statement, walk
+from snipjit.linear_ir import Expression, LinearIR, Statement, expressions
 
 REDUCTIONS = ("brgemm", "reduce")
 
@@ -12,14 +12,9 @@ SYNTHETIC_LANES = "lane"
 """The lanes axis, of size 1, of a graph that has none: its kernel is scalar."""
 
 
-def expressions(lir: LinearIR) -> list[Expression]:
-    """Every Expression, in order."""
-    return [s for s, _ in lir.walk() if isinstance(s, Expression)]
-
-
 def kept_axes(lir: LinearIR) -> list[str]:
     """The axes of every product, reduction and result; the one in lanes last."""
-    anchors = [e for e in expressions(lir) if e.op in (*REDUCTIONS, "store")]
+    anchors = [e for e in lir.expressions() if e.op in (*REDUCTIONS, "store")]
     reduced = {axis for e in anchors for axis in e.over}
     kept = {
         axis
@@ -39,7 +34,7 @@ def row_axes(lir: LinearIR) -> list[str]:
     kept = kept_axes(lir)
     if in_lanes := [axis for axis in kept if axis in lir.lanes]:
         return in_lanes
-    products = [e for e in expressions(lir) if e.op == "brgemm"]
+    products = [e for e in lir.expressions() if e.op == "brgemm"]
     shared = [_lacking(lir, e, kept) for e in products]
     return [axis for axis in kept if shared and all(axis in lacking for lacking in shared)]
 
@@ -51,8 +46,7 @@ def _lacking(lir: LinearIR, product: Expression, kept: list[str]) -> set[str]:
 
 def in_vectors(lir: LinearIR, axis: str, body: Iterable[Statement]) -> bool:
     """Whether anything in a body has whole vectors of the axis, if there are as many."""
-    found = (s for s, _ in walk([*body]) if isinstance(s, Expression))
-    return any(lir.vector_axis((*e.type.axes, *e.over)) == axis for e in found)
+    return any(lir.vector_axis((*e.type.axes, *e.over)) == axis for e in expressions(body))
 
 
 def panel_axes(lir: LinearIR) -> list[str]:

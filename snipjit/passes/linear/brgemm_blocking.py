@@ -33,7 +33,7 @@ class BrgemmBlocking(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Lower every product."""
-        types = {s.output: s.type for s, _ in lir.walk() if isinstance(s, Expression)}
+        types = {e.output: e.type for e in lir.expressions()}
         self._descend(lir, lir.body, types, ())
         return lir
 

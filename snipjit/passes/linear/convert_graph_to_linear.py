@@ -38,7 +38,7 @@ class ConvertGraphToLinear(Pass):
     def run(self, subgraph: Subgraph) -> LinearIR:
         """The LinearIR of a canonical Subgraph."""
         axes = dict(subgraph.axes)
-        kept = surviving_axes(subgraph)
+        kept = subgraph.kept_axes()
         lanes: tuple[str, ...] = (kept[-1] if kept else SYNTHETIC_LANES,)
         if self.schedule is Schedule.COLUMNS:
             lanes = tuple(column_axes(subgraph))
@@ -90,23 +90,11 @@ def _has_vectors_of_pairs(lir: LinearIR, tensor: Tensor, axis: str) -> bool:
     return even and lir.vector_axis(tensor.axes) == unit
 
 
-def surviving_axes(subgraph: Subgraph) -> list[str]:
-    """The axes that every product, reduction and result keeps, in the Subgraph's order."""
-    anchors = subgraph.of("brgemm", "reduce", "result")
-    reduced = {axis for node in anchors for axis in node.attrs.get("over", ())}
-    return [
-        axis
-        for axis in subgraph.axes
-        if axis not in reduced and all(axis in node.type.axes for node in anchors)
-    ]
-
-
 def column_axes(subgraph: Subgraph) -> list[str]:
-    """The axes that do not survive, first those that values carry and reductions remove."""
-    anchors = subgraph.of("brgemm", "reduce", "result")
-    reduced = {axis for node in anchors for axis in node.attrs.get("over", ())}
+    """The axes that are not kept, first those that values carry and reductions remove."""
+    kept, reduced = subgraph.kept_axes(), subgraph.reduced_axes()
     computed = {axis for node in subgraph.of("brgemm") for axis in node.type.axes}
-    others = [axis for axis in subgraph.axes if axis not in surviving_axes(subgraph)]
+    others = [axis for axis in subgraph.axes if axis not in kept]
     return sorted(others, key=lambda axis: axis not in reduced & computed)
 
 
@@ -115,7 +103,7 @@ def few_rows_axis(subgraph: Subgraph) -> str | None:
 
     None if there is no choice: without a product, or where no streamed input serves several rows.
     """
-    rows = surviving_axes(subgraph)[-1:]
+    rows = subgraph.kept_axes()[-1:]
     products = subgraph.of("brgemm")
     operands = [subgraph[name] for node in products for name in node.inputs]
     shared = [

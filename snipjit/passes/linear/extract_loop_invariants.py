@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, walk
+from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, expressions
 from snipjit.passes.base import Pass
 
 
@@ -23,7 +23,7 @@ class ExtractLoopInvariants(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Hoist from the innermost loops outwards."""
-        counts = Counter(s.output for s, _ in lir.walk() if isinstance(s, Expression))
+        counts = Counter(e.output for e in lir.expressions())
         _descend(lir.body, counts)
         return lir
 
@@ -41,7 +41,7 @@ def _descend(body: list[Statement], counts: Counter[str | None]) -> None:
 
 
 def _extract(loop: Loop, counts: Counter[str | None]) -> list[Statement]:
-    flat = [s for s, _ in walk(loop.body) if isinstance(s, Expression)]
+    flat = expressions(loop.body)
     inside = {e.output for e in flat}
     written = {e.inputs[0] for e in flat if e.op in ("store", "pad")}
     hoisted: list[Statement] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import in_vectors, panel_axes
-from snipjit.passes.linear.tile_products import in_tiles
+from snipjit.passes.linear.tile_products import products_in_tiles
 from snipjit.target_machine import TargetMachine
 
 ELEMENTWISE_ROWS = 4
@@ -68,12 +68,10 @@ class FuseLoops(Pass):
             axes = _tile_axes(lir, e, tiled)
             ready = max([0, *(i + g.delay(e) for i, g in enumerate(groups) if g.touches(e))])
             alone = "tiles" in e.attrs
-            home = [i for i in range(ready, len(groups)) if groups[i].axes == axes]
-            home = [i for i in home if not alone and not groups[i].alone]
-            if home:
-                groups[home[0]].body.append(e)
-            else:
-                groups.append(_Group(axes, [e]))
+            open_to_all = (g for g in groups[ready:] if g.axes == axes and not g.alone)
+            if (home := None if alone else next(open_to_all, None)) is None:
+                groups.append(home := _Group(axes))
+            home.body.append(e)
         return [statement for group in groups for statement in self._loops(lir, group, blocks)]
 
     def _loops(self, lir: LinearIR, group: _Group, blocks: dict[str, int]) -> list[Statement]:
@@ -102,7 +100,7 @@ class FuseLoops(Pass):
 
     def _are_rows_of_tiles(self, lir: LinearIR, group: _Group) -> bool:
         made = {e.output for e in group.body}
-        factors = {name for e in in_tiles(lir) for name in e.inputs[:2]}
+        factors = {name for e in products_in_tiles(lir) for name in e.inputs[:2]}
         in_lanes = any(lir.lanes[-1] in e.type.axes for e in group.body)
         return bool(made & factors) and not in_lanes
 
@@ -146,9 +144,8 @@ class _Group:
 
     def delay(self, e: Expression) -> int:
         """1 if ``e`` must wait for the end of this group's loops, 0 if it can join them."""
-        return self.alone or int(
-            any(other.output in e.inputs and _unfinished(other, self.axes) for other in self.body)
-        )
+        read = [other for other in self.body if other.output in e.inputs]
+        return int(self.alone or any(_unfinished(other, self.axes) for other in read))
 
 
 def _unfinished(e: Expression, axes: tuple[str, ...]) -> bool:

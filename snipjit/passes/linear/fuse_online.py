@@ -64,9 +64,14 @@ def _rewrite(body: list[Statement]) -> list[Statement]:
 
 @dataclass
 class _Chain:
-    """What the second loop does with the maximum: its names, what exp makes of it, the sums.
+    """What the second loop does with the maximum: names of values, by what they are.
 
-    ``exposed`` are the values that depend on the maximum by a name that may be infinite.
+    aliases  the maximum
+    shifted  x - max
+    scaled   linear in exp(x - max): sums that must be scaled when the maximum moves
+    exposed  depend on the maximum itself, which may be infinite
+    zeros    constants 0
+    base     the exponential that is taken, which rescales sums as well
     """
 
     maximum: str
@@ -76,12 +81,6 @@ class _Chain:
     exposed: set[str] = field(default_factory=set)
     zeros: set[str] = field(default_factory=set)
     base: str = ""
-    """The exponential that is taken, which rescales sums as well."""
-
-    @property
-    def unsafe(self) -> bool:
-        """Whether anything subtracts the maximum itself, which may be infinite."""
-        return bool(self.exposed)
 
     def admit(self, e: Expression) -> bool:
         """Take in the next expression; False if it breaks the algebra."""
@@ -147,7 +146,7 @@ def _fuse(
     before = [e for e in between if isinstance(e, Expression) and e.op == "fill"]
     after = [e for e in between if e not in before]
     body = _fused_body(first, second, chain)
-    if chain.unsafe:
+    if chain.exposed:
         zero = {"value": 0.0}
         before.append(
             Expression("fill", f"{chain.maximum}.last", (), _row_type(second, chain), zero)
@@ -256,13 +255,13 @@ def _running_maximum(e: Expression, chain: _Chain) -> list[Statement]:
         Expression("sub", f"{x}.moved", (x, f"{x}.safe"), e.type),
         Expression(chain.base or "exp", f"{x}.scale", (f"{x}.moved",), e.type),
         Expression(e.op, x, e.inputs, e.type),
-        *([last] if chain.unsafe else []),
+        *([last] if chain.exposed else []),
     ]
 
 
 def _poison(second: Loop, chain: _Chain) -> list[Statement]:
     """NaN into the sums of rows whose maximum is infinite, unless the program avoids it itself."""
-    if not chain.unsafe:
+    if not chain.exposed:
         return []
     sums = {
         e.output: e

@@ -163,7 +163,7 @@ class HiddenValues:
     def _maximum(self, name: str) -> tuple[str, bool]:
         """The maximum that a value is, or is at least; and whether it was made finite.
 
-        So do the safe softmax forms: it was replaced where it is -inf.
+        That is, whether another value takes its place where it is -inf, as in safe softmax.
         """
         definitions = self.scalars.definitions
         made, safe = definitions.get(name), False

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.linear_ir import Expression, LinearIR, Loop, Nest, Statement, ValueType
 from snipjit.loop_nest import most, parallel_loops
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.tile_products import in_tiles
+from snipjit.passes.linear.tile_products import products_in_tiles
 from snipjit.tensors import Buffer
-
-Path = tuple[Loop, ...]
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,14 @@ class InsertBuffers(Pass):
 class _Access:
     """Every definition and use of a value in one body: the body of its own tile."""
 
-    context: Path
+    context: Nest
     body: list[Statement]
     type: ValueType
     uses: list[int] = field(default_factory=list)
     defines: list[int] = field(default_factory=list)
 
 
-def _next(lir: LinearIR, buffered: set[str]) -> tuple[str, list[_Access], Path] | None:
+def _next(lir: LinearIR, buffered: set[str]) -> tuple[str, list[_Access], Nest] | None:
     """The first value used outside the loops of its definition, and the home of its buffer."""
     for name, accesses in _accesses(lir).items():
         paths = [access.context for access in accesses]
@@ -72,7 +70,7 @@ def _accesses(lir: LinearIR) -> dict[str, list[_Access]]:
 
 def _collect(
     body: list[Statement],
-    path: Path,
+    path: Nest,
     trail: list[tuple[list[Statement], int]],
     types: dict[str, ValueType],
     accesses: dict[str, list[_Access]],
@@ -94,7 +92,7 @@ def _collect(
 
 
 def _access(
-    known: list[_Access], path: Path, trail: list[tuple[list[Statement], int]], type: ValueType
+    known: list[_Access], path: Nest, trail: list[tuple[list[Statement], int]], type: ValueType
 ) -> _Access:
     """The access of the context, which drops the innermost loops over axes the value lacks."""
     depth = len(path)
@@ -108,7 +106,7 @@ def _access(
     return known[-1]
 
 
-def _common(paths: list[Path]) -> Path:
+def _common(paths: list[Nest]) -> Nest:
     """The loops around all of the paths."""
     first = paths[0]
     depth = 0
@@ -119,7 +117,7 @@ def _common(paths: list[Path]) -> Path:
     return first[:depth]
 
 
-def _buffer(lir: LinearIR, name: str, accesses: list[_Access], home: Path) -> None:
+def _buffer(lir: LinearIR, name: str, accesses: list[_Access], home: Nest) -> None:
     type = accesses[0].type
     held = extents(lir, name, type, home)
     buffer = Buffer(f"{name}.buffer", type.dtype, held, pairs=type.pairs)
@@ -128,7 +126,7 @@ def _buffer(lir: LinearIR, name: str, accesses: list[_Access], home: Path) -> No
     (home[-1].body if home else lir.body).insert(0, buffer)
 
 
-def extents(lir: LinearIR, name: str, type: ValueType, home: Path) -> dict[str, int]:
+def extents(lir: LinearIR, name: str, type: ValueType, home: Nest) -> dict[str, int]:
     """How much a buffer for a value holds of each axis, declared inside the loops ``home``."""
     found: dict[str, int] = {}
     granules = _granules(lir)
@@ -154,8 +152,8 @@ def _granules(lir: LinearIR) -> dict[str, int]:
     tiles by whole registers. Tiles of an axis of which some value has pairs are twice as long.
     """
     parallel = {loop.axis for loop in parallel_loops(lir)}
-    whole = {axis for e in in_tiles(lir) for axis in (*e.type.axes, *e.over)} - parallel
-    paired = {s.type.pairs for s, _ in lir.walk() if isinstance(s, Expression)}
+    whole = {axis for e in products_in_tiles(lir) for axis in (*e.type.axes, *e.over)} - parallel
+    paired = {e.type.pairs for e in lir.expressions()}
     return {
         axis: (lir.width if axis in whole or axis in lir.lanes else 1) * (1 + (axis in paired))
         for axis in lir.axes
@@ -164,8 +162,8 @@ def _granules(lir: LinearIR) -> dict[str, int]:
 
 def _rows_of_tiles(lir: LinearIR) -> set[str]:
     """The factors of products in tiles that do not have the lanes of the result."""
-    types = {s.output: s.type for s, _ in lir.walk() if isinstance(s, Expression)}
-    factors = {name for e in in_tiles(lir) for name in e.inputs[:2] if name in types}
+    types = {e.output: e.type for e in lir.expressions()}
+    factors = {name for e in products_in_tiles(lir) for name in e.inputs[:2] if name in types}
     return {name for name in factors if lir.lanes[-1] not in types[name].axes}
 
 

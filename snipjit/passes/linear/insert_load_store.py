@@ -34,7 +34,7 @@ def _descend(lir: LinearIR, body: list[Statement], loads: Counter[str]) -> None:
                 _descend(lir, piece.body, loads)
         if isinstance(statement, Expression) and statement.op != "load":
             pairs = statement.attrs.get("pairs")
-            for name in statement.inputs[statement.op == "store" :]:
+            for name in statement.operands:
                 if name in lir.tensors and (name, pairs) not in loaded:
                     load = _load(lir, name, pairs, loads)
                     loaded[name, pairs] = load.output or name

@@ -13,9 +13,9 @@ from snipjit.linear_ir import (
     Piece,
     Retry,
     Statement,
+    expressions,
     holds_pairs,
     is_block_loop,
-    walk,
 )
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import in_vectors
@@ -23,15 +23,20 @@ from snipjit.passes.linear.axis_roles import in_vectors
 
 @dataclass(frozen=True)
 class InsertSpecificIterations(Pass):
-    """Expand tile loops into a main body and the tails their work amount may need.
+    """Expand tile loops into pieces of known size, so that emission meets no remainder.
 
-    Rows go on in halves (8 ▸ 4, 2, 1): each tail runs at most once. Lanes of an axis of unknown
-    size, in panels or in columns, are always masked: a body that needed no mask would save nothing
-    that pays for its code. What does not need a whole panel goes on vector by vector, which costs
-    nothing; but products of pairs take longer, and more of them must be under way, so that there
-    the rest gets one body with as many vectors as hold it. A static axis gets just the bodies it
-    needs, masked or not. Products in tiles go on beyond the end, in a body of two registers of rows
-    and one of one; sums have a single body.
+    what a loop goes over       its size unknown                   its size static
+    rows (not in vectors)       main, then halves (4, 2, 1)        main, the halves it needs
+    lanes, blocks of a task     masked main, one masked vector     (blocks are of unknown size)
+    ... products of pairs       masked, every number of vectors    (likewise)
+    lanes, otherwise            masked main                        main, the rest, masked if ragged
+    rows of tile registers      masked main, one register          those of the two it needs
+    sums in tile registers      main: buffers are padded           main
+
+    Of halves each runs at most once. Masked pieces run as often as they fit, the last one while
+    anything remains: a body that needs no mask would save nothing that pays for its code. What
+    needs no whole panel goes on vector by vector; products of pairs take longer, so that more of
+    them must be under way, and the rest gets one body of as many vectors as hold it.
 
     Before:  for m step 48 { for n step 8 { … } }
     After:   for m step 48 masked { for n step 8 { … } tail 4 { … } tail 2 { … } tail 1 { … } }
@@ -59,28 +64,28 @@ def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) ->
     blocks = [loop for loop in loops if loop.axis == axis]
     size = None if blocks else lir.axes[axis]
     if main.masked:
-        return _in_tiles(main, axis, lir.width, size)
+        return _tile_register_pieces(main, axis, lir.width, size)
     # What is loaded for a product need not lie in its lanes.
-    made = [s for s, _ in walk(main.body) if isinstance(s, Expression) and s.op != "load"]
+    made = [e for e in expressions(main.body) if e.op != "load"]
     if not in_vectors(lir, axis, made) or main.step % lir.width:
-        return _rows(main, size)
+        return _row_pieces(main, size)
     if blocks and blocks[-1].parallel:
-        return _panel(main, lir.width)
-    return _columns(main, lir.width * (2 if holds_pairs(main.body, axis) else 1), size)
+        return _panel_pieces(main, lir.width)
+    return _column_pieces(main, lir.width * (2 if holds_pairs(main.body, axis) else 1), size)
 
 
-def _panel(main: Piece, width: int) -> list[Piece]:
-    pairs = any(isinstance(s, Expression) and "pairs" in s.attrs for s, _ in walk(main.body))
+def _panel_pieces(main: Piece, width: int) -> list[Piece]:
+    pairs = any("pairs" in e.attrs for e in expressions(main.body))
     steps = range(main.step, 0, -width) if pairs else dict.fromkeys((main.step, width))
-    return [Piece(step, _body(main, step), masked=True) for step in steps]
+    return [Piece(step, _body_for(main, step), masked=True) for step in steps]
 
 
-def _in_tiles(main: Piece, axis: str, width: int, size: int | None) -> list[Piece]:
+def _tile_register_pieces(main: Piece, axis: str, width: int, size: int | None) -> list[Piece]:
     """Sums as they are; rows in tiles while more than one register of them is left, then in one."""
     sums = any(isinstance(s, Expression) and axis in s.over for s in main.body)
     if sums or main.step == width:
         return [main]
-    last = Piece(width, _body(main, width), masked=True)
+    last = Piece(width, _body_for(main, width), masked=True)
     if size is None:
         return [main, last]
     rest = size % main.step
@@ -88,26 +93,25 @@ def _in_tiles(main: Piece, axis: str, width: int, size: int | None) -> list[Piec
     return [piece for piece, needed in ((main, whole), (last, more)) if needed]
 
 
-def _columns(main: Piece, width: int, size: int | None) -> list[Piece]:
+def _column_pieces(main: Piece, width: int, size: int | None) -> list[Piece]:
     if size is None:
         return [Piece(main.step, main.body, masked=True)]
     pieces, rest = [main] if size >= main.step else [], size % main.step
     if rest:
         step = -(-rest // width) * width
-        pieces.append(Piece(step, _body(main, step), masked=rest % width > 0))
+        pieces.append(Piece(step, _body_for(main, step), masked=rest % width > 0))
     return pieces
 
 
-def _rows(main: Piece, size: int | None) -> list[Piece]:
-    tails = _halves(main.step)
-    if size is None:
-        return [main, *(Piece(step, copy.deepcopy(main.body)) for step in tails)]
-    rest = size % main.step
-    pieces = [main] if size >= main.step else []
-    return [*pieces, *(Piece(step, copy.deepcopy(main.body)) for step in tails if rest & step)]
+def _row_pieces(main: Piece, size: int | None) -> list[Piece]:
+    steps = [main.step, *_halves(main.step)]
+    if size is not None:
+        whole, rest = size // main.step, size % main.step
+        steps = [step for step in steps if (whole if step == main.step else rest & step)]
+    return [Piece(step, _body_for(main, step)) for step in steps]
 
 
-def _body(main: Piece, step: int) -> list[Statement]:
+def _body_for(main: Piece, step: int) -> list[Statement]:
     return main.body if step == main.step else copy.deepcopy(main.body)
 
 

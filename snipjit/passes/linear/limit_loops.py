@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Statement, walk
+from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Statement, expressions, walk
 from snipjit.loop_limits import Limit
 from snipjit.loop_nest import task_body
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import expressions, panel_axes
+from snipjit.passes.linear.axis_roles import panel_axes
 from snipjit.passes.linear.call_scalars import CallScalars
 from snipjit.passes.linear.hidden_values import (
     ABSORBING,
@@ -54,7 +53,7 @@ class LimitLoops(Pass):
         """Limit every panel of every streaming loop."""
         task, rows = task_body(lir), panel_axes(lir)
         scalars = CallScalars(_definitions(lir))
-        maxima = {e.output or "": e for e in expressions(lir) if _is_running_maximum(e)}
+        maxima = {e.output or "": e for e in lir.expressions() if _is_running_maximum(e)}
         guards = LimitGuards(scalars, {name: e.type for name, e in maxima.items()})
         for loop in task if rows else []:
             if isinstance(loop, Loop) and loop.axis not in rows:
@@ -72,7 +71,7 @@ def _absorbing(lir: LinearIR) -> float:
 def _definitions(lir: LinearIR) -> Definitions:
     """The one Expression that makes a value; accumulators, which have several, have none."""
     found: Definitions = {name: Expression("scalar", name, ()) for name in lir.scalars}
-    for e in expressions(lir):
+    for e in lir.expressions():
         if e.output is not None:
             found[e.output] = None if e.output in found else e
     return found
@@ -157,25 +156,22 @@ class _Stream:
         maximum = next((u.output for u in users if _is_running_maximum(u)), None)
         if maximum is None:
             return {}
-        return {
-            limit: NONE
-            if hidden.value == -math.inf and not self._last_iteration_matters
-            else frozenset({Test(maximum, hidden.value)})
-            for limit, hidden in values.values.get(e.inputs[0], {}).items()
-        }
+
+        def tests(value: float | str) -> Tests:
+            certain = value == -math.inf and not self._last_iteration_matters
+            return NONE if certain else frozenset({Test(maximum, value)})
+
+        found = values.values.get(e.inputs[0], {})
+        return {limit: tests(hidden.value) for limit, hidden in found.items()}
 
     @property
     def _last_iteration_matters(self) -> bool:
         """Whether anything but accumulators leaves the loop: it may not be what it was."""
-        inside = [e for e in _expressions(self.loop.body) if e.output not in e.inputs]
-        accumulated = {e.output for e in _expressions(self.loop.body) if e.output in e.inputs}
+        inside = [e for e in expressions(self.loop.body) if e.output not in e.inputs]
+        accumulated = {e.output for e in expressions(self.loop.body) if e.output in e.inputs}
         left = {e.output for e in inside} - accumulated
         outside = (s for s in self.task if s is not self.loop)
-        return any(left.intersection(e.inputs) for e in _expressions([*outside]))
-
-
-def _expressions(body: list[Statement]) -> Iterator[Expression]:
-    return (s for s, _ in walk(body) if isinstance(s, Expression))
+        return any(left.intersection(e.inputs) for e in expressions(outside))
 
 
 def _both(one: Limits, two: Limits) -> Limits:

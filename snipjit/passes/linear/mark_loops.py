@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import expressions, kept_axes, row_axes
+from snipjit.passes.linear.axis_roles import kept_axes, row_axes
 from snipjit.target_machine import TargetMachine
 
 
@@ -36,7 +36,7 @@ class MarkLoops(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Wrap the flat body in its loops."""
-        flat = expressions(lir)
+        flat = lir.expressions()
         parallel = _parallel_axes(lir)
         steps = [self._step(lir, axis) for axis in parallel]
         stream = _streamed_axis(lir, parallel)
@@ -65,8 +65,8 @@ class MarkLoops(Pass):
 def _parallel_axes(lir: LinearIR) -> list[str]:
     """Batch axes, dynamic axes that no operation removes, and the row axes last."""
     kept, rows = kept_axes(lir), row_axes(lir)
-    reduced = {axis for e in expressions(lir) for axis in e.over}
-    stored = {axis for e in expressions(lir) if e.op == "store" for axis in e.type.axes}
+    reduced = {axis for e in lir.expressions() for axis in e.over}
+    stored = {axis for e in lir.expressions() if e.op == "store" for axis in e.type.axes}
     blocked = [
         axis
         for axis, size in lir.axes.items()
@@ -77,7 +77,7 @@ def _parallel_axes(lir: LinearIR) -> list[str]:
 
 def _streamed_axis(lir: LinearIR, parallel: list[str]) -> str | None:
     """The axis that computed values carry and reductions remove; a dynamic one comes first."""
-    flat = expressions(lir)
+    flat = lir.expressions()
     carried = {axis for e in flat if e.op != "fill" for axis in e.type.axes}
     reduced = {axis for e in flat for axis in e.over}
     loads = {a for e in flat if e.op == "reduce" for a in e.over}

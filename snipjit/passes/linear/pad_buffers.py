@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType, walk
+from snipjit.linear_ir import Expression, LinearIR, Statement, ValueType, bodies, expressions
 from snipjit.passes.base import Pass
 from snipjit.tensors import Buffer
 
@@ -25,7 +25,7 @@ class PadBuffers(Pass):
     def run(self, lir: LinearIR) -> LinearIR:
         """Pad in every body that declares such a buffer."""
         steps = _masked_sums(lir)
-        for body in _bodies(lir):
+        for body in bodies(lir.body):
             for buffer in [s for s in body if isinstance(s, Buffer)]:
                 if (found := steps.get(buffer.name)) is not None:
                     _pad(lir, body, buffer, *found)
@@ -47,10 +47,6 @@ def _is_sum(body: list[Statement], axis: str) -> bool:
     return any(isinstance(s, Expression) and "tiles" in s.attrs and axis in s.over for s in body)
 
 
-def _bodies(lir: LinearIR) -> list[list[Statement]]:
-    return [lir.body, *(p.body for s, _ in lir.walk() if isinstance(s, Loop) for p in s.pieces)]
-
-
 def _pad(lir: LinearIR, body: list[Statement], buffer: Buffer, axis: str, step: int) -> None:
     last = max(i for i, statement in enumerate(body) if _stores(statement, buffer.name))
     type = ValueType(buffer.dtype, lir.sort_axes(buffer.axes), buffer.pairs)
@@ -58,5 +54,5 @@ def _pad(lir: LinearIR, body: list[Statement], buffer: Buffer, axis: str, step: 
 
 
 def _stores(statement: Statement, buffer: str) -> bool:
-    found = (s for s, _ in walk([statement]) if isinstance(s, Expression))
-    return any(e.op == "store" and e.inputs[0] == buffer for e in found)
+    stores = (e for e in expressions([statement]) if e.op == "store")
+    return any(e.inputs[0] == buffer for e in stores)

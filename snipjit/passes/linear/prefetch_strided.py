@@ -1,4 +1,4 @@
-"""PrefetchStrided: rows far apart in memory are asked for before work that hides their way."""
+"""PrefetchStrided: strided rows are prefetched before a loop that is long enough to hide it."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class RelaxExponentials(Pass):
 
 def _mark(lir: LinearIR, dtype: str) -> None:
     """Name the precision of each exponential that is rounded and otherwise summed at most."""
-    expressions = [s for s, _ in lir.walk() if isinstance(s, Expression)]
+    expressions = lir.expressions()
     readers: defaultdict[str, list[Expression]] = defaultdict(list)
     for e in expressions:
         for name in e.inputs:

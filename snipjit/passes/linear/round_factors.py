@@ -22,7 +22,7 @@ class RoundFactors(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Round in every body."""
-        types = {s.output: s.type for s, _ in lir.walk() if isinstance(s, Expression)}
+        types = {e.output: e.type for e in lir.expressions()}
         if self.target.pairs:
             self._descend(lir.body, types)
         return lir

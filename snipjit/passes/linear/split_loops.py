@@ -8,7 +8,7 @@ from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
 from snipjit.loop_nest import task_body
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import panel_axes
-from snipjit.passes.linear.tile_products import in_tiles
+from snipjit.passes.linear.tile_products import products_in_tiles
 from snipjit.target_machine import TargetMachine
 
 
@@ -45,7 +45,7 @@ class SplitLoops(Pass):
         """The panel axes, outer to inner, with how much of each a panel has."""
         steps = dict.fromkeys(panel_axes(lir), 1)
         for axis in list(steps)[:1]:
-            vectors = self.target.tile_vectors if in_tiles(lir) else self.target.tile[1]
+            vectors = self.target.tile_vectors if products_in_tiles(lir) else self.target.tile[1]
             lanes = vectors * self.target.lanes
             steps[axis] = lanes if axis in lir.lanes else self.target.row_tile
         return steps

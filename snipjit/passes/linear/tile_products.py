@@ -55,7 +55,6 @@ def _has_several(lir: LinearIR, e: Expression, loops: tuple[Loop, ...]) -> bool:
     return bool(rows) and all(lir.axes[axis] != 1 for axis in e.over)
 
 
-def in_tiles(lir: LinearIR) -> list[Expression]:
+def products_in_tiles(lir: LinearIR) -> list[Expression]:
     """The products that are meant for tiles."""
-    found = (s for s, _ in lir.walk() if isinstance(s, Expression))
-    return [e for e in found if e.attrs.get("tiles")]
+    return [e for e in lir.expressions() if e.attrs.get("tiles")]

@@ -1,4 +1,14 @@
-"""BINARY CODE GENERATION: the final LinearIR in, an llvmlite module out."""
+"""BINARY CODE GENERATION: the final LinearIR in, an llvmlite module out.
+
+==============  ===============================================================================
+values          ``vector_ir``, ``tile``, ``emission``
+memory          ``access``, ``strided_access``, ``pair_access``; ``emit_memory``, ``emit_pad``,
+                ``emit_transpose``, ``emit_convert``
+loops           ``loop_state``; ``emit_loop``, ``emit_limits``, ``emit_join``, ``emit_retry``
+operations      ``emit_operations``, ``emit_elementwise`` with a file for each longer function,
+                ``emit_reductions`` and ``across``, ``pairs``, ``emit_tiles``
+==============  ===============================================================================
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from snipjit.element_types import BYTES
-from snipjit.passes.llvm.emission import IN_MEMORY, Emission, held
+from snipjit.passes.llvm.emission import IN_MEMORY, Emission, elements_per_lane
 from snipjit.passes.llvm.emit_convert import from_memory, to_memory
 from snipjit.passes.llvm.tile import Index, Tile
 from snipjit.passes.llvm.vector_ir import (
@@ -21,10 +21,11 @@ from snipjit.passes.llvm.vector_ir import (
     broadcast,
     call_intrinsic,
     constant,
+    type_suffix,
 )
 from snipjit.tensors import Buffer
 
-GROUP = 4
+ROWS_PER_BASE = 4
 """Rows whose addresses are one base and three offsets: few registers hold those of a tile."""
 
 
@@ -44,7 +45,7 @@ class Access:
         self.contiguous = self.lanes is not None and self.stride(self.lanes) == 1
         self.unit = self.unit_axis()
         self.pairs = pairs
-        self.groups: dict[tuple[ir.Block, ir.Value, str, int], ir.Value] = {}
+        self.bases: dict[tuple[ir.Block, ir.Value, str, int], ir.Value] = {}
 
     def unit_axis(self) -> str | None:
         """The axis whose neighbours are neighbours in memory; of buffers, where it is not lanes."""
@@ -70,21 +71,21 @@ class Access:
         stride = self.stride(axis)
         if stride is not None:
             return self.offset(pointer, ir.Constant(I64, stride * count * self.bytes))
-        group, rest = divmod(count, GROUP)
-        pointer = self.group(pointer, axis, group)
+        number, rest = divmod(count, ROWS_PER_BASE)
+        pointer = self.base_of_rows(pointer, axis, number)
         if rest == 2:  # base + 2 * stride is an address that needs no instruction
             return self.emission.builder.gep(pointer, [self.strides(axis, 1)], source_etype=I16)
         return self.offset(pointer, self.strides(axis, rest)) if rest else pointer
 
-    def group(self, pointer: ir.Value, axis: str, number: int) -> ir.Value:
-        """The address some groups of rows further, each from the one before."""
+    def base_of_rows(self, pointer: ir.Value, axis: str, number: int) -> ir.Value:
+        """The base of some rows: the address of each is made from the one before."""
         if number == 0:
             return pointer
         slot = (self.emission.builder.block, pointer, axis, number)
-        if slot not in self.groups:
-            before = self.group(pointer, axis, number - 1)
-            self.groups[slot] = self.offset(before, self.strides(axis, GROUP))
-        return self.groups[slot]
+        if slot not in self.bases:
+            before = self.base_of_rows(pointer, axis, number - 1)
+            self.bases[slot] = self.offset(before, self.strides(axis, ROWS_PER_BASE))
+        return self.bases[slot]
 
     def strides(self, axis: str, count: int) -> ir.Value:
         """A multiple of a run-time stride in bytes, computed once a kernel."""
@@ -119,7 +120,8 @@ class Access:
         if self.lanes is None or self.is_buffer:
             return False
         first = index.get(self.lanes, 0)
-        return self.emission.is_partial(self.lanes, first, held(self.lanes, self.pairs))
+        held = elements_per_lane(self.lanes, self.pairs)
+        return self.emission.is_partial(self.lanes, first, held)
 
     def has_one_lane(self, index: Index) -> bool:
         """Whether a masked vector is known to have but its first element."""
@@ -132,7 +134,7 @@ class Access:
         """The valid lanes of a vector."""
         assert self.lanes is not None
         first = index.get(self.lanes, 0)
-        return self.emission.mask(self.lanes, first, held(self.lanes, self.pairs))
+        return self.emission.mask(self.lanes, first, elements_per_lane(self.lanes, self.pairs))
 
     # Elements and contiguous vectors.
 
@@ -164,7 +166,7 @@ class Access:
         type = self.type if count == 1 else ir.VectorType(self.type, count)
         if mask is None:
             return self.emission.builder.load(address, typ=type, align=self.bytes)
-        name = f"llvm.masked.load.v{count}{_suffix(self.type)}.p0"
+        name = f"llvm.masked.load.v{count}{type_suffix(self.type)}.p0"
         operands = [address, ir.Constant(I32, self.bytes), mask, constant(type, 0)]
         return call_intrinsic(self.emission.builder, name, type, operands)
 
@@ -179,7 +181,7 @@ class Access:
             first = self.emission.builder.extract_element(value, ir.Constant(I32, 0))
             self.emission.builder.store(first, address, align=self.bytes)
             return
-        name = f"llvm.masked.store.v{value.type.count}{_suffix(self.type)}.p0"
+        name = f"llvm.masked.store.v{value.type.count}{type_suffix(self.type)}.p0"
         operands = [value, address, ir.Constant(I32, self.bytes), self.mask(index)]
         call_intrinsic(self.emission.builder, name, ir.VoidType(), operands)
 
@@ -192,7 +194,3 @@ class Access:
     def to_memory(self, value: ir.Value) -> ir.Value:
         """What memory holds for a value in a register."""
         return to_memory(self.emission.builder, self.emission.target, self.tensor.dtype, value)
-
-
-def _suffix(type: ir.Type) -> str:
-    return "f32" if not isinstance(type, ir.IntType) else f"i{type.width}"

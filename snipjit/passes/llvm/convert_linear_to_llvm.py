@@ -8,10 +8,10 @@ from llvmlite import ir
 
 from snipjit.call_args import CallArgs
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement, walk
+from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement, expressions
 from snipjit.loop_nest import join_of, parallel_loops
 from snipjit.passes.base import Pass
-from snipjit.passes.llvm.emission import POINTER, Emission, Group, Scope
+from snipjit.passes.llvm.emission import POINTER, Emission, Scope, TaskGroup
 from snipjit.passes.llvm.emit_join import emit_join
 from snipjit.passes.llvm.emit_loop import emit_loop
 from snipjit.passes.llvm.emit_memory import emit_load, emit_prefetch, emit_store
@@ -103,7 +103,7 @@ def _enter_task(emission: Emission, number: ir.Value, scratch: ir.Value) -> None
         first = builder.mul(block, step)
         rest = builder.sub(emission.field(f"size.{loop.axis}"), first)
         if join_of(loop) is not None:
-            emission.group = Group(number, blocks, block)
+            emission.group = TaskGroup(number, blocks, block)
         scope.index[loop.axis] = first
         scope.work[loop.axis] = builder.select(builder.icmp_signed("<", rest, step), rest, step)
         if loop.step == 1:
@@ -217,5 +217,5 @@ def _overlap(one: Place, two: Place) -> bool:
 
 
 def _force_pending_loads(emission: Emission, loop: Loop) -> None:
-    stores = [s for s, _ in walk([loop]) if isinstance(s, Expression) and s.op == "store"]
+    stores = [e for e in expressions([loop]) if e.op == "store"]
     _force_loads_of(emission, {s.inputs[0] for s in stores})

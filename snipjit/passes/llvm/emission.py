@@ -71,7 +71,7 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Group:
+class TaskGroup:
     """The tasks of a split loop: which group, how many it has, which of them this is (i64)."""
 
     number: ir.Value
@@ -79,7 +79,7 @@ class Group:
     task: ir.Value
 
 
-def held(axis: str | None, pairs: str | None) -> int:
+def elements_per_lane(axis: str | None, pairs: str | None) -> int:
     """How many elements of an axis an element of a value holds."""
     return 2 if axis is not None and axis == pairs else 1
 
@@ -97,7 +97,7 @@ class Emission:
     scope: Scope = field(default_factory=Scope)
     tensors: Mapping[str, Tensor | Buffer] = field(default_factory=dict)
     loaded: dict[str, ir.Value] = field(default_factory=dict)
-    group: Group | None = None
+    group: TaskGroup | None = None
     next_task: ir.Block | None = None
     """Where a task ends."""
 
@@ -125,9 +125,8 @@ class Emission:
     def vector_axis(self, axes: tuple[str, ...], pairs: str | None = None) -> str | None:
         """The axis in lanes of a value in the current scope, if its tile has whole vectors."""
         axis = self.lir.vector_axis(axes)
-        if axis is None or self.scope.counts.get(axis, 1) % (self.width * held(axis, pairs)):
-            return None
-        return axis
+        whole = self.width * elements_per_lane(axis, pairs)
+        return None if axis is None or self.scope.counts.get(axis, 1) % whole else axis
 
     def shape(self, dtype: str, axes: tuple[str, ...]) -> ir.Type:
         """The LLVM type of one value of a tile: a vector if the tile has an axis in lanes."""
@@ -143,7 +142,7 @@ class Emission:
     ) -> Tile:
         """A tile of the current scope whose values are made on demand."""
         vector = self.vector_axis(type.axes, type.pairs)
-        width = self.width * held(vector, type.pairs)
+        width = self.width * elements_per_lane(vector, type.pairs)
         tile = Tile(type.dtype, type.axes, make, vector, width, make_element)
         tile.operands, tile.pairs = operands, type.pairs
         return tile

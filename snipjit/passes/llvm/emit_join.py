@@ -9,7 +9,7 @@ from llvmlite import ir
 from snipjit.call_args import chunk_bytes
 from snipjit.element_types import BYTES
 from snipjit.linear_ir import Join, Statement
-from snipjit.passes.llvm.emission import POINTER, Emission, Group, Scope
+from snipjit.passes.llvm.emission import POINTER, Emission, Scope, TaskGroup
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
 from snipjit.passes.llvm.vector_ir import I8, I64
 
@@ -22,7 +22,7 @@ def emit_join(emission: Emission, join: Join, emit_body: EmitBody) -> None:
 
 @dataclass
 class _JoinEmitter(LoopState):
-    group: Group
+    group: TaskGroup
     emit_body: EmitBody
 
     def emit(self, last: list[Statement]) -> None:

@@ -22,7 +22,7 @@ def emit_limit(emission: Emission, limit: Limit, scope: Scope, step: int, rest: 
         inside = builder.icmp_signed(">", work, ahead)
         left = builder.select(inside, work, zero)
     else:
-        left = _clamped(builder, builder.add(ahead, least(builder, rest, step)), work)
+        left = _clamped(builder, builder.add(ahead, minimum(builder, rest, step)), work)
     scope.work[limit.axis] = _if_asked(emission, limit, left, work)
 
 
@@ -53,7 +53,7 @@ def _ahead(emission: Emission, limit: Limit, scope: Scope) -> ir.Value:
     return builder.sub(ahead, scope.index.get(limit.axis, zero))
 
 
-def least(builder: ir.IRBuilder, value: ir.Value, bound: ir.Value | int) -> ir.Value:
+def minimum(builder: ir.IRBuilder, value: ir.Value, bound: ir.Value | int) -> ir.Value:
     """The smaller of two numbers."""
     other = ir.Constant(I64, bound) if isinstance(bound, int) else bound
     return builder.select(builder.icmp_signed("<", value, other), value, other)
@@ -61,7 +61,7 @@ def least(builder: ir.IRBuilder, value: ir.Value, bound: ir.Value | int) -> ir.V
 
 def _clamped(builder: ir.IRBuilder, value: ir.Value, most: ir.Value) -> ir.Value:
     """The number, or 0, or ``most``."""
-    zero, value = ir.Constant(I64, 0), least(builder, value, most)
+    zero, value = ir.Constant(I64, 0), minimum(builder, value, most)
     return builder.select(builder.icmp_signed(">", value, zero), value, zero)
 
 

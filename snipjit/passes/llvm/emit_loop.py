@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from snipjit.element_types import BYTES
-from snipjit.linear_ir import STRIDE, Loop, Piece, is_block_loop, least
+from snipjit.linear_ir import STRIDE, Loop, Piece, is_block_loop, least_remainder
 from snipjit.passes.llvm.emission import Emission, Scope
 from snipjit.passes.llvm.emit_limits import emit_limit, emit_range
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
@@ -88,13 +88,13 @@ class _LoopEmitter(LoopState):
             return False
         before, here = self.loop.pieces[number - 1], self.loop.pieces[number]
         if here.masked:
-            most = least(self.loop, before, self.emission.width) - 1
+            most = least_remainder(self.loop, before, self.emission.width) - 1
             return before.step <= here.step or (before.masked and most <= here.step)
         return not before.masked and before.step <= 2 * here.step
 
     def smaller(self, piece: Piece) -> int:
         """What is left to the masked pieces after a masked one: it runs only while more is left."""
-        return least(self.loop, piece, self.emission.width) - 1
+        return least_remainder(self.loop, piece, self.emission.width) - 1
 
     def enough(self, number: int, done: ir.Value) -> ir.Value:
         """Whether another iteration of a piece is due."""
@@ -102,8 +102,8 @@ class _LoopEmitter(LoopState):
         rest = _difference(builder, self.work, done)
         if piece.masked:
             return builder.icmp_signed(">", rest, ir.Constant(I64, self.smaller(piece)))
-        least = 1 if self.is_block else piece.step
-        return builder.icmp_signed(">=", rest, ir.Constant(I64, least))
+        needed = 1 if self.is_block else piece.step
+        return builder.icmp_signed(">=", rest, ir.Constant(I64, needed))
 
     def single_piece(self, piece: Piece, number: int, state: Carried) -> Carried:
         builder = self.emission.builder

@@ -34,7 +34,7 @@ class HeldTile(Tile):
 
 def uses_tiles(lir: LinearIR) -> bool:
     """Whether anything in a kernel is held in tile registers."""
-    return any(isinstance(s, Expression) and "registers" in s.attrs for s, _ in lir.walk())
+    return any("registers" in e.attrs for e in lir.expressions())
 
 
 def configure(builder: ir.IRBuilder) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from llvmlite import ir
 
-from snipjit.linear_ir import Expression, Loop, Statement, walk
+from snipjit.linear_ir import Expression, Loop, Statement, expressions, walk
 from snipjit.passes.llvm.emission import Emission, Scope
 
 EmitBody = Callable[[list[Statement]], None]
@@ -40,7 +40,7 @@ class LoopState:
 
     def _updated_registers(self) -> list[str]:
         """Registers from outside that the body assigns again."""
-        assigned = {s.output for s, _ in walk([self.loop]) if isinstance(s, Expression)}
+        assigned = {e.output for e in expressions([self.loop])}
         return [name for name in self.scope.registers if name in assigned]
 
     def elements(self, scope: Scope) -> Carried:

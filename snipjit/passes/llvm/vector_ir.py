@@ -117,10 +117,10 @@ def with_element(type: ir.Type, element: ir.Type) -> ir.Type:
     return ir.VectorType(element, type.count) if isinstance(type, ir.VectorType) else element
 
 
-def _suffix(type: ir.Type) -> str:
+def type_suffix(type: ir.Type) -> str:
     """The name LLVM gives a type in the name of an overloaded intrinsic: ``f32``, ``v16f32``."""
     if isinstance(type, ir.VectorType):
-        return f"v{type.count}{_suffix(type.element)}"
+        return f"v{type.count}{type_suffix(type.element)}"
     return {F32: "f32", F64: "f64"}[type] if type in (F32, F64) else f"i{type.width}"
 
 
@@ -138,7 +138,7 @@ def call_intrinsic(
 def intrinsic(builder: ir.IRBuilder, name: str, *operands: ir.Value) -> ir.Value:
     """Call an intrinsic that is overloaded on the one type of its operands and result."""
     type = operands[0].type
-    return call_intrinsic(builder, f"{name}.{_suffix(type)}", type, operands)
+    return call_intrinsic(builder, f"{name}.{type_suffix(type)}", type, operands)
 
 
 def fma(

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from snipjit.call_args import CACHE_LINE
 from snipjit.errors import UnsupportedError
 from snipjit.parse_linear import parse_linear
-from snipjit.passes.linear.allocate_buffers import ALIGNMENT, AllocateBuffers, scratch_bytes
+from snipjit.passes.linear.allocate_buffers import AllocateBuffers, scratch_bytes
 from snipjit.verify_linear_buffers import check_buffers
 from tests.linear_examples import EXAMPLES, after, before_and_after, check_meaning
 
@@ -79,7 +80,7 @@ def test_a_buffer_gives_its_place_to_one_written_where_it_is_last_read() -> None
 
 def test_offsets_are_aligned_and_the_scratchpad_is_their_end() -> None:
     lir = AllocateBuffers().run(parse_linear(LIVES))
-    assert all((buffer.offset or 0) % ALIGNMENT == 0 for buffer in lir.buffers().values())
+    assert all((buffer.offset or 0) % CACHE_LINE == 0 for buffer in lir.buffers().values())
     assert scratch_bytes(lir) == 64 + 2 * 256
 
 

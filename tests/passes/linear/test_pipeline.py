@@ -24,9 +24,7 @@ from tests.canonical_graphs import GRAPHS
 from tests.kernels import launcher_of
 from tests.linear_examples import TINY, Case, axis_sizes, check_results, random_tensors
 
-OTHER_TILES = TargetMachine(
-    "other", lanes=4, registers=16, tile=(3, 3), task_vectors=7, block=10, unroll=4
-)
+OTHER_TILES = TargetMachine("other", lanes=4, tile=(3, 3), task_vectors=7, block=10, unroll=4)
 
 SIZES = ((1, 1), (37, 19))
 """Rows and columns: of one tile, and of several tasks and blocks with tails."""

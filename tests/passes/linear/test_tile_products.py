@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from snipjit.parse_linear import parse_linear
-from snipjit.passes.linear.tile_products import TileProducts, in_tiles
+from snipjit.passes.linear.tile_products import TileProducts, products_in_tiles
 from tests.linear_examples import TINY, before_and_after, run_on_text
 
 TILED = replace(TINY, pairs=("bf16",), tiles=8)
@@ -38,7 +38,9 @@ parallel b step 1 {
 
 
 def marked(text: str) -> list[str | None]:
-    return [e.output for e in in_tiles(parse_linear(run_on_text(TileProducts(TILED), text)))]
+    return [
+        e.output for e in products_in_tiles(parse_linear(run_on_text(TileProducts(TILED), text)))
+    ]
 
 
 def test_before_and_after(golden: Callable[[str], None]) -> None:
@@ -65,4 +67,4 @@ def test_what_is_marked(old: str, new: str, names: list[str]) -> None:
 
 def test_targets_without_tiles_mark_nothing() -> None:
     lir = parse_linear(PRODUCTS)
-    assert not in_tiles(TileProducts(replace(TILED, tiles=0)).run(lir))
+    assert not products_in_tiles(TileProducts(replace(TILED, tiles=0)).run(lir))

@@ -16,7 +16,7 @@ from snipjit.passes.llvm.vector_ir import (
     polynomial,
     with_element,
 )
-from snipjit.target_machine import ROWS
+from snipjit.target_machine import TARGETS
 
 VECTOR = ir.VectorType(F32, 4)
 
@@ -56,7 +56,7 @@ def test_intrinsics_are_declared_once_for_each_type() -> None:
 
 
 def test_fma_only_where_the_cpu_has_it() -> None:
-    for row in ROWS:
+    for row in TARGETS:
         builder, function = builder_of(VECTOR)
         x = function.args[0]
         name = fma(builder, row, x, x, x).callee.name
@@ -65,5 +65,5 @@ def test_fma_only_where_the_cpu_has_it() -> None:
 
 def test_a_polynomial_is_one_fma_a_power() -> None:
     builder, function = builder_of(VECTOR)
-    polynomial(builder, ROWS[0], function.args[0], (1.0, 2.0, 3.0, 4.0))
+    polynomial(builder, TARGETS[0], function.args[0], (1.0, 2.0, 3.0, 4.0))
     assert len(builder.block.instructions) == 3

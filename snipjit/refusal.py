@@ -1,0 +1,16 @@
+"""Refusal: why a piece of a model stays as it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A candidate that kept its original nodes: the node it starts from, and why."""
+
+    node: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.reason}"
