@@ -20,12 +20,12 @@ def cache_directory() -> Path | None:
     chosen = os.environ.get("SNIPJIT_CACHE")
     if chosen in ("", "0", "off") or dump_directory() is not None:
         return None
-    if chosen is not None:
-        return Path(chosen).expanduser()
     home = os.environ.get("XDG_CACHE_HOME")
     try:
+        if chosen is not None:
+            return Path(chosen).expanduser()
         return (Path(home) if home else Path.home() / ".cache") / "snipjit"
-    except RuntimeError:  # no home directory
+    except RuntimeError:  # no home directory, or not that user's
         return None
 
 

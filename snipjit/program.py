@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import fx
 from torch.export import Dim, ExportedProgram, export
-from torch.export.graph_signature import ConstantArgument, InputKind
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
 from snipjit.errors import InputError
@@ -25,7 +27,9 @@ Target = ExportedProgram | str | Path | torch.nn.Module | Callable[..., Any]
 class Program:
     """A compiled program: call it with the arguments the model was exported with.
 
-    Sizes of dynamic dims may change at every call. It runs without grad.
+    Sizes of dynamic dims may change at every call. It runs without grad. Buffers that the model
+    updates are the program's own, and keep what the last call left in them; arguments that the
+    model writes to are written to.
     """
 
     def __init__(self, exported: ExportedProgram, options: Mapping[str, Any] | None = None) -> None:
@@ -35,19 +39,20 @@ class Program:
         self.graph_module = program.graph_module
         fuse(self.graph_module, chosen, grad=False)
         self._state = _bound_state(program)
+        self._written = _written(program)
         self._run = _runner(self.graph_module, program, chosen)
         self._checks = _input_checks(program)
         self._in_spec = program.call_spec.in_spec
         self._out_spec = program.call_spec.out_spec
-        self._outputs = program.graph_signature.user_outputs
-        self._skip = len(program.graph_signature.output_specs) - len(self._outputs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program; InputError if the arguments are not as exported."""
-        flat = self._flatten(args, kwargs)
+        given = [*self._state, *self._flatten(args, kwargs)]
         with torch.inference_mode():
-            outputs = self._run(*self._state, *flat)
-        return pytree.tree_unflatten(outputs[self._skip :], self._out_spec)
+            outputs = self._run(*(x.resolve_neg() if _is_neg(x) else x for x in given))
+            for place, value in zip(self._written, outputs, strict=False):
+                given[place].copy_(value)
+        return pytree.tree_unflatten(outputs[len(self._written) :], self._out_spec)
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         flat, spec = pytree.tree_flatten(bind(self.exported, args, kwargs))
@@ -59,7 +64,7 @@ class Program:
         sizes: dict[str, int] = {}
         for check, value in zip(self._checks, flat, strict=True):
             check(value, sizes)
-        return [value.resolve_neg() if _is_neg(value) else value for value in flat]
+        return flat
 
 
 def compile(
@@ -156,6 +161,7 @@ def lifted(exported: ExportedProgram) -> ExportedProgram:
 def _bound_state(exported: ExportedProgram) -> list[Any]:
     """Parameters, buffers and constants, in the order the lifted graph takes them."""
     signature = exported.graph_signature
+    updated = {*signature.buffers_to_mutate.values()}
     state: list[Any] = []
     for spec in signature.input_specs:
         if spec.kind == InputKind.USER_INPUT:
@@ -163,8 +169,26 @@ def _bound_state(exported: ExportedProgram) -> list[Any]:
         name = spec.target or ""
         source = exported.state_dict if name in exported.state_dict else exported.constants
         value = source[name]
+        if name in updated:
+            value = value.clone()
         state.append(value.detach() if isinstance(value, torch.Tensor) else value)
     return state
+
+
+def _written(exported: ExportedProgram) -> list[int]:
+    """The inputs of the lifted graph, state first, whose new values are its first outputs."""
+    signature = exported.graph_signature
+    own = [spec for spec in signature.input_specs if spec.kind != InputKind.USER_INPUT]
+    users = [spec for spec in signature.input_specs if spec.kind == InputKind.USER_INPUT]
+    places = {spec.target: place for place, spec in enumerate(own)}
+    names = {getattr(spec.arg, "name", None): len(own) + i for i, spec in enumerate(users)}
+    written: list[int] = []
+    for spec in signature.output_specs:
+        if spec.kind == OutputKind.USER_OUTPUT:
+            break
+        known = names if spec.kind == OutputKind.USER_INPUT_MUTATION else places
+        written.append(known[spec.target])
+    return written
 
 
 def _runner(gm: fx.GraphModule, exported: ExportedProgram, options: Options) -> Callable[..., Any]:
@@ -174,7 +198,8 @@ def _runner(gm: fx.GraphModule, exported: ExportedProgram, options: Options) -> 
     from torch._inductor.compile_fx import compile_fx
 
     examples = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
-    return cast(Callable[..., Any], compile_fx(gm, examples))
+    with torch.no_grad():  # parameters that require grad would have a backward graph compiled
+        return cast(Callable[..., Any], compile_fx(gm, examples))
 
 
 def _input_checks(exported: ExportedProgram) -> list[Callable[[Any, dict[str, int]], None]]:
@@ -207,7 +232,7 @@ def _check(name: str, example: Any, ranges: Any) -> Callable[[Any, dict[str, int
     if not isinstance(example, torch.Tensor):
         return lambda value, sizes: None
     dtype, rank = example.dtype, example.dim()
-    dims = [_dim(size, ranges) for size in example.shape]
+    dims = [_Size.of(size, ranges) for size in example.shape]
 
     def check(value: Any, sizes: dict[str, int]) -> None:
         if not isinstance(value, torch.Tensor):
@@ -220,10 +245,8 @@ def _check(name: str, example: Any, ranges: Any) -> Callable[[Any, dict[str, int
                 f"input {name!r} is {value.dtype} of rank {value.dim()} on {value.device}; "
                 f"the program takes {dtype} of rank {rank} on cpu"
             )
-        for number, (size, (symbol, low, high)) in enumerate(zip(value.shape, dims, strict=True)):
-            wanted = sizes.setdefault(symbol, size) if symbol else size
-            if size != wanted or not low <= size <= high:
-                accepted = f"{wanted}" if size != wanted else f"{low} to {high:.0f}"
+        for number, (size, dim) in enumerate(zip(value.shape, dims, strict=True)):
+            if (accepted := dim.problem(size, sizes)) is not None:
                 raise InputError(
                     f"dim {number} of input {name!r} has size {size}; accepted: {accepted}"
                 )
@@ -236,12 +259,44 @@ def _is_neg(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_neg()
 
 
-def _dim(size: Any, ranges: Any) -> tuple[str, int, float]:
-    """Symbol (empty if none), smallest and largest size of a dim."""
-    if isinstance(size, int):
-        return "", size, size
-    expression = size.node.expr
-    bounds = ranges.get(expression)
-    if bounds is None or not expression.is_Symbol:
-        return "", 0, float("inf")
-    return str(expression), int(bounds.lower), float(bounds.upper)
+@dataclass(frozen=True)
+class _Size:
+    """What a dim may have: ``factor · symbol + offset``, the symbol from ``low`` to ``high``.
+
+    The size is ``offset`` where the factor is 0.
+    """
+
+    symbol: str
+    factor: int
+    offset: int
+    low: int
+    high: float
+
+    @staticmethod
+    def of(size: Any, ranges: Any) -> _Size:
+        """What export has found out about a dim; any size if it is nothing as simple."""
+        if isinstance(size, int):
+            return _Size("", 0, size, 0, 0)
+        expression = size.node.expr
+        symbols = list(expression.free_symbols)
+        if len(symbols) == 1:
+            (symbol,) = symbols
+            offset = expression.subs(symbol, 0)
+            factor = expression.subs(symbol, 1) - offset
+            bounds = ranges.get(symbol)
+            if bounds is not None and (expression - (factor * symbol + offset)).expand() == 0:
+                low, high = int(bounds.lower), float(bounds.upper)
+                return _Size(str(symbol), int(factor), int(offset), low, high)
+        return _Size("", 1, 0, 0, math.inf)
+
+    def problem(self, size: int, symbols: dict[str, int]) -> str | None:
+        """What is accepted instead of a size; binds the symbol if nothing has before."""
+        if not self.factor:
+            return f"{self.offset}" if size != self.offset else None
+        value, rest = divmod(size - self.offset, self.factor)
+        bound = symbols.setdefault(self.symbol, value) if self.symbol and not rest else value
+        if rest or not self.low <= value <= self.high:
+            low, high = (f"{self.factor * x + self.offset:.0f}" for x in (self.low, self.high))
+            steps = f" in steps of {self.factor}" if self.factor != 1 else ""
+            return f"{low} to {high}{steps}"
+        return f"{self.factor * bound + self.offset}" if bound != value else None

@@ -29,6 +29,8 @@ def call({arguments}):
             refuse({tensors})
     except AttributeError:
         refuse({tensors})
+    if forward_ad._current_level >= 0:
+        refuse_tangents({tensors})
     key = ({key})
     plan = plans.get(key) or make_plan(key)
     frames, tasks, one_thread, copies, pitch, shared, values, {layouts} = plan

@@ -53,9 +53,10 @@ class DiskCache:
                     log.warning("%s can be written by others: not used", path)
                     return None
                 content = file.read()
-            os.utime(path)
         except OSError:
             return None
+        with contextlib.suppress(OSError):  # a cache may be read-only
+            os.utime(path)
         entry = _unpack(content)
         if entry is None:
             log.warning("%s is damaged: compiled again", path)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from snipjit.call_args import CACHE_LINE, FIXED
 from snipjit.errors import InputError
@@ -50,7 +51,7 @@ output."""
 
 
 def _empty_strided(shape: Ints, strides: Ints, dtype: torch.dtype) -> torch.Tensor:
-    return torch.empty_strided(shape, strides, dtype=dtype)
+    return torch.empty_strided(shape, strides, dtype=dtype, device="cpu")
 
 
 empty_strided: Any = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", _empty_strided)
@@ -125,9 +126,11 @@ class Launcher:
             "make_frame": make_frame,
             "make_plan": self._make_plan,
             "plans": self._plans,
+            "forward_ad": forward_ad,
             "refuse": self._refuse,
             "refuse_absent": self._refuse_absent,
             "refuse_scalars": self._refuse_scalars,
+            "refuse_tangents": self._refuse_tangents,
             "run_many": many,
             "run_one": run_one(),
             "take_scratch": scratchpads.take,
@@ -174,6 +177,15 @@ class Launcher:
                 kind = type(value).__name__
                 raise InputError(f"tensor {spec.name!r} is a {kind} without memory: clone() it")
 
+    def _refuse_tangents(self, *tensors: torch.Tensor) -> None:
+        """Raise the InputError for a tensor with a tangent of forward-mode differentiation."""
+        for spec, value in zip(self.structure.recipe.inputs, tensors, strict=True):
+            if forward_ad.unpack_dual(value).tangent is not None:
+                raise InputError(
+                    f"tensor {spec.name!r} has a tangent, which a kernel does not carry on: "
+                    "differentiate the model without snipjit"
+                )
+
     def _refuse_scalars(self, error: Exception, *scalars: Any) -> NoReturn:
         """Raise the InputError for scalars that are no numbers."""
         pairs = zip(self.structure.recipe.scalars, scalars, strict=True)
@@ -212,7 +224,7 @@ def dense_inputs(copies: dict[int, InputCopy], tensors: Sequence[Any]) -> list[t
 def _dense(tensor: torch.Tensor, copy: InputCopy) -> torch.Tensor:
     """A dense copy of a view of the tensor's storage. torch's own copy would use its threads."""
     source = tensor.as_strided(copy.shape, copy.strides)
-    dense = torch.empty(copy.shape, dtype=tensor.dtype)
+    dense = torch.empty(copy.shape, dtype=tensor.dtype, device="cpu")
     if not is_forked():
         return dense.copy_(source)
     # NumPy has no bfloat16: a copy is one of bytes.

@@ -13,7 +13,7 @@ from torch import fx
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.layouts import LAYOUTS, apply_layout
-from snipjit.passes.fx.op_table import Call, lookup, mutated
+from snipjit.passes.fx.op_table import Call, lookup
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import DTYPES, NARROW, element_type, is_number, is_tensor, tensor
 from snipjit.passes.fx.value_flow import ValueFlow
@@ -34,7 +34,8 @@ def absorb_operand(
     After:   %q = parameter : f32[q0][q1][q2_0 q2_1];  %0 = view %q;  %1 = transpose %0
 
     Returns the value's name and the nodes it stands for. The absorbed chain is cut where a view
-    regroups elements, and where a dim would hold two unknown sizes at run time.
+    regroups elements, where a dim would hold two unknown sizes at run time, and below what the
+    graph writes to: a copy that is written to afterwards is no longer what it was copied from.
     """
     chain = _chain(flow, operand, taken)
     for length in range(len(chain) - 1, 0, -1):
@@ -48,7 +49,7 @@ def absorb_operand(
 
 def _chain(flow: ValueFlow, node: fx.Node, taken: Collection[fx.Node]) -> list[fx.Node]:
     chain = [node]
-    while chain[-1] not in taken and mutated(chain[-1]) is None:
+    while chain[-1] not in taken and not flow.is_mutated(chain[-1]):
         call = lookup(chain[-1])
         source = _source(flow, chain[-1], call) if call is not None else None
         if source is None or not is_tensor(source) or tensor(source).dtype not in DTYPES:

@@ -32,13 +32,15 @@ class NodeWriter:
         self.nodes: list[fx.Node] = []
         self._values = values
         self._key = "val" if "val" in place.meta else "example_value"
+        self._autocast = _autocast_at(place)
 
     def __call__(self, target: Target, *args: Any, **kwargs: Any) -> fx.Node:
         """One call, and its node."""
         own_args, own_kwargs = fx.node.map_arg((args, kwargs), value)
-        form = (target, torch.is_grad_enabled(), _form(own_args), _form(own_kwargs))
+        state = (torch.is_grad_enabled(), self._autocast)
+        form = (target, state, _form(own_args), _form(own_kwargs))
         if form not in self._values:
-            self._values[form] = _run(target, own_args, own_kwargs)
+            self._values[form] = _run(target, own_args, own_kwargs, self._autocast)
         op = "call_method" if isinstance(target, str) else "call_function"
         name = f"{self.place.name}_{getattr(target, '__name__', target)}"
         with self.place.graph.inserting_before(self.place):
@@ -66,15 +68,34 @@ def _form(argument: Any) -> Hashable:
     return (type(argument), argument)
 
 
-def _run(target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    shape = _SHAPES[target](*args) if target in _SHAPES else None
+def _autocast_at(place: fx.Node) -> torch.dtype | None:
+    """What autocast converts to where a node stands, None where it is off."""
+    entered: list[tuple[Any, ...]] = []
+    for node in place.graph.nodes:
+        if node is place:
+            break
+        if node.target is torch.amp.autocast_mode._enter_autocast:
+            entered.append(node.args)
+        elif node.target is torch.amp.autocast_mode._exit_autocast:
+            entered.pop()
+    for device, dtype, enabled, *_ in reversed(entered):
+        if device == "cpu":
+            return (dtype or torch.get_autocast_dtype("cpu")) if enabled else None
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+
+
+def _run(
+    target: Target, args: tuple[Any, ...], kwargs: dict[str, Any], autocast: torch.dtype | None
+) -> Any:
+    shape = _SHAPES[target](*args) if target in _SHAPES and autocast is None else None
     if shape is not None:
         return _new(shape, args)
-    if isinstance(target, str):
-        return getattr(args[0], target)(*args[1:], **kwargs)
-    # Without the Python dispatcher some functions, pad among them, would fix symbolic sizes.
-    with enable_python_dispatcher():
-        return target(*args, **kwargs)
+    with torch.autocast("cpu", autocast, enabled=autocast is not None, cache_enabled=False):
+        if isinstance(target, str):
+            return getattr(args[0], target)(*args[1:], **kwargs)
+        # Without the Python dispatcher some functions, pad among them, would fix symbolic sizes.
+        with enable_python_dispatcher():
+            return target(*args, **kwargs)
 
 
 def _new(shape: Any, args: tuple[Any, ...]) -> Tensor:

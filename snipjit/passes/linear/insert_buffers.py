@@ -38,13 +38,19 @@ class InsertBuffers(Pass):
 
 @dataclass
 class _Access:
-    """Every definition and use of a value in one body: the body of its own tile."""
+    """Every definition and use of a value in one body: the body of its own tile.
+
+    uses      positions in the body, of the statements that use it, or hold loops that do
+    defines   likewise of those that define it
+    deeper    body and position of a definition in a loop over an axis that the value lacks
+    """
 
     context: Nest
     body: list[Statement]
     type: ValueType
     uses: list[int] = field(default_factory=list)
     defines: list[int] = field(default_factory=list)
+    deeper: list[tuple[list[Statement], int]] = field(default_factory=list)
 
 
 def _next(lir: LinearIR, buffered: set[str]) -> tuple[str, list[_Access], Nest] | None:
@@ -89,6 +95,7 @@ def _collect(
                 name = statement.output
                 access = _access(accesses[name], path, here, types[name])
                 access.defines.append(here[len(access.context)][1])
+                access.deeper += here[len(access.context) + 1 :][-1:]
 
 
 def _access(
@@ -168,9 +175,17 @@ def _rows_of_tiles(lir: LinearIR) -> set[str]:
 
 
 def _store_and_load(buffer: str, name: str, access: _Access) -> None:
-    """Load before the first use that no definition precedes; store after the last definition."""
-    if access.defines:
-        store = Expression("store", None, (buffer, name), access.type)
-        access.body.insert(max(access.defines) + 1, store)
-    if access.uses and (not access.defines or min(access.uses) <= min(access.defines)):
-        access.body.insert(min(access.uses), Expression("load", name, (buffer,), access.type))
+    """Load before the first use that no definition precedes; store after the last definition.
+
+    What is only defined in a deeper loop, which carries nothing on, is stored there, the same in
+    each iteration, and does not precede uses behind that loop.
+    """
+    uses, defines = access.uses, access.defines
+    local = len(access.deeper) == len(defines)
+    if defines:
+        body, last = access.deeper[-1] if local else (access.body, max(defines))
+        body.insert(last + 1, Expression("store", None, (buffer, name), access.type))
+    if local:
+        uses = [use for use in uses if use not in defines]
+    if uses and (local or min(uses) <= min(defines)):
+        access.body.insert(min(uses), Expression("load", name, (buffer,), access.type))
