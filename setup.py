@@ -26,6 +26,8 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    # With this an editable install is found before a folder called snipjit, such as a clone.
+    package_dir={"": "."},
     packages=find_packages(include=["snipjit", "snipjit.*"]),
     python_requires=">=3.10",
     install_requires=["numpy", "llvmlite>=0.50,<0.51", "networkx>=3", "torch==2.13.0"],

@@ -58,7 +58,7 @@ def _family(
     """Kernels for the first few sizes of the features, by rows and by columns; a general one."""
     features, few = feature_axes(canonical), linear.few_rows_axis(canonical)
     seen: set[tuple[int, ...]] = set()
-    general = _general_recipe(key, canonical, target, dumps)
+    general = _general_recipe(key, canonical, target)
 
     @cache
     def kernel(wanted: tuple[int, ...], schedule: Schedule) -> Kernel:
@@ -68,13 +68,18 @@ def _family(
             specialize = SpecializeSizes(dict(zip(features, wanted, strict=True)))
             own = run_pipeline((specialize, *graph.SIZED), canonical)
         try:
-            return _kernel(own, target, Dumps.of(print_subgraph(own)), schedule)
+            return _kernel(own, target, dumps_of(wanted, schedule, own), schedule)
         except UnsupportedError:
             if schedule is not Schedule.ROWS:
                 return kernel(wanted, Schedule.ROWS)
             if not wanted:
                 raise
             return kernel((), schedule)
+
+    def dumps_of(wanted: tuple[int, ...], schedule: Schedule, own: Subgraph) -> Dumps | None:
+        sizes = (f"{axis}{size}" for axis, size in zip(features, wanted, strict=False))
+        name = "_".join((schedule.value, *sizes))
+        return dumps.kernel(name, print_subgraph(own)) if dumps is not None else None
 
     def choose(sizes: Mapping[str, int]) -> Kernel:
         wanted = tuple(sizes[axis] for axis in features)
@@ -87,14 +92,12 @@ def _family(
     return KernelFamily(key, general, choose)
 
 
-def _general_recipe(
-    key: str, canonical: Subgraph, target: TargetMachine, dumps: Dumps | None
-) -> Recipe:
+def _general_recipe(key: str, canonical: Subgraph, target: TargetMachine) -> Recipe:
     """The recipe of the general kernel, without its code. UnsupportedError if it has none."""
     disk, name = disk_cache(), f"recipe\n{key}\n{target}"
     if disk is not None and (kept := disk.load(name)) is not None:
         return kept[0]
-    found = recipe_of(lower(canonical, target, dumps), contracted_dims(canonical))
+    found = recipe_of(lower(canonical, target), contracted_dims(canonical))
     if disk is not None:
         disk.store(name, found, b"")
     return found

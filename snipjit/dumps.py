@@ -43,6 +43,12 @@ class Dumps:
         dumps.write("tokenized.txt", source)
         return dumps
 
+    def kernel(self, name: str, source: str) -> Dumps:
+        """The dumps of one kernel of several, in a folder below, from its own Subgraph on."""
+        dumps = Dumps(self.directory / name, source)
+        dumps.write("canonical.txt", source)
+        return dumps
+
     def write(self, name: str, text: str) -> None:
         """The next file. Raises OptionError where it cannot be written."""
         try:

@@ -58,6 +58,9 @@ empty_strided: Any = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", _emp
 """The allocation that Inductor's wrappers use: half the time of ``torch.empty_strided``."""
 
 
+unpack_dual: Any = forward_ad.unpack_dual  # torch gives it no type
+
+
 class Launcher:
     """Calls the kernels of one structure. Safe to call from many threads; serves all equal layers.
 
@@ -180,7 +183,7 @@ class Launcher:
     def _refuse_tangents(self, *tensors: torch.Tensor) -> None:
         """Raise the InputError for a tensor with a tangent of forward-mode differentiation."""
         for spec, value in zip(self.structure.recipe.inputs, tensors, strict=True):
-            if forward_ad.unpack_dual(value).tangent is not None:
+            if unpack_dual(value).tangent is not None:
                 raise InputError(
                     f"tensor {spec.name!r} has a tangent, which a kernel does not carry on: "
                     "differentiate the model without snipjit"

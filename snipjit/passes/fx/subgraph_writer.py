@@ -40,6 +40,7 @@ class SubgraphWriter:
         self.types: dict[str, TensorType] = {}
         self.pairs: list[tuple[Dim, Dim]] = []
         self.stretched: set[str] = set()
+        self.side_axes: set[str] = set()
 
     def side_input(self, node: fx.Node) -> str:
         """The parameter for a tensor that meets the chain; one for all its uses."""
@@ -48,7 +49,9 @@ class SubgraphWriter:
                 return parameter.name
         sides = sum(parameter.name not in ROLES for _, parameter in self.parameters)
         letter = _LETTERS[sides % len(_LETTERS)]
-        return self.parameter(node, letter * (1 + sides // len(_LETTERS)))
+        name = self.parameter(node, letter * (1 + sides // len(_LETTERS)))
+        self.side_axes.update(self.types[name].axes)
+        return name
 
     def parameter(self, node: fx.Node, name: str) -> str:
         """A parameter for a tensor of the graph, with an axis for each dim."""
@@ -104,7 +107,11 @@ class SubgraphWriter:
         return self.add(f"to_{dtype}", TensorType(dtype, self.types[name].dims), name)
 
     def broadcast(self, *names: str, drop: int = 0) -> tuple[Dim, ...]:
-        """The dims of values aligned from the right, without the last ``drop`` of each."""
+        """The dims of values aligned from the right, without the last ``drop`` of each.
+
+        Of dims of size 1 the result has the longest, so that it may be another size in another
+        call; but what scores have no axis for stays of size 1, in side inputs too.
+        """
         dims = [self.types[name].dims for name in names]
         dims = [of[: len(of) - drop] for of in dims]
         rank = max(map(len, dims))
@@ -115,8 +122,16 @@ class SubgraphWriter:
             self.pairs += [(firm[0], dim) for dim in firm[1:]]
             if firm:
                 self.stretched.update(axis for dim in here if dim not in firm for axis in dim)
-            found.append((firm or sorted(here, key=len, reverse=True))[0])
+            scores = [of[position] for of in dims if len(of) >= -position and self._is_scores(of)]
+            if not firm and scores and not any(scores):
+                for axis in {axis for dim in here for axis in self.axes.leaves(dim)}:
+                    self.axes.split(axis, ())
+            found.append(firm[0] if firm else max(here, key=lambda dim: len(self.axes.leaves(dim))))
         return tuple(found)
+
+    def _is_scores(self, dims: tuple[Dim, ...]) -> bool:
+        """Whether a value is made of operands of products."""
+        return not self.side_axes.issuperset(axis for dim in dims for axis in dim)
 
     def is_equal(self, one: Dim, other: Dim) -> bool:
         """Whether operations written so far align two dims, in one step or several."""

@@ -42,7 +42,8 @@ class _Access:
 
     uses      positions in the body, of the statements that use it, or hold loops that do
     defines   likewise of those that define it
-    deeper    body and position of a definition in a loop over an axis that the value lacks
+    deeper    body and position of a definition in a loop over an axis that the value lacks,
+              unless that loop accumulates it
     """
 
     context: Nest
@@ -95,7 +96,8 @@ def _collect(
                 name = statement.output
                 access = _access(accesses[name], path, here, types[name])
                 access.defines.append(here[len(access.context)][1])
-                access.deeper += here[len(access.context) + 1 :][-1:]
+                if name not in statement.inputs:  # what a loop carries on outlives it
+                    access.deeper += here[len(access.context) + 1 :][-1:]
 
 
 def _access(
@@ -178,7 +180,7 @@ def _store_and_load(buffer: str, name: str, access: _Access) -> None:
     """Load before the first use that no definition precedes; store after the last definition.
 
     What is only defined in a deeper loop, which carries nothing on, is stored there, the same in
-    each iteration, and does not precede uses behind that loop.
+    each iteration, and is loaded for uses behind that loop.
     """
     uses, defines = access.uses, access.defines
     local = len(access.deeper) == len(defines)
