@@ -29,11 +29,11 @@ RUN = (*QUICK, *(pytest.param(name, marks=pytest.mark.long) for name in LONG))
 FORMS = {form.name: form for form in more_forms.MORE}
 
 
-def _run(model: Callable[..., Any], *args: Any, subgraphs: int = 1) -> Any:
+def _run(model: Callable[..., Any], *args: Any, subgraphs: int = 1, dynamic: bool = True) -> Any:
     """What the compiled model returns; as many subgraphs as expected are fused."""
     torch._dynamo.reset()
     snipjit.reset_stats()
-    compiled = torch.compile(model, backend="snipjit", dynamic=True)
+    compiled = torch.compile(model, backend="snipjit", dynamic=dynamic)
     with torch.no_grad():
         result = compiled(*args)
     assert snipjit.stats().subgraphs == subgraphs, snipjit.stats().refusals
@@ -193,3 +193,61 @@ def test_gradients_through_checkpoints_stay_with_one_warning() -> None:
     assert snipjit.stats().subgraphs == 0
     for one, other in zip(results, expected, strict=True):
         torch.testing.assert_close(one.grad, other.grad)
+
+
+# Biases without rows: a value for each head or batch, used in every block of keys.
+
+
+def _biased(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Grouped heads [B, G, R, S, D], keys of G heads."""
+    scores = torch.einsum("bgrqd,bgkd->bgrqk", q, k) + bias
+    return torch.softmax(scores, -1) @ v[:, :, None]
+
+
+def _multi_query(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal, queries [B, S, H, D] with heads inside rows, as in GPTBigCode."""
+    batch, rows, heads, size = q.shape
+    scores = torch.bmm(q.reshape(batch, rows * heads, size), k.mT)
+    seen = torch.ones(rows, rows, dtype=torch.bool).tril()[None, :, None]
+    weights = torch.where(seen, scores.view(batch, rows, heads, rows), -1e9).softmax(-1)
+    return torch.bmm(weights.view(batch, rows * heads, rows), v)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 40])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 1), (1, 3, 1), (2, 3, 1), (2, 3, 4)])
+def test_biases_without_rows(shape: tuple[int, int, int], rows: int) -> None:
+    batch, groups, repeats = shape
+    q = torch.randn(2, 3, 4, rows, 16)
+    k, v = torch.randn(2, 2, 3, 9, 16)
+    bias = torch.randn(batch, groups, repeats, 1, 1)
+    _equal(_run(_biased, q, k, v, bias, dynamic=False), _biased, q, k, v, bias)
+
+
+def test_one_query_one_key_and_a_mask() -> None:
+    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(q, k, v, mask, enable_gqa=True)
+
+    q, (k, v) = torch.randn(1, 4, 1, 16), torch.randn(2, 1, 2, 1, 16)
+    for mask in (torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1, dtype=torch.bool)):
+        _equal(_run(attend, q, k, v, mask, dynamic=False), attend, q, k, v, mask)
+
+
+@pytest.mark.parametrize("rows", [2, 13, 50])
+def test_heads_inside_rows(rows: int) -> None:
+    q = torch.randn(2, rows, 4, 16)
+    k, v = torch.randn(2, 2, rows, 16)
+    _equal(_run(_multi_query, q, k, v, dynamic=False), _multi_query, q, k, v)
+
+
+def _window_masked(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Swin: scores [B * windows, H, N, N], a mask [windows, N, N]."""
+    windows, size, _ = mask.shape
+    scores = (q @ k.mT).view(-1, windows, q.shape[1], size, size) + mask[None, :, None]
+    return scores.view(-1, q.shape[1], size, size).softmax(-1) @ v
+
+
+@pytest.mark.parametrize(("batch", "windows"), [(1, 1), (1, 4), (2, 1), (2, 4)])
+def test_masks_of_windows(batch: int, windows: int) -> None:
+    q, k, v = torch.randn(3, batch * windows, 3, 16, 32)
+    inputs = (q, k, v, torch.randn(windows, 16, 16))
+    _equal(_run(_window_masked, *inputs, dynamic=False), _window_masked, *inputs)

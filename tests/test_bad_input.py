@@ -13,9 +13,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch._dynamo.exc import BackendCompilerFailed
+from torch.autograd import forward_ad
 
 import snipjit
 from snipjit import cli, compiler
+from snipjit.errors import InputError
 from snipjit.runtime.kernel_cache import FAMILIES, KERNELS, KernelCache
 from snipjit.runtime.launcher import Launcher
 from tests.exported_models import tiny_attention
@@ -364,3 +366,16 @@ def test_a_reader_that_stops(model: Path) -> None:
     assert reader.stderr is not None
     assert "Traceback" not in reader.stderr.read()
     assert reader.wait() == 0
+
+
+def test_tangents_are_refused() -> None:
+    make_dual: Any = forward_ad.make_dual  # torch gives it no type
+    q, k, v = torch.randn(3, 1, 2, 7, 8)
+    run = compiled(attention)
+    with torch.no_grad():
+        run(q, k, v)
+    with forward_ad.dual_level():
+        same_as_eager(run, q, k, v)
+        with pytest.raises(InputError, match="'p0' has a tangent"):
+            run(make_dual(q, q), k, v)
+    same_as_eager(run, q, k, v)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,8 +138,23 @@ def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert disk_cache() == DiskCache(tmp_path / ".cache" / "snipjit")
+    monkeypatch.setenv("SNIPJIT_CACHE", "~nobody-of-this-name/cache")
+    assert disk_cache() is None
+    monkeypatch.delenv("SNIPJIT_CACHE")
     monkeypatch.setenv("SNIPJIT_DUMP", str(tmp_path))
     assert disk_cache() is None
+
+
+def test_a_cache_that_cannot_be_written_is_read(
+    kept: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(kept)
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EROFS, "read-only", path)
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert kept.load("key") is not None
 
 
 def test_the_command(kept: DiskCache, capsys: pytest.CaptureFixture[str]) -> None:

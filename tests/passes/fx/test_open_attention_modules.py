@@ -255,3 +255,27 @@ def test_symbols_stay_symbols() -> None:
     for node in (output, weights):
         shape = node.meta["example_value"].shape
         assert sum(isinstance(size, torch.SymInt) for size in shape) >= 2, shape
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("kind", ["attention", "layer"])
+def test_under_autocast(kind: str, inside: bool, dtype: torch.dtype) -> None:
+    attend = nn.MultiheadAttention(48, 3, batch_first=True).eval()
+    encode = nn.TransformerEncoderLayer(48, 3, 64, batch_first=True).eval()
+
+    def call(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype, enabled=inside or torch.is_autocast_enabled("cpu")):
+            result: Tensor = encode(x) if kind == "layer" else attend(x, x, x)[0]
+            return result
+
+    torch._dynamo.reset()
+    snipjit.reset_stats()
+    compiled = torch.compile(call, backend="snipjit", dynamic=True)
+    with torch.no_grad(), torch.autocast("cpu", dtype, enabled=not inside):
+        for rows in (7, 13):
+            x = torch.randn(2, rows, 48)
+            result, expected = compiled(x), call(x)
+            assert result.dtype == expected.dtype
+            torch.testing.assert_close(result, expected, atol=3e-2, rtol=3e-2)
+    assert snipjit.stats().subgraphs == 1

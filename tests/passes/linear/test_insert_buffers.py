@@ -9,7 +9,7 @@ import pytest
 from snipjit.errors import UnsupportedError
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.insert_buffers import InsertBuffers
-from tests.linear_examples import EXAMPLES, before_and_after, check_meaning
+from tests.linear_examples import EXAMPLES, before_and_after, check_meaning, run_on_text
 
 TWO_LOOPS = """
 linear @g lanes m x 4
@@ -79,3 +79,40 @@ def test_a_value_of_unknown_size_is_refused() -> None:
     """
     with pytest.raises(UnsupportedError, match="%s would need a buffer along axis n"):
         InsertBuffers().run(parse_linear(text))
+
+
+HOISTABLE = """
+linear @g lanes m x 4
+axis b
+axis m
+axis n
+input %x : f32[b]
+input %s : f32[b][n][m]
+output %y : f32[b][n][m] order 0 1 2
+parallel b step 4 {
+  parallel m step 16 {
+    for b step 2 {
+      for m step 8 {
+        %t = neg %x : f32[b]
+      }
+    }
+    for n step 8 {
+      for b step 2 {
+        for m step 8 {
+          for n step 4 {
+            %u = add %s %t : f32[b n m]
+            store %y %u : f32[b n m]
+          }
+        }
+      }
+    }
+  }
+}
+"""
+
+
+def test_what_a_deeper_loop_defines_is_stored_there() -> None:
+    """Nothing carries it out of that loop; a store behind it would read what has ended."""
+    text = run_on_text(InsertBuffers(), HOISTABLE)
+    assert "%t = neg %x : f32[b]\n        store %t.buffer %t : f32[b]" in text
+    assert "%t = load %t.buffer : f32[b]\n        for m step 8" in text
