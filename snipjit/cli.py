@@ -180,7 +180,10 @@ def _run(options: argparse.Namespace) -> int:
 def _inputs(exported: torch.export.ExportedProgram, options: argparse.Namespace) -> Inputs:
     """The inputs of the given file, or random ones."""
     if options.inputs is None:
-        return random_inputs(exported, dict(options.size), options.seed)
+        try:
+            return random_inputs(exported, dict(options.size), options.seed)
+        except RuntimeError as error:  # torch finds no memory
+            raise InputError(f"no random inputs of such sizes: {_first_line(error)}") from error
     if options.size:
         raise InputError("--size is for random inputs: the file of --inputs has sizes of its own")
     return bind(exported, *load_inputs(options.inputs))
@@ -193,8 +196,12 @@ def _first_call(program: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     except SnipjitError:
         raise
     except _UNFIT as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"the model does not take these inputs: {reason}") from error
+        message = f"the model does not take these inputs: {_first_line(error)}"
+        raise InputError(message) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _compare(
@@ -257,7 +264,10 @@ def _cache(options: argparse.Namespace) -> int:
         _print("cache", "off: SNIPJIT_CACHE=0, or dumps are on")
         return 0
     if options.clear:
-        _print("deleted", f"{disk.clear()} files")
+        try:
+            _print("deleted", f"{disk.clear()} files")
+        except OSError as error:
+            raise InputError(f"cannot delete: {error}") from error
     _print("cache", str(disk.directory))
     _print("kept", f"{len(disk.entries())} files, {disk.bytes() / 2**20:.1f} MiB")
     return 0

@@ -15,7 +15,7 @@ from snipjit.linear_ir import LinearIR
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
-from snipjit.recipes import contracted_dims, recipe_of
+from snipjit.recipes import recipe_of
 from snipjit.runtime import engine
 from snipjit.runtime.disk_cache import disk_cache
 from snipjit.runtime.kernel import Kernel, KernelFamily, Structure
@@ -97,7 +97,7 @@ def _general_recipe(key: str, canonical: Subgraph, target: TargetMachine) -> Rec
     disk, name = disk_cache(), f"recipe\n{key}\n{target}"
     if disk is not None and (kept := disk.load(name)) is not None:
         return kept[0]
-    found = recipe_of(lower(canonical, target), contracted_dims(canonical))
+    found = recipe_of(lower(canonical, target), canonical)
     if disk is not None:
         disk.store(name, found, b"")
     return found
@@ -175,14 +175,14 @@ def assemble(
     lir: LinearIR,
     target: TargetMachine,
     dumps: Dumps | None = None,
-    strict: Mapping[str, tuple[int, ...]] | None = None,
+    canonical: Subgraph | None = None,
 ) -> Kernel:
-    """LinearIR to a kernel that can be called; ``strict`` as ``contracted_dims`` gives it."""
+    """LinearIR to a kernel that can be called; of inputs its Subgraph says more."""
     llvm_ir = emit(lir, target, dumps)
     if dumps is not None:
         dumps.write("assembly.s", engine.assembly(llvm_ir, target))
     object_code = engine.compile_object(llvm_ir, target)
-    return Kernel.from_object(key, recipe_of(lir, strict), object_code, llvm.SYMBOL)
+    return Kernel.from_object(key, recipe_of(lir, canonical), object_code, llvm.SYMBOL)
 
 
 def _compile(
@@ -197,7 +197,7 @@ def _compile(
     if disk is not None and (kept := disk.load(name)) is not None:
         return Kernel.from_object(key, *kept, llvm.SYMBOL, compiled=False)
     lir = lower(canonical, target, dumps, schedule)
-    kernel = assemble(key, lir, target, dumps, contracted_dims(canonical))
+    kernel = assemble(key, lir, target, dumps, canonical)
     if disk is not None:
         disk.store(name, kernel.recipe, kernel.object_code)
     return kernel

@@ -298,5 +298,6 @@ class _Size:
         if rest or not self.low <= value <= self.high:
             low, high = (f"{self.factor * x + self.offset:.0f}" for x in (self.low, self.high))
             steps = f" in steps of {self.factor}" if self.factor != 1 else ""
-            return f"{low} to {high}{steps}"
+            hint = " (an export must allow 1: see dynamic_shapes)" if size == 1 else ""
+            return f"{low} to {high}{steps}{hint}"
         return f"{self.factor * bound + self.offset}" if bound != value else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from snipjit.call_args import CallArgs, chunk_bytes
 from snipjit.linear_ir import LinearIR, Loop, is_block_loop, walk
 from snipjit.loop_nest import join_of, parallel_loops, split_loop
@@ -13,9 +11,10 @@ from snipjit.subgraph import Subgraph
 from snipjit.tensors import Tensor
 
 
-def recipe_of(lir: LinearIR, strict: Mapping[str, tuple[int, ...]] | None = None) -> Recipe:
-    """What the run time must know about a kernel; ``strict`` as ``contracted_dims`` gives it."""
-    strict = strict or {}
+def recipe_of(lir: LinearIR, canonical: Subgraph | None = None) -> Recipe:
+    """What the run time must know about a kernel, with what only its Subgraph says of inputs."""
+    strict = contracted_dims(canonical) if canonical is not None else {}
+    scalars = canonical.scalars if canonical is not None else []
     split = split_loop(lir)
     loops = [loop for loop in parallel_loops(lir) if loop is not split]
     return Recipe(
@@ -28,6 +27,8 @@ def recipe_of(lir: LinearIR, strict: Mapping[str, tuple[int, ...]] | None = None
         fields=CallArgs.of(lir).fields,
         split=_split(lir, split) if split is not None else None,
         products=_products(lir),
+        counted=tuple(number for number, node in enumerate(scalars) if "counted" in node.attrs),
+        indexed=tuple({e.attrs["axis"]: None for e in lir.expressions() if e.op == "iota"}),
     )
 
 

@@ -27,6 +27,7 @@ Operations (``%a %b`` are operands, ``{…}`` attributes):
 ==============  ===============================================================================
 parameter       a tensor of the call. ``{ones=(dim, …)}``: dims whose traced size is 1
 scalar          one number of the call (a constant of the model, a SymFloat, a 1-element tensor)
+                ``{counted}``: it is added to indices, which float32 must hold
 constant        ``{value}`` one number that is part of the structure
 iota            ``{axis}`` the index along an axis, i32, type ``[axis]``
 result %a       ``{order}`` the dims from outermost to innermost in memory; a result of the call

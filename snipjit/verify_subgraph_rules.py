@@ -241,7 +241,7 @@ def _expand(node: Node, types: Types) -> str | None:
 
 COMMON: dict[str, Row] = {
     "parameter": Row((0,), _free, {"?ones": tuple}),
-    "scalar": Row((0,), _number),
+    "scalar": Row((0,), _number, {"?counted": bool}),
     "constant": Row((0,), _number, {"value": (int, float)}),
     "iota": Row((0,), _iota, {"axis": str}),
     "result": Row((1,), _result, {"order": tuple}),

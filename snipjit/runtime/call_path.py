@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from snipjit.call_args import FIXED
-from snipjit.runtime.runtime_configurator import Recipe
+from snipjit.runtime.runtime_configurator import FARTHEST, Recipe
 from snipjit.runtime.threads import THREADS_SLOT
 
 _TEMPLATE = """
@@ -46,6 +46,8 @@ def call({arguments}):
         {scalars}
     except (TypeError, ValueError, RuntimeError) as error:
         refuse_scalars(error, {scalar_names})
+    if {far}:
+        refuse_far({scalar_names})
     if tasks and not ({pointers}):
         refuse_absent({tensors})
     {outputs}
@@ -88,6 +90,7 @@ def source(recipe: Recipe, scratch: bool) -> str:
         pointers=" and ".join(f"p{i}" for i in inputs) or "True",
         scalars=_lines(2, (f"floats[{_scalar(recipe, i)}] = s{i}" for i in scalars)),
         scalar_names=_comma(f"s{i}" for i in scalars),
+        far=" or ".join(_is_far(recipe, i) for i in recipe.counted) or "False",
         outputs=_lines(1, (_output(recipe, i) for i in outputs)),
         take_scratch=_TAKE_SCRATCH.format(**fixed) if scratch else "pass",
         give_scratch="give_scratch(block)" if scratch else "pass",
@@ -123,6 +126,11 @@ def _data(recipe: Recipe, index: int) -> int:
 def _scalar(recipe: Recipe, index: int) -> int:
     """The slot of a scalar, counted in floats."""
     return 2 * recipe.fields.index(f"scalar.{recipe.scalars[index]}")
+
+
+def _is_far(recipe: Recipe, index: int) -> str:
+    """Whether a scalar is no number that can be added to indices."""
+    return f"not {-FARTHEST} <= floats[{_scalar(recipe, index)}] <= {FARTHEST}"
 
 
 def _output(recipe: Recipe, index: int) -> str:

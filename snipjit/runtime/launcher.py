@@ -19,7 +19,7 @@ from snipjit.call_args import CACHE_LINE, FIXED
 from snipjit.errors import InputError
 from snipjit.runtime.call_path import compile_call, source
 from snipjit.runtime.kernel import Structure
-from snipjit.runtime.runtime_configurator import InputCopy, Ints
+from snipjit.runtime.runtime_configurator import FARTHEST, InputCopy, Ints
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads, pitch
 from snipjit.runtime.threads import ENTRY_SLOT, is_forked, run_many, run_one, thread_count
 
@@ -132,6 +132,7 @@ class Launcher:
             "forward_ad": forward_ad,
             "refuse": self._refuse,
             "refuse_absent": self._refuse_absent,
+            "refuse_far": self._refuse_far,
             "refuse_scalars": self._refuse_scalars,
             "refuse_tangents": self._refuse_tangents,
             "run_many": many,
@@ -179,6 +180,13 @@ class Launcher:
             if value.numel() and not value.data_ptr():
                 kind = type(value).__name__
                 raise InputError(f"tensor {spec.name!r} is a {kind} without memory: clone() it")
+
+    def _refuse_far(self, *scalars: Any) -> NoReturn:
+        """Raise the InputError for numbers that float32 does not hold when indices are added."""
+        given = ", ".join(f"{float(scalars[number]):g}" for number in self.structure.recipe.counted)
+        raise InputError(
+            f"a mask counts indices from {given}; accepted: numbers from -{FARTHEST} to {FARTHEST}"
+        )
 
     def _refuse_tangents(self, *tensors: torch.Tensor) -> None:
         """Raise the InputError for a tensor with a tangent of forward-mode differentiation."""

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from snipjit.axis_sizes import TensorSpec, solve_axes
 from snipjit.call_args import MOST_GROUPS, finalization_offset
 from snipjit.element_types import BYTES
+from snipjit.errors import InputError
 from snipjit.subgraph import Dim
 
 __all__ = ["InputCopy", "Recipe", "RuntimeConfig", "RuntimeConfigurator", "TensorSpec"]
@@ -27,6 +28,12 @@ LITTLE_WORK = 1 << 18
 
 TASKS_OF_A_SPLIT = MOST_GROUPS + 1
 """A loop is split into chunks until there are about so many tasks."""
+
+LONGEST = 1 << 23
+"""How long a dim may be whose indices a mask is made of, ..."""
+
+FARTHEST = 1 << 22
+"""... and how large the scalars that are added to them: float32 holds the sums, to 2^24."""
 
 Ints = tuple[int, ...]
 
@@ -62,6 +69,8 @@ class Recipe:
     fields         the slots of CallArgs
     split          the split loop, if there is one
     products       the axes of each product, the summed ones included
+    counted        numbers of the scalars that are added to indices
+    indexed        axes along which indices are counted
     """
 
     axes: tuple[tuple[str, int | None], ...]
@@ -73,6 +82,8 @@ class Recipe:
     fields: tuple[str, ...]
     split: SplitLoop | None = None
     products: tuple[tuple[str, ...], ...] = ()
+    counted: Ints = ()
+    indexed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,9 @@ class RuntimeConfigurator:
         """
         recipe = self.recipe
         sizes = solve_axes(recipe.axes, recipe.inputs, shapes)
+        if long := [axis for axis in recipe.indexed if sizes[axis] > LONGEST]:
+            size = sizes[long[0]]
+            raise InputError(f"a mask of indices is {size} long: at most {LONGEST} are accepted")
         outputs = [output_layout(spec, sizes) for spec in recipe.outputs]
         copies = _copies(recipe.inputs, sizes, shapes, strides)
         layouts = list(zip(shapes, strides, strict=True))

@@ -41,7 +41,8 @@ def created(node: fx.Node, call: Call, of: Lookup) -> Indices | None:
         return replace(truth, factors=(0,) * tensor(node).dim()) if truth is not None else None
     if (made.is_range or tensor(node).dtype in WHOLE) and not is_whole(start.number):
         return None
-    return replace(start, factors=(1,) if made.is_range else (0,) * tensor(node).dim())
+    found = replace(start, factors=(1,) if made.is_range else (0,) * tensor(node).dim())
+    return checked(found) if made.is_range else found
 
 
 def moved(node: fx.Node, call: Call, of: Lookup) -> Indices | None:

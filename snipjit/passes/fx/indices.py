@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import fx
 
-LARGEST = 2**24
-"""Up to here float32 holds every integer."""
+LARGEST = 2**22
+"""Indices are summed from numbers, scalars and indices below; float32 holds integers to 2^24."""
 
 WHOLE = (torch.int64, torch.int32)
 ELEMENTS = (torch.float32, torch.bool, *WHOLE)
@@ -32,6 +32,16 @@ class Indices:
     def is_constant(self) -> bool:
         """Whether every element is ``number``."""
         return not any(self.factors) and not self.symbols
+
+    def without(self, symbols: Collection[Any], number: float) -> Indices:
+        """This less some of its symbols, and less a number."""
+        kept = {key: entry for key, entry in self.symbols.items() if key not in symbols}
+        return Indices(self.factors, self.number - number, kept)
+
+    def common(self, other: Indices) -> list[Any]:
+        """The symbols that both add, or both subtract."""
+        own, others = self.symbols, other.symbols
+        return [key for key in own if key in others and own[key][1] == others[key][1]]
 
     def plus(self, other: Indices, sign: int) -> Indices | None:
         """Sum or difference with broadcasting, None where a number is not whole."""

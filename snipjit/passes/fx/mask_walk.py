@@ -27,6 +27,7 @@ _EXACT = (
     "add sub rsub neg abs sign maximum minimum clamp clamp_min clamp_max where where_method "
     "masked_fill"
 ).split()
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _CONSTANTS = (0.0, 1.0, float("inf"), -float("inf"))
 """Numbers that belong to the structure: what they hide can be left out."""
 _SMALL = 2**20
@@ -117,7 +118,10 @@ class MaskWalk:
     def _indices(self, node: fx.Node, found: Indices) -> str:
         """``Σ factor · index + number + Σ symbol`` in float32, which holds them."""
         parts = [self._index(node, d, f) for d, f in enumerate(found.factors) if f]
-        parts += [(self._scalar(symbol), sign) for symbol, sign in found.symbols.values()]
+        symbols = [(self._scalar(symbol), sign) for symbol, sign in found.symbols.values()]
+        if parts or len(symbols) > 1:
+            self.writer.counted.update(name for name, _ in symbols)
+        parts += symbols
         boolean = is_tensor(node) and tensor(node).dtype == torch.bool
         if not parts or found.number:
             parts.append((self._number(found.number), 1))
@@ -168,11 +172,27 @@ class MaskWalk:
             return self._triangle(node, call)
         if (made := creation(node)) is not None and not made.is_range:
             return self._operand(node, made.value)
+        if call.op in _COMPARISONS and (name := self._compared(node, call)) is not None:
+            return name
         if is_elementwise(call.op):
             if tensor(node).dtype in WHOLE and call.op not in _EXACT:
                 raise RefusedError(f"`{node.name}` computes whole numbers")
             return expand_elementwise(call, self.writer, lambda arg: self._operand(node, arg))
         return self._moved(node, call)
+
+    def _compared(self, node: fx.Node, call: Call) -> str | None:
+        """A comparison of indices that count from the same scalars: these may be of any size."""
+        sides = [call.get(name) for name in ("input", "other")]
+        left, right = (self.known_indices.argument(node, side) for side in sides)
+        if left is None or right is None or not (common := left.common(right)):
+            return None
+        if not (self._is_along(left) and self._is_along(right)):
+            return None
+        names = [
+            self._indices(self.flow.read(node, side), of.without(common, right.number))
+            for side, of in zip(sides, (left, right), strict=True)
+        ]
+        return self.writer.op(call.op, *names)
 
     def _operand(self, reader: fx.Node, argument: Any) -> str:
         if isinstance(argument, fx.Node):

@@ -41,6 +41,7 @@ class SubgraphWriter:
         self.pairs: list[tuple[Dim, Dim]] = []
         self.stretched: set[str] = set()
         self.side_axes: set[str] = set()
+        self.counted: set[str] = set()
 
     def side_input(self, node: fx.Node) -> str:
         """The parameter for a tensor that meets the chain; one for all its uses."""
@@ -159,7 +160,9 @@ class SubgraphWriter:
 
     def finish(self, results: Iterable[tuple[str, fx.Node]], static: list[Dim]) -> Subgraph:
         """The Subgraph whose results, values by name, replace nodes of the graph in turn."""
-        scalars = [Node(f"s{i}", "scalar", (), TensorType("f32")) for i in range(len(self.scalars))]
+        names = [f"s{i}" for i in range(len(self.scalars))]
+        counted = {name: {"counted": True} for name in self.counted}
+        scalars = [Node(s, "scalar", (), TensorType("f32"), counted.get(s, {})) for s in names]
         parameters = [parameter for _, parameter in self.ordered()]
         ends = [self._result(i, name, output) for i, (name, output) in enumerate(results)]
         nodes = [*parameters, *scalars, *self.operations, *ends]
