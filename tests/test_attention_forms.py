@@ -251,3 +251,38 @@ def test_masks_of_windows(batch: int, windows: int) -> None:
     q, k, v = torch.randn(3, batch * windows, 3, 16, 32)
     inputs = (q, k, v, torch.randn(windows, 16, 16))
     _equal(_run(_window_masked, *inputs, dynamic=False), _window_masked, *inputs)
+
+
+# Heads folded into the batch, and keys along two axes.
+
+
+def _folded(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Grouped heads, repeated and folded into one batch dim for ``bmm``."""
+    batch, heads, rows, size = q.shape
+    k, v = (
+        x[:, :, None].expand(-1, -1, heads // k.shape[1], -1, -1).reshape(batch * heads, -1, size)
+        for x in (k, v)
+    )
+    weights = torch.bmm(q.reshape(batch * heads, rows, size), k.mT).softmax(-1)
+    return torch.bmm(weights, v).view(batch, heads, rows, size)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("heads", [(4, 2), (4, 1), (4, 4), (6, 2)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_heads_folded_into_the_batch(batch: int, heads: tuple[int, int], dynamic: bool) -> None:
+    q = torch.randn(batch, heads[0], 7, 16)
+    k, v = torch.randn(2, batch, heads[1], 9, 16)
+    _equal(_run(_folded, q, k, v, dynamic=dynamic), _folded, q, k, v)
+
+
+def _pixels(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Images [B, C, H, W], as in the autoencoders of diffusion models."""
+    q, k, v = (x.flatten(2).transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_keys_along_two_axes(dynamic: bool) -> None:
+    q, k, v = torch.randn(3, 2, 16, 7, 9)
+    _equal(_run(_pixels, q, k, v, dynamic=dynamic), _pixels, q, k, v)

@@ -34,8 +34,9 @@ def absorb_operand(
     After:   %q = parameter : f32[q0][q1][q2_0 q2_1];  %0 = view %q;  %1 = transpose %0
 
     Returns the value's name and the nodes it stands for. The absorbed chain is cut where a view
-    regroups elements, where a dim would hold two unknown sizes at run time, and below what the
-    graph writes to: a copy that is written to afterwards is no longer what it was copied from.
+    regroups elements, where a dim would hold two unknown sizes at run time, where keys would have
+    two axes (pixels of an image: a kernel streams along one), and below what the graph writes to: a
+    copy that is written to afterwards is no longer what it was copied from.
     """
     chain = _chain(flow, operand, taken)
     for length in range(len(chain) - 1, 0, -1):
@@ -87,6 +88,9 @@ def _write(
     known = axes.leaves(writer.types[value].dims[head])
     if functions and not isinstance(axes.size(known), int):
         raise RefusedError(f"values of `{chain[0].name}` would be kept, of a size not known")
+    keys = axes.leaves(writer.types[value].dims[-3 - head]) if name != "q" and head < 0 else ()
+    if len(keys) > 1:
+        raise RefusedError(f"the keys of `{chain[0].name}` are along {len(keys)} axes")
     for dim in writer.types[name].dims:
         static = [a for a in axes.leaves(dim) if a in known and isinstance(axes.sizes[a], int)]
         if len(axes.leaves(dim)) - len(static) > 1:

@@ -134,6 +134,23 @@ class SubgraphWriter:
         """Whether a value is made of operands of products."""
         return not self.side_axes.issuperset(axis for dim in dims for axis in dim)
 
+    def align(self, left: tuple[Dim, ...], right: tuple[Dim, ...]) -> None:
+        """Split axes of aligned dims alike: heads folded into one batch are groups on one side."""
+        for pair in zip(reversed(left), reversed(right), strict=False):
+            coarse, fine = sorted(map(self.axes.leaves, pair), key=len)
+            if 1 < len(coarse) < len(fine):
+                saved = self.save()
+                try:
+                    parts = self.axes.regroup([coarse], [self.axes.sizes[axis] for axis in fine])
+                except RefusedError:
+                    self.restore(saved)
+                    continue
+                for part, axis in zip(parts, fine, strict=True):
+                    if part:
+                        self.pairs.append((part, (axis,)))
+                    else:
+                        self.axes.split(axis, ())
+
     def is_equal(self, one: Dim, other: Dim) -> bool:
         """Whether operations written so far align two dims, in one step or several."""
         pairs = [(self.axes.leaves(left), self.axes.leaves(right)) for left, right in self.pairs]

@@ -204,6 +204,7 @@ class Translator:
         rows, columns = write.types[left].dims[-2], write.types[right].dims[-1]
         self._summed[node] = write.types[left].dims[-1]
         write.pairs.append((self._summed[node], write.types[right].dims[-2]))
+        write.align(write.types[left].dims[:-2], write.types[right].dims[:-2])
         dims = (*write.broadcast(left, right, drop=2), rows, columns)
         return write.add("matmul", TensorType("f32", dims), left, right)
 
