@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import fx
 from torch.export import Dim, ExportedProgram, export
-from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
+from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
 from snipjit.errors import InputError
 from snipjit.files import load_pt2
+from snipjit.input_checks import input_checks
 from snipjit.signature import bind
 from snipjit.torch_backend import Options, fuse
 
@@ -41,7 +40,7 @@ class Program:
         self._state = _bound_state(program)
         self._written = _written(program)
         self._run = _runner(self.graph_module, program, chosen)
-        self._checks = _input_checks(program)
+        self._checks = input_checks(program)
         self._in_spec = program.call_spec.in_spec
         self._out_spec = program.call_spec.out_spec
 
@@ -202,102 +201,6 @@ def _runner(gm: fx.GraphModule, exported: ExportedProgram, options: Options) -> 
         return cast(Callable[..., Any], compile_fx(gm, examples))
 
 
-def _input_checks(exported: ExportedProgram) -> list[Callable[[Any, dict[str, int]], None]]:
-    """One check for each user input, from the exported metadata."""
-    ranges = exported.range_constraints
-    nodes = (node for node in exported.graph.nodes if node.op == "placeholder")
-    return [
-        _constant_check(node.name, spec.arg.value)
-        if isinstance(spec.arg, ConstantArgument)
-        else _check(node.name, node.meta.get("val"), ranges)
-        for node, spec in zip(nodes, exported.graph_signature.input_specs, strict=True)
-        if spec.kind == InputKind.USER_INPUT
-    ]
-
-
-def _constant_check(name: str, constant: Any) -> Callable[[Any, dict[str, int]], None]:
-    """The check of an input that is no tensor: export has made it part of the program."""
-
-    def check(value: Any, sizes: dict[str, int]) -> None:
-        if type(value) is not type(constant) or value != constant:
-            raise InputError(
-                f"input {name!r} is {value!r}: the program was exported for {constant!r}"
-            )
-
-    return check
-
-
-def _check(name: str, example: Any, ranges: Any) -> Callable[[Any, dict[str, int]], None]:
-    """The check of one input: dtype, device, rank, static sizes, ranges and equal symbols."""
-    if not isinstance(example, torch.Tensor):
-        return lambda value, sizes: None
-    dtype, rank = example.dtype, example.dim()
-    dims = [_Size.of(size, ranges) for size in example.shape]
-
-    def check(value: Any, sizes: dict[str, int]) -> None:
-        if not isinstance(value, torch.Tensor):
-            raise InputError(f"input {name!r} is a {type(value).__name__}: pass a tensor")
-        if value.layout is not torch.strided or value.is_nested:
-            layout = "nested" if value.is_nested else value.layout
-            raise InputError(f"input {name!r} is {layout}: pass a strided tensor")
-        if value.dtype != dtype or value.dim() != rank or value.device.type != "cpu":
-            raise InputError(
-                f"input {name!r} is {value.dtype} of rank {value.dim()} on {value.device}; "
-                f"the program takes {dtype} of rank {rank} on cpu"
-            )
-        for number, (size, dim) in enumerate(zip(value.shape, dims, strict=True)):
-            if (accepted := dim.problem(size, sizes)) is not None:
-                raise InputError(
-                    f"dim {number} of input {name!r} has size {size}; accepted: {accepted}"
-                )
-
-    return check
-
-
 def _is_neg(value: Any) -> bool:
     """Whether a tensor's memory holds other signs than its elements have."""
     return isinstance(value, torch.Tensor) and value.is_neg()
-
-
-@dataclass(frozen=True)
-class _Size:
-    """What a dim may have: ``factor · symbol + offset``, the symbol from ``low`` to ``high``.
-
-    The size is ``offset`` where the factor is 0.
-    """
-
-    symbol: str
-    factor: int
-    offset: int
-    low: int
-    high: float
-
-    @staticmethod
-    def of(size: Any, ranges: Any) -> _Size:
-        """What export has found out about a dim; any size if it is nothing as simple."""
-        if isinstance(size, int):
-            return _Size("", 0, size, 0, 0)
-        expression = size.node.expr
-        symbols = list(expression.free_symbols)
-        if len(symbols) == 1:
-            (symbol,) = symbols
-            offset = expression.subs(symbol, 0)
-            factor = expression.subs(symbol, 1) - offset
-            bounds = ranges.get(symbol)
-            if bounds is not None and (expression - (factor * symbol + offset)).expand() == 0:
-                low, high = int(bounds.lower), float(bounds.upper)
-                return _Size(str(symbol), int(factor), int(offset), low, high)
-        return _Size("", 1, 0, 0, math.inf)
-
-    def problem(self, size: int, symbols: dict[str, int]) -> str | None:
-        """What is accepted instead of a size; binds the symbol if nothing has before."""
-        if not self.factor:
-            return f"{self.offset}" if size != self.offset else None
-        value, rest = divmod(size - self.offset, self.factor)
-        bound = symbols.setdefault(self.symbol, value) if self.symbol and not rest else value
-        if rest or not self.low <= value <= self.high:
-            low, high = (f"{self.factor * x + self.offset:.0f}" for x in (self.low, self.high))
-            steps = f" in steps of {self.factor}" if self.factor != 1 else ""
-            hint = " (an export must allow 1: see dynamic_shapes)" if size == 1 else ""
-            return f"{low} to {high}{steps}{hint}"
-        return f"{self.factor * bound + self.offset}" if bound != value else None

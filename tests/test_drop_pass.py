@@ -29,7 +29,7 @@ SCHEDULES = (linear.pipeline(TARGET), linear.pipeline(TARGET, Schedule.COLUMNS))
 LINEAR = [*dict.fromkeys(step.name for steps in SCHEDULES for step in steps)]
 ONLY_BY_COLUMNS = ("SplitStream",)
 TILED = next(replace(row, task_vectors=4, block=32) for row in TARGETS if row.tiles)
-ONLY_IN_TILES = ("RoundFactors", "TileProducts", "PadBuffers", "AssignTiles")
+ONLY_IN_TILES = ("RoundFactors", "RelaxExponentials", "TileProducts", "PadBuffers", "AssignTiles")
 
 
 def row_bias() -> Subgraph:

@@ -26,7 +26,15 @@ PASSES: tuple[Pass, ...] = (
 
 FLAT = sorted(path for path in PACKAGE.glob("*.py"))
 APPLICATION = {"__init__", "__main__", "cli", "compare", "compiler", "explanation", "files"}
-APPLICATION |= {"program", "random_inputs", "recipes", "signature", "statistics", "torch_backend"}
+APPLICATION |= {
+    "input_checks",
+    "program",
+    "random_inputs",
+    "recipes",
+    "signature",
+    "statistics",
+    "torch_backend",
+}
 """The flat modules that know everything; all others are the IRs and what they need."""
 
 SUBJECT = re.compile(r"attention|quer(y|ies)|\bkeys?\b", re.IGNORECASE)
