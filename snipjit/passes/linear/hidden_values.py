@@ -30,14 +30,14 @@ class Hidden:
 
 
 @dataclass(frozen=True)
-class Test:
+class RowTest:
     """A row in which ``maximum`` is far above ``bound`` does not feel what is at most that."""
 
     maximum: str
     bound: Scalar
 
 
-Tests = frozenset[Test]
+Tests = frozenset[RowTest]
 NONE: Tests = frozenset()
 
 
@@ -156,7 +156,9 @@ class HiddenValues:
         name, safe = self._maximum(e.inputs[1])
         below = self.values.get(e.inputs[0], {}) if name else {}
         return {
-            limit: NONE if safe and low.value == -math.inf else frozenset({Test(name, low.value)})
+            limit: NONE
+            if safe and low.value == -math.inf
+            else frozenset({RowTest(name, low.value)})
             for limit, low in below.items()
         }
 

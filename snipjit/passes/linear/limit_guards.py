@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from snipjit.linear_ir import Expression, Loop, Piece, Statement, ValueType, retry
 from snipjit.loop_limits import Limit
 from snipjit.passes.linear.call_scalars import CallScalars
-from snipjit.passes.linear.hidden_values import Test, Tests
+from snipjit.passes.linear.hidden_values import RowTest, Tests
 
 FAR = -1000.0
 """Hidden elements are limited away if they are at most this: rows seldom have such a maximum."""
@@ -17,7 +17,7 @@ MARGIN = 151.0
 """2^-150 is 0 in float32, and so is e^-150."""
 
 
-def is_low(test: Test) -> bool:
+def is_low(test: RowTest) -> bool:
     """Whether the bound may be low enough for the test to be of use."""
     return isinstance(test.bound, str) or test.bound <= FAR
 

@@ -18,7 +18,7 @@ from snipjit.passes.linear.hidden_values import (
     MAXIMA,
     NONE,
     HiddenValues,
-    Test,
+    RowTest,
     Tests,
 )
 from snipjit.passes.linear.index_conditions import Definitions
@@ -159,7 +159,7 @@ class _Stream:
 
         def tests(value: float | str) -> Tests:
             certain = value == -math.inf and not self._last_iteration_matters
-            return NONE if certain else frozenset({Test(maximum, value)})
+            return NONE if certain else frozenset({RowTest(maximum, value)})
 
         found = values.values.get(e.inputs[0], {})
         return {limit: tests(hidden.value) for limit, hidden in found.items()}

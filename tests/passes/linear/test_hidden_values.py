@@ -10,7 +10,7 @@ from snipjit.linear_ir import Expression
 from snipjit.loop_limits import Limit
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.call_scalars import CallScalars, Scalar
-from snipjit.passes.linear.hidden_values import Hidden, HiddenValues, Test
+from snipjit.passes.linear.hidden_values import Hidden, HiddenValues, RowTest
 
 UPTO = Limit("n", "upto", "m", 0)
 HEAD = """
@@ -91,14 +91,14 @@ NEW = "%p = fill {value=0.0} : f32[m] %new = larger %x %p : f32[m] "
     ("low", "maximum", "tests"),
     [
         ("%inf", "%safe", set()),
-        ("%inf", "%new", {Test("x", -math.inf)}),
-        ("%inf", "%x", {Test("x", -math.inf)}),
-        ("%small", "%safe", {Test("x", -1e4)}),
-        ("%fill", "%x", {Test("x", "fill")}),
+        ("%inf", "%new", {RowTest("x", -math.inf)}),
+        ("%inf", "%x", {RowTest("x", -math.inf)}),
+        ("%small", "%safe", {RowTest("x", -1e4)}),
+        ("%fill", "%x", {RowTest("x", "fill")}),
         ("%inf", "%p", None),
     ],
 )
-def test_exponentials(low: str, maximum: str, tests: set[Test] | None) -> None:
+def test_exponentials(low: str, maximum: str, tests: set[RowTest] | None) -> None:
     text = WHERE.replace("LOW", low) + NEW + SAFE.replace("INF", "%inf")
     text += f"%d = sub %t {maximum} : f32[n m] %e = exp %d : f32[n m] %q = mul %s %e : f32[n m]"
     assert learnt(text).zeros["q"].get(UPTO) == tests
