@@ -155,12 +155,11 @@ class HiddenValues:
         """The tests after which the exponential of a difference is 0."""
         name, safe = self._maximum(e.inputs[1])
         below = self.values.get(e.inputs[0], {}) if name else {}
-        return {
-            limit: NONE
-            if safe and low.value == -math.inf
-            else frozenset({RowTest(name, low.value)})
-            for limit, low in below.items()
-        }
+
+        def tests(bound: Scalar) -> Tests:
+            return NONE if safe and bound == -math.inf else frozenset({RowTest(name, bound)})
+
+        return {limit: tests(low.value) for limit, low in below.items()}
 
     def _maximum(self, name: str) -> tuple[str, bool]:
         """The maximum that a value is, or is at least; and whether it was made finite.
