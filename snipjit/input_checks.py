@@ -106,8 +106,8 @@ class _Size:
         value, rest = divmod(size - self.offset, self.factor)
         bound = symbols.setdefault(self.symbol, value) if self.symbol and not rest else value
         if rest or not self.low <= value <= self.high:
-            low, high = (f"{self.factor * x + self.offset:.0f}" for x in (self.low, self.high))
-            steps = f" in steps of {self.factor}" if self.factor != 1 else ""
+            low, high = sorted(self.factor * x + self.offset for x in (self.low, self.high))
+            steps = f" in steps of {abs(self.factor)}" if abs(self.factor) != 1 else ""
             hint = " (an export must allow 1: see dynamic_shapes)" if size == 1 else ""
-            return f"{low} to {high}{steps}{hint}"
+            return f"{low:.0f} to {high:.0f}{steps}{hint}"
         return f"{self.factor * bound + self.offset}" if bound != value else None

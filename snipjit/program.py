@@ -26,9 +26,9 @@ Target = ExportedProgram | str | Path | torch.nn.Module | Callable[..., Any]
 class Program:
     """A compiled program: call it with the arguments the model was exported with.
 
-    Sizes of dynamic dims may change at every call. It runs without grad. Buffers that the model
-    updates are the program's own, and keep what the last call left in them; arguments that the
-    model writes to are written to.
+    Sizes of dynamic dims may change at every call. It runs without grad. Buffers and parameters
+    that the model updates are the program's own, and keep what the last call left in them;
+    arguments that the model writes to are written to.
     """
 
     def __init__(self, exported: ExportedProgram, options: Mapping[str, Any] | None = None) -> None:
@@ -49,9 +49,12 @@ class Program:
         given = [*self._state, *self._flatten(args, kwargs)]
         with torch.inference_mode():
             outputs = self._run(*(x.resolve_neg() if _is_neg(x) else x for x in given))
-            for place, value in zip(self._written, outputs, strict=False):
-                given[place].copy_(value)
-        return pytree.tree_unflatten(outputs[len(self._written) :], self._out_spec)
+            written = [given[place] for place in self._written]
+            # What an output shares with memory that is written to now keeps its old value.
+            outputs = [x.clone() if _shares(x, written) else x for x in outputs]
+            for place, value in zip(written, outputs, strict=False):
+                place.copy_(value)
+        return pytree.tree_unflatten(outputs[len(written) :], self._out_spec)
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         flat, spec = pytree.tree_flatten(bind(self.exported, args, kwargs))
@@ -160,7 +163,7 @@ def lifted(exported: ExportedProgram) -> ExportedProgram:
 def _bound_state(exported: ExportedProgram) -> list[Any]:
     """Parameters, buffers and constants, in the order the lifted graph takes them."""
     signature = exported.graph_signature
-    updated = {*signature.buffers_to_mutate.values()}
+    updated = {*signature.buffers_to_mutate.values(), *signature.parameters_to_mutate.values()}
     state: list[Any] = []
     for spec in signature.input_specs:
         if spec.kind == InputKind.USER_INPUT:
@@ -199,6 +202,14 @@ def _runner(gm: fx.GraphModule, exported: ExportedProgram, options: Options) -> 
     examples = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
     with torch.no_grad():  # parameters that require grad would have a backward graph compiled
         return cast(Callable[..., Any], compile_fx(gm, examples))
+
+
+def _shares(value: Any, tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether a value is a tensor in the memory of one of several."""
+    if not isinstance(value, torch.Tensor):
+        return False
+    memory = value.untyped_storage().data_ptr()
+    return any(memory == tensor.untyped_storage().data_ptr() for tensor in tensors)
 
 
 def _is_neg(value: Any) -> bool:

@@ -286,3 +286,63 @@ def _pixels(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def test_keys_along_two_axes(dynamic: bool) -> None:
     q, k, v = torch.randn(3, 2, 16, 7, 9)
     _equal(_run(_pixels, q, k, v, dynamic=dynamic), _pixels, q, k, v)
+
+
+# What a random search has found.
+
+
+def _written_copy_of_scores(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    scores = q @ k.mT
+    changed = scores.clone()
+    changed[:, 0] = -1.0
+    return torch.softmax(changed, -1) @ v + scores.sum(-1, keepdim=True)
+
+
+def _written_copy_of_weights(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    weights = torch.softmax(q @ k.mT, -1)
+    changed = weights.clone()
+    changed[:, :, 0] = 0
+    return changed @ v + weights.amax(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("model", [_written_copy_of_scores, _written_copy_of_weights])
+def test_a_copy_that_is_written_beside_what_it_copies(model: Callable[..., Tensor]) -> None:
+    q, (k, v) = torch.randn(2, 2, 3, 4), torch.randn(2, 2, 2, 7, 4)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        _equal(torch.compile(model, backend="snipjit")(q, k, v), model, q, k, v)
+
+
+def _scaled_twice(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    scores = q @ k.mT * 0.5
+    return torch.softmax(scores * 0.3, -1) @ v + torch.logsumexp(scores, -1, keepdim=True)
+
+
+def test_scaled_scores_that_are_scaled_again() -> None:
+    q, k, v = torch.randn(3, 2, 2, 9, 16)
+    _equal(_run(_scaled_twice, q, k, v, dynamic=False), _scaled_twice, q, k, v)
+
+
+def _bias_first(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    v = v.view(*v.shape[:-1], 1, v.shape[-1]).transpose(1, 2)
+    return (bias + q @ k.mT).softmax(-1) @ v
+
+
+def test_a_bias_that_comes_first_and_has_sizes_of_1() -> None:
+    inputs = (torch.randn(2, 1, 5, 4), torch.randn(2, 1, 7, 4), torch.randn(2, 7, 4))
+    bias = torch.randn(2, 1, 5, 7)
+    _equal(_run(_bias_first, *inputs, bias, dynamic=False), _bias_first, *inputs, bias)
+
+
+def _rolled_back(q: Tensor, k: Tensor, v: Tensor, start: Tensor, hidden: Tensor) -> Tensor:
+    """The first mask is no sum of indices that float32 holds; the second has a large fill."""
+    rows, columns = torch.arange(q.shape[-2]), torch.arange(k.shape[-2]) + start
+    scores = q @ k.mT + torch.where(columns <= rows[:, None], 0, -(10**7)).float()
+    return scores.masked_fill(hidden, -1e9).softmax(-1) @ v
+
+
+def test_masks_that_are_given_up_leave_nothing_behind() -> None:
+    q, k, v = torch.randn(3, 1, 2, 40, 16)
+    hidden = (torch.rand(40, 40) < 0.3) & (torch.arange(40) > 0)
+    inputs = (q, k, v, torch.tensor(0), hidden)
+    _equal(_run(_rolled_back, *inputs, dynamic=False), _rolled_back, *inputs)

@@ -74,6 +74,20 @@ def test_they_are_refused() -> None:
                 compiled(q, k, v, start)
 
 
+def test_other_whole_numbers_are_refused() -> None:
+    def distant(q: Tensor, k: Tensor, v: Tensor, start: Tensor) -> Tensor:
+        rows, columns = torch.arange(q.shape[-2])[:, None], torch.arange(k.shape[-2])
+        return F.scaled_dot_product_attention(q, k, v, (columns - rows).abs() + start <= 9)
+
+    q, k, v = torch.randn(3, 2, 4, 13, 16)
+    compiled = torch.compile(distant, backend="snipjit", dynamic=True)
+    with torch.inference_mode():
+        result, expected = compiled(q, k, v, torch.tensor(3)), distant(q, k, v, torch.tensor(3))
+        torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
+        with pytest.raises(InputError, match="a mask counts indices from"):
+            compiled(q, k, v, torch.tensor(2**25 + 1))
+
+
 def test_long_masks_are_refused() -> None:
     def prefix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, (torch.arange(k.shape[-2]) >= 3)[None])

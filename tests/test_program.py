@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -40,8 +42,6 @@ class Counting(nn.Module):
 
 @pytest.mark.parametrize("rest", ["eager", "inductor"])
 def test_what_the_model_changes_is_changed(rest: str) -> None:
-    if rest == "inductor":
-        pytest.importorskip("torch._inductor")
     exported = export(Counting(), (torch.randn(1, 2, 7, 8), torch.randn(1, 2, 7, 8)))
     options = {"rest": rest}
     program, other = (snipjit.compile(exported, options=options) for _ in range(2))
@@ -83,16 +83,47 @@ def test_memory_is_on_the_cpu_whatever_the_default_is() -> None:
     torch.testing.assert_close(result, Attention()(q, k), rtol=1e-5, atol=1e-5)
 
 
-def test_no_backward_graph_is_compiled_for_parameters() -> None:
-    class Projected(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(8, 8)
+class Remembering(nn.Module):
+    """Returns a buffer that it replaces (an export writes to it instead); changes a parameter."""
 
-        def forward(self, q: Tensor, k: Tensor) -> Tensor:
-            result: Tensor = Attention()(self.linear(q), k)
-            return result
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Buffer(torch.zeros(1, 2, 7, 8))
+        self.weight = nn.Parameter(torch.ones(8))
 
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        result = self.last
+        self.last = Attention()(q * self.weight, k)
+        with torch.no_grad():
+            self.weight.add_(1)
+        return result
+
+
+@pytest.mark.parametrize("rest", ["eager", "inductor"])
+def test_results_keep_what_they_were(rest: str) -> None:
     inputs = (torch.randn(1, 2, 7, 8), torch.randn(1, 2, 7, 8))
-    program = snipjit.compile(Projected(), inputs, options={"rest": "inductor"})
-    assert not program(*inputs).requires_grad
+    example = Remembering()
+    with torch.no_grad():
+        module = export(Remembering(), inputs).module()
+        program = snipjit.compile(example, inputs, options={"rest": rest})
+    results, expected = [], []
+    for _ in range(3):
+        q, k = torch.randn(2, 1, 2, 7, 8)
+        results.append(program(q, k))
+        with torch.no_grad():
+            expected.append(module(q, k).clone())
+    torch.testing.assert_close(results, expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(example.weight, torch.ones(8))
+
+
+def test_no_backward_graph_is_compiled_for_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    enabled = []
+
+    def compile_fx(gm: Any, examples: Any) -> Any:
+        enabled.append(torch.is_grad_enabled())
+        return gm.forward
+
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", compile_fx)
+    inputs = (torch.randn(1, 2, 7, 8), torch.randn(1, 2, 7, 8))
+    snipjit.compile(Attention(), inputs, options={"rest": "inductor"})
+    assert enabled == [False]

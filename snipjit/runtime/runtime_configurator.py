@@ -30,10 +30,10 @@ TASKS_OF_A_SPLIT = MOST_GROUPS + 1
 """A loop is split into chunks until there are about so many tasks."""
 
 LONGEST = 1 << 23
-"""How long a dim may be whose indices a mask is made of, ..."""
+"""How long a dim may be whose indices a mask is made of. Float32 holds whole numbers to 2^24."""
 
 FARTHEST = 1 << 22
-"""... and how large the scalars that are added to them: float32 holds the sums, to 2^24."""
+"""How large a scalar may be that is added to indices."""
 
 Ints = tuple[int, ...]
 

@@ -30,11 +30,11 @@ def extra_results(flow: ValueFlow, region: Region) -> tuple[list[fx.Node], set[f
         readers = [reader for reader in flow.consumers(node) if reader not in inside]
         if node in region.products or not readers:
             continue
+        _check(flow, node, readers, inside)
         views = _views_of(flow, node, found)
         if views is not None:
             kept.update(views)
             continue
-        _check(flow, node, readers, inside)
         _name_versions(flow, node, readers)
         found.append(node)
     return found, kept

@@ -119,7 +119,7 @@ class MaskWalk:
         """``Σ factor · index + number + Σ symbol`` in float32, which holds them."""
         parts = [self._index(node, d, f) for d, f in enumerate(found.factors) if f]
         symbols = [(self._scalar(symbol), sign) for symbol, sign in found.symbols.values()]
-        if parts or len(symbols) > 1:
+        if parts or len(symbols) > 1 or found.number:
             self.writer.counted.update(name for name, _ in symbols)
         parts += symbols
         boolean = is_tensor(node) and tensor(node).dtype == torch.bool
@@ -186,6 +186,9 @@ class MaskWalk:
         left, right = (self.known_indices.argument(node, side) for side in sides)
         if left is None or right is None or not (common := left.common(right)):
             return None
+        dtypes = {tensor(self.flow.read(node, side)).dtype for side in sides}
+        if len(dtypes) > 1 or not dtypes <= {*WHOLE}:
+            return None  # they would overflow, or be rounded, each in its own way
         if not (self._is_along(left) and self._is_along(right)):
             return None
         names = [
@@ -197,7 +200,10 @@ class MaskWalk:
     def _operand(self, reader: fx.Node, argument: Any) -> str:
         if isinstance(argument, fx.Node):
             source = self.flow.read(reader, argument)
-            return self.name(source) if is_tensor(source) else self._translate(source)
+            name = self.name(source) if is_tensor(source) else self._translate(source)
+            if tensor(reader).dtype in WHOLE and is_number(source):
+                self.writer.counted.add(name)
+            return name
         if not isinstance(argument, int | float):
             raise RefusedError(f"`{reader.name}` takes {argument!r}; accepted: tensors and numbers")
         if tensor(reader).dtype in WHOLE and abs(argument) > _SMALL:

@@ -17,6 +17,7 @@ from snipjit.passes.fx.encoder_layer import encoder_layer
 from snipjit.passes.fx.multi_head_attention import multi_head_attention
 from snipjit.passes.fx.node_writer import NodeWriter
 from snipjit.passes.fx.opening import Opening, erase
+from snipjit.passes.fx.traced import tensor
 from snipjit.refusal import Refusal
 
 Opener = Callable[[fx.Node, NodeWriter, frozenset[int]], dict[int, fx.Node]]
@@ -67,6 +68,11 @@ def _opening(node: fx.Node, write: NodeWriter) -> Opening:
     if missing := [old.name for old, index in readers.items() if index not in found]:
         raise RefusedError(f"`{missing[0]}` reads a result that `{node.name}` does not give")
     results = tuple((old, found[index]) for old, index in readers.items())
+    for old, new in results:
+        if tensor(old).dtype is not tensor(new).dtype:
+            raise RefusedError(
+                f"`{old.name}` would become {tensor(new).dtype}: autocast is on around its graph"
+            )
     return Opening(node, results, tuple(write.nodes))
 
 

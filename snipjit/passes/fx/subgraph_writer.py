@@ -28,6 +28,11 @@ _OPERANDS = {
 
 ROLES = ("q", "k", "v")
 
+# What a writer collects besides axes: ``save`` and ``restore`` go over all of it.
+_KEPT = (
+    "parameters", "scalars", "operations", "types", "pairs", "stretched", "side_axes", "counted",
+)  # fmt: skip
+
 
 class SubgraphWriter:
     """Collects the nodes of one Subgraph; its methods return the names of values."""
@@ -113,25 +118,28 @@ class SubgraphWriter:
         Of dims of size 1 the result has the longest, so that it may be another size in another
         call; but what scores have no axis for stays of size 1, in side inputs too.
         """
-        dims = [self.types[name].dims for name in names]
-        dims = [of[: len(of) - drop] for of in dims]
-        rank = max(map(len, dims))
+        types = [self.types[name].dims for name in names]
+        cut = [(of[: len(of) - drop], self._is_scores(of)) for of in types]
         found: list[Dim] = []
-        for position in range(-rank, 0):
-            here = [of[position] for of in dims if len(of) >= -position]
-            firm = [dim for dim in here if not self.axes.yields(dim)]
-            self.pairs += [(firm[0], dim) for dim in firm[1:]]
-            if firm:
-                self.stretched.update(axis for dim in here if dim not in firm for axis in dim)
-            scores = [of[position] for of in dims if len(of) >= -position and self._is_scores(of)]
-            if not firm and scores and not any(scores):
-                for axis in {axis for dim in here for axis in self.axes.leaves(dim)}:
-                    self.axes.split(axis, ())
-            found.append(firm[0] if firm else max(here, key=lambda dim: len(self.axes.leaves(dim))))
+        for position in range(-max(len(of) for of, _ in cut), 0):
+            here = [(of[position], scores) for of, scores in cut if len(of) >= -position]
+            found.append(self._common([d for d, _ in here], [d for d, scores in here if scores]))
         return tuple(found)
 
+    def _common(self, dims: list[Dim], scores: list[Dim]) -> Dim:
+        """What a result has of aligned dims, ``scores`` those of values with axes of their own."""
+        firm = [dim for dim in dims if not self.axes.yields(dim)]
+        if firm:
+            self.pairs += [(firm[0], dim) for dim in firm[1:]]
+            self.stretched.update(axis for dim in dims if dim not in firm for axis in dim)
+            return firm[0]
+        if scores and not any(scores):
+            for axis in {axis for dim in dims for axis in self.axes.leaves(dim)}:
+                self.axes.split(axis, ())
+        return max((*scores, *dims), key=lambda dim: len(self.axes.leaves(dim)))
+
     def _is_scores(self, dims: tuple[Dim, ...]) -> bool:
-        """Whether a value is made of operands of products."""
+        """Whether a value has axes of its own, and not of side inputs alone."""
         return not self.side_axes.issuperset(axis for dim in dims for axis in dim)
 
     def align(self, left: tuple[Dim, ...], right: tuple[Dim, ...]) -> None:
@@ -165,15 +173,15 @@ class SubgraphWriter:
 
     def save(self) -> tuple[Any, ...]:
         """What ``restore`` needs to undo everything written from here on."""
-        axes, pairs = self.axes, (self.pairs, self.stretched)
-        own = (self.parameters, self.scalars, self.operations, self.types, *pairs)
-        return tuple(kept.copy() for kept in (*own, axes.sizes, axes.expanded, axes.parts))
+        own = [getattr(self, name).copy() for name in _KEPT]
+        axes = self.axes
+        return (own, axes.sizes.copy(), axes.expanded.copy(), axes.parts.copy())
 
     def restore(self, saved: tuple[Any, ...]) -> None:
         """Undo everything written since ``save``."""
-        self.parameters, self.scalars, self.operations, self.types = saved[:4]
-        self.pairs, self.stretched = saved[4:6]
-        self.axes.sizes, self.axes.expanded, self.axes.parts = saved[6:]
+        own, self.axes.sizes, self.axes.expanded, self.axes.parts = saved
+        for name, kept in zip(_KEPT, own, strict=True):
+            setattr(self, name, kept)
 
     def finish(self, results: Iterable[tuple[str, fx.Node]], static: list[Dim]) -> Subgraph:
         """The Subgraph whose results, values by name, replace nodes of the graph in turn."""

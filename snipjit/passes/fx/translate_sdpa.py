@@ -63,6 +63,9 @@ def _align(writer: SubgraphWriter, query: str, key: str, _: str, mask: str) -> N
     for dim, own in zip((columns, rows), reversed(writer.types[mask].dims), strict=False):
         if not writer.axes.yields(own):
             writer.pairs.append((dim, own))
+        elif not writer.axes.leaves(dim):
+            for axis in writer.axes.leaves(own):
+                writer.axes.split(axis, ())
 
 
 def _check(node: fx.Node, call: Call, mask: Any, causal: Any) -> None:

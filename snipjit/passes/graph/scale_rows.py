@@ -34,7 +34,9 @@ class ScaleRows(Pass):
             out.keep(node)
             factors = _factors(out, node.name)
             inner = {factor.rest for factor in factors}
-            if any(len(users[name]) > 1 for name in inner) or _goes_on(users[node.name], node):
+            # What this pass has made from a product has more readers than that one scaled.
+            shared = any(len(users.get(name, ())) != 1 for name in inner)
+            if shared or _goes_on(users[node.name], node):
                 continue
             if factors and _is_scalable(out, out[factors[-1].rest], rows):
                 out.replace(node.name, _scaled(out, node, rows[0], factors))

@@ -179,15 +179,15 @@ def _rows_of_tiles(lir: LinearIR) -> set[str]:
 def _store_and_load(buffer: str, name: str, access: _Access) -> None:
     """Load before the first use that no definition precedes; store after the last definition.
 
-    What is only defined in a deeper loop, which carries nothing on, is stored there, the same in
-    each iteration, and is loaded for uses behind that loop.
+    What has one definition, in a deeper loop, which carries nothing on, is stored there, the same
+    in each iteration, and is loaded for uses behind that loop.
     """
     uses, defines = access.uses, access.defines
-    local = len(access.deeper) == len(defines)
+    carried = len(access.deeper) < len(defines)
     if defines:
-        body, last = access.deeper[-1] if local else (access.body, max(defines))
+        body, last = (access.body, max(defines)) if carried else access.deeper[-1]
         body.insert(last + 1, Expression("store", None, (buffer, name), access.type))
-    if local:
+    if not carried:
         uses = [use for use in uses if use not in defines]
-    if uses and (local or min(uses) <= min(defines)):
+    if uses and not (carried and min(uses) > min(defines)):
         access.body.insert(min(uses), Expression("load", name, (buffer,), access.type))

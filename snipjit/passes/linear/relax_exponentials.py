@@ -17,8 +17,8 @@ EXPONENTIALS = ("exp", "exp2")
 class RelaxExponentials(Pass):
     """Compute exponentials as exactly as the type deserves that all products take them in.
 
-    Their sum, which divides the result, may be as inexact as they are, since it is rounded with
-    the result; so all outputs must be of 16 bits. It saves two instructions of seven.
+    Their sum may be as inexact as they are where all outputs are of 16 bits, to which whatever is
+    made of it is rounded. It saves two instructions of seven.
 
     Before:  %e = exp2 %s : f32[n m]
              %e.bf16 = to_bf16 %e : bf16[n m] pairs n

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch.utils.checkpoint import checkpoint
 
 import snipjit
 from snipjit.errors import InputError
@@ -279,3 +280,18 @@ def test_under_autocast(kind: str, inside: bool, dtype: torch.dtype) -> None:
             assert result.dtype == expected.dtype
             torch.testing.assert_close(result, expected, atol=3e-2, rtol=3e-2)
     assert snipjit.stats().subgraphs == 1
+
+
+def test_autocast_around_a_checkpoint() -> None:
+    attend = nn.MultiheadAttention(48, 3, batch_first=True).eval()
+
+    def call(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            result: Tensor = checkpoint(attend, x, x, x, use_reentrant=False)[0]
+            return result.float()
+
+    x = torch.randn(2, 7, 48)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        result = torch.compile(call, backend="snipjit", dynamic=True)(x)
+        torch.testing.assert_close(result, call(x), atol=3e-2, rtol=3e-2)
