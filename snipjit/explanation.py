@@ -84,9 +84,9 @@ def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
             kind = type(target).__name__
             raise InputError(f"cannot explain a {kind}: pass a model, an ExportedProgram or a .pt2")
         exported = target if isinstance(target, ExportedProgram) else load_pt2(target)
-        graphs = [lifted(exported).graph_module]
-        return _report(graphs, grad=False)
-    graphs = []
+        return _collect(_explained(lifted(exported).graph_module, grad=False), 1)
+    graphs: list[fx.GraphModule] = []
+    found: list[Explained | Refusal] = []
 
     def capture(gm: fx.GraphModule, example_inputs: list[Any]) -> Callable[..., Any]:
         graphs.append(gm)
@@ -94,14 +94,9 @@ def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
         runner: Callable[..., Any] = gm.forward
         return runner
 
-    found: list[Explained | Refusal] = []
     torch._dynamo.reset()
     torch.compile(target, backend=capture, dynamic=True)(*args, **kwargs)
     return _collect(found, len(graphs))
-
-
-def _report(graphs: list[fx.GraphModule], grad: bool) -> Report:
-    return _collect([item for gm in graphs for item in _explained(gm, grad)], len(graphs))
 
 
 def _collect(found: list[Explained | Refusal], graphs: int) -> Report:

@@ -64,3 +64,17 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str], None]:
         assert text == path.read_text()
 
     return check
+
+
+@pytest.fixture
+def fresh(small_tiles: None) -> Iterator[None]:
+    """Nothing traced or counted before, and seeded numbers."""
+    import torch
+
+    import snipjit
+
+    torch._dynamo.reset()
+    snipjit.reset_stats()
+    torch.manual_seed(0)
+    yield
+    torch._dynamo.reset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,7 @@ from tests.runtime.workers import scale_add
 Tensors = tuple[torch.Tensor, ...]
 
 
-@pytest.fixture(autouse=True)
-def _fresh(small_tiles: None) -> Iterator[None]:
-    torch._dynamo.reset()
-    snipjit.reset_stats()
-    torch.manual_seed(0)
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

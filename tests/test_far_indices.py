@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,13 +16,7 @@ from snipjit.errors import InputError
 FAR = (0, 7, 2**23, 2**24, 1_700_000_000)
 
 
-@pytest.fixture(autouse=True)
-def _fresh(small_tiles: None) -> Iterator[None]:
-    torch._dynamo.reset()
-    snipjit.reset_stats()
-    torch.manual_seed(0)
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def causal(q: Tensor, k: Tensor, v: Tensor, start: Any) -> Tensor:
