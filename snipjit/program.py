@@ -49,12 +49,9 @@ class Program:
         given = [*self._state, *self._flatten(args, kwargs)]
         with torch.inference_mode():
             outputs = self._run(*(x.resolve_neg() if _is_neg(x) else x for x in given))
-            written = [given[place] for place in self._written]
-            # What an output shares with memory that is written to now keeps its old value.
-            outputs = [x.clone() if _shares(x, written) else x for x in outputs]
-            for place, value in zip(written, outputs, strict=False):
-                place.copy_(value)
-        return pytree.tree_unflatten(outputs[len(written) :], self._out_spec)
+            if self._written:
+                outputs = _write_back([given[place] for place in self._written], outputs)
+        return pytree.tree_unflatten(outputs, self._out_spec)
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         flat, spec = pytree.tree_flatten(bind(self.exported, args, kwargs))
@@ -202,6 +199,14 @@ def _runner(gm: fx.GraphModule, exported: ExportedProgram, options: Options) -> 
     examples = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
     with torch.no_grad():  # parameters that require grad would have a backward graph compiled
         return cast(Callable[..., Any], compile_fx(gm, examples))
+
+
+def _write_back(places: Sequence[torch.Tensor], outputs: Sequence[Any]) -> list[Any]:
+    """Copy the first outputs to their places; the others, which keep what they were."""
+    kept = [value.clone() if _shares(value, places) else value for value in outputs]
+    for place, value in zip(places, kept, strict=False):
+        place.copy_(value)
+    return kept[len(places) :]
 
 
 def _shares(value: Any, tensors: Sequence[torch.Tensor]) -> bool:

@@ -38,6 +38,11 @@ class Axes:
         self.parts[axis] = parts
         return parts
 
+    def fix_at_one(self, dim: Dim) -> None:
+        """Make the axes of a dim of size 1 products of no axes: it has that size in every call."""
+        for axis in self.leaves(dim):
+            self.split(axis, ())
+
     def leaves(self, dim: Dim) -> Dim:
         """A dim in the finest axes."""
         found: list[str] = []

@@ -134,8 +134,8 @@ class SubgraphWriter:
             self.stretched.update(axis for dim in dims if dim not in firm for axis in dim)
             return firm[0]
         if scores and not any(scores):
-            for axis in {axis for dim in dims for axis in self.axes.leaves(dim)}:
-                self.axes.split(axis, ())
+            for dim in dims:
+                self.axes.fix_at_one(dim)
         return max((*scores, *dims), key=lambda dim: len(self.axes.leaves(dim)))
 
     def _is_scores(self, dims: tuple[Dim, ...]) -> bool:
@@ -157,7 +157,7 @@ class SubgraphWriter:
                     if part:
                         self.pairs.append((part, (axis,)))
                     else:
-                        self.axes.split(axis, ())
+                        self.axes.fix_at_one((axis,))
 
     def is_equal(self, one: Dim, other: Dim) -> bool:
         """Whether operations written so far align two dims, in one step or several."""

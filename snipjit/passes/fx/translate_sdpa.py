@@ -64,8 +64,7 @@ def _align(writer: SubgraphWriter, query: str, key: str, _: str, mask: str) -> N
         if not writer.axes.yields(own):
             writer.pairs.append((dim, own))
         elif not writer.axes.leaves(dim):
-            for axis in writer.axes.leaves(own):
-                writer.axes.split(axis, ())
+            writer.axes.fix_at_one(own)
 
 
 def _check(node: fx.Node, call: Call, mask: Any, causal: Any) -> None:
