@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
@@ -22,16 +22,23 @@ from snipjit import target_machine
 from snipjit.compare import Call, error_between, interleaved_medians, tensors, usual_tolerance
 from snipjit.errors import InputError, SnipjitError
 from snipjit.files import load_inputs, load_pt2
+from snipjit.option_types import (
+    Parser,
+    module,
+    positive_float,
+    positive_int,
+    seed,
+    size,
+    threads,
+)
 from snipjit.random_inputs import Inputs, dynamic_sizes, random_inputs
 from snipjit.runtime.disk_cache import disk_cache
 from snipjit.runtime.engine import host_features
+from snipjit.runtime.host import may_execute
 from snipjit.signature import bind
 from snipjit.version import __version__
 
 _UNFIT = (RuntimeError, IndexError, TypeError, ValueError)
-
-MAX_THREADS = 1024
-"""The most that ``--threads`` takes."""
 
 KNOBS = ("SNIPJIT_CACHE", "SNIPJIT_DUMP", "SNIPJIT_TARGET", "SNIPJIT_VERIFY")
 """The environment variables snipjit reads; CONTRIBUTING.md says what they do."""
@@ -54,14 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that tells an error in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
-
-
 def _parser() -> Parser:
     parser = Parser(
         prog="snipjit", description="Fused, shape-agnostic attention kernels for the CPU."
@@ -72,7 +71,7 @@ def _parser() -> Parser:
     explain = commands.add_parser(
         "explain", help="what is compiled and what is not, and why", description=_explain.__doc__
     )
-    explain.add_argument("model", metavar="MODEL.pt2", type=Path, help="saved by torch.export.save")
+    _add_model(explain)
     explain.set_defaults(command=_explain)
     kept = commands.add_parser(
         "cache", help="show or empty the kernels kept on disk", description=_cache.__doc__
@@ -86,9 +85,21 @@ def _parser() -> Parser:
     return parser
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_model(parser: Parser) -> None:
+    parser.add_argument("model", metavar="MODEL.pt2", type=Path, help="saved by torch.export.save")
+    parser.add_argument(
+        "--import",
+        metavar="MODULE",
+        type=module,
+        action="append",
+        help="a module that registers what the model takes or returns; of transformers and "
+        "diffusers the usual ones are known",
+    )
+
+
+def _add_run(parser: Parser) -> None:
+    _add_model(parser)
     add = parser.add_argument
-    add("model", metavar="MODEL.pt2", type=Path, help="saved by torch.export.save")
     add(
         "--inputs",
         metavar="FILE.pt",
@@ -98,65 +109,23 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--compare", action="store_true", help="also run eager PyTorch: error and speed")
     add(
         "--tolerance",
-        type=_positive_float,
+        type=positive_float,
         metavar="X",
         help="largest error, relative to the output's range, that --compare accepts (0.001, of "
         "float16 0.01, of bfloat16 0.05)",
     )
     add("--threads", type=threads, metavar="N", help="threads, PyTorch's own ones included")
     add("--repeat", type=positive_int, default=20, metavar="N", help="timed calls (20)")
-    add("--seed", type=_seed, default=0, metavar="N", help="of the random inputs (0)")
+    add("--seed", type=seed, default=0, metavar="N", help="of the random inputs (0)")
     add(
         "--size",
-        type=_size,
+        type=size,
         action="append",
         default=[],
         metavar="NAME=INT",
         help="size of a dynamic dimension: a symbol (s27=31) or input.dim (input_ids.1=31)",
     )
     parser.set_defaults(command=_run)
-
-
-def positive_int(text: str) -> int:
-    """An integer above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
-    return int(text)
-
-
-def threads(text: str) -> int:
-    """A number of threads that a machine may have; beyond it OpenMP ends the process."""
-    count = positive_int(text)
-    if count > MAX_THREADS:
-        raise argparse.ArgumentTypeError(f"{text!r} is more than {MAX_THREADS}")
-    return count
-
-
-def _seed(text: str) -> int:
-    """An integer that torch takes as a seed."""
-    digits = text.removeprefix("-")
-    if not digits.isdecimal() or int(digits) >= 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 64 bits")
-    return int(text)
-
-
-def _positive_float(text: str) -> float:
-    """A finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return value
-
-
-def _size(text: str) -> tuple[str, int]:
-    """A ``NAME=INT`` pair."""
-    name, _, size = text.partition("=")
-    if not name or not size.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=INT")
-    return name, int(size)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -263,13 +232,16 @@ def _cache(options: argparse.Namespace) -> int:
     if disk is None:
         _print("cache", "off: SNIPJIT_CACHE=0, or dumps are on")
         return 0
+    stayed: list[OSError] = []
     if options.clear:
-        try:
-            _print("deleted", f"{disk.clear()} files")
-        except OSError as error:
-            raise InputError(f"cannot delete: {error}") from error
+        deleted, stayed = disk.clear()
+        _print("deleted", f"{deleted} files")
     _print("cache", str(disk.directory))
     _print("kept", f"{len(disk.entries())} files, {disk.bytes() / 2**20:.1f} MiB")
+    if (problem := disk.problem()) is not None:
+        _print("problem", f"nothing more is kept: {problem}")
+    if stayed:
+        raise InputError(f"cannot delete: {'; '.join(map(str, stayed))}")
     return 0
 
 
@@ -290,6 +262,8 @@ def _info(options: argparse.Namespace) -> int:
         needs = f"needs {' '.join(row.features) or 'nothing'}"
         _print("", f"{row.name}: {needs}{'; missing ' + ' '.join(missing) if missing else ''}")
     _print("features", " ".join(sorted(features)))
+    if not may_execute():
+        _print("memory", "may not become executable: every model runs without kernels")
     for knob in KNOBS:
         if knob in os.environ:
             _print("set", f"{knob}={os.environ[knob]}")

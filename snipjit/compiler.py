@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -10,14 +11,15 @@ from functools import cache
 from snipjit import config
 from snipjit.axis_sizes import undetermined
 from snipjit.dumps import Dumps, writer
-from snipjit.errors import UnsupportedError
+from snipjit.errors import LinkError, UnsupportedError
 from snipjit.linear_ir import LinearIR
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
 from snipjit.recipes import recipe_of
 from snipjit.runtime import engine
-from snipjit.runtime.disk_cache import disk_cache
+from snipjit.runtime.disk_cache import DiskCache, disk_cache
+from snipjit.runtime.host import require_executable_memory
 from snipjit.runtime.kernel import Kernel, KernelFamily, Structure
 from snipjit.runtime.kernel_cache import FAMILIES, KERNELS
 from snipjit.runtime.runtime_configurator import Recipe
@@ -28,6 +30,8 @@ from snipjit.text_subgraph import print_subgraph
 from snipjit.verify_linear import verify as verify_linear
 from snipjit.verify_subgraph import verify_between, verify_canonical, verify_positional
 
+log = logging.getLogger(__name__)
+
 SPECIALIZED_SIZES = 4
 """For how many sizes of its features a structure gets kernels of their own."""
 
@@ -37,8 +41,9 @@ def compile_subgraph(subgraph: Subgraph, target: TargetMachine | None = None) ->
 
     If it has features of dynamic size, or another schedule for few rows, the kernel for the sizes
     of a call is compiled when the call brings them. Raises UnsupportedError if this version cannot
-    compile it.
+    compile it, or if this process may not run what it compiles.
     """
+    require_executable_memory()
     target = target or select(engine.host_features())
     dumps = Dumps.of(print_subgraph(subgraph))
     canonical = optimize(subgraph, dumps)
@@ -194,10 +199,22 @@ def _compile(
 ) -> Kernel:
     """The kernel of a canonical Subgraph, from the disk if a process before compiled it."""
     disk, name = disk_cache(), f"{key}\n{target}"
-    if disk is not None and (kept := disk.load(name)) is not None:
-        return Kernel.from_object(key, *kept, llvm.SYMBOL, compiled=False)
+    if disk is not None and (kernel := _from_disk(key, disk, name)) is not None:
+        return kernel
     lir = lower(canonical, target, dumps, schedule)
     kernel = assemble(key, lir, target, dumps, canonical)
     if disk is not None:
         disk.store(name, kernel.recipe, kernel.object_code)
     return kernel
+
+
+def _from_disk(key: str, disk: DiskCache, name: str) -> Kernel | None:
+    """The kernel that the disk keeps under a name; None if there is none that can be loaded."""
+    kept = disk.load(name)
+    if kept is None:
+        return None
+    try:
+        return Kernel.from_object(key, *kept, llvm.SYMBOL, compiled=False)
+    except LinkError as error:
+        log.warning("a kernel of %s is compiled again: %s", disk.directory, error)
+        return None

@@ -23,3 +23,7 @@ class ParseError(SnipjitError):
 
 class OptionError(SnipjitError, ValueError):
     """An unknown option, or a value it does not take."""
+
+
+class LinkError(SnipjitError):
+    """Object code that cannot be loaded."""

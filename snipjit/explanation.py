@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from snipjit.passes.fx import NEEDS_GRAD, Candidate, needs_grad, tokenize, with_
 from snipjit.program import Target, lifted
 from snipjit.refusal import Refusal
 from snipjit.runtime.engine import host_features
+from snipjit.runtime.host import require_executable_memory, require_platform
 from snipjit.target_machine import select
 from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import print_subgraph
+from snipjit.torch_private import uncompiled
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class Report:
             else:
                 lines += ["    " + line for line in subgraph.canonical.splitlines()]
             shown.add(subgraph.canonical)
+        if not self.graphs:
+            lines.append(
+                "\nno graph was traced: pass the model itself or its method, and no function that "
+                "calls what was compiled before"
+            )
         for refusal in self.refusals:
             lines.append(f"\n[refused] {refusal.node}\n    {refusal.reason}")
         return "\n".join(lines)
@@ -77,8 +85,9 @@ def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
     Nothing is compiled to machine code and nothing is counted in ``stats``. A module is traced
     anew, and Dynamo is reset for it, as ``torch._dynamo.explain`` does: what ``torch.compile`` has
     compiled in this process is traced again at its next call. Raises InputError for a missing or
-    damaged file.
+    damaged file, and UnsupportedError on systems but x86-64 Linux.
     """
+    require_platform()
     if isinstance(target, ExportedProgram) or not callable(target):
         if not isinstance(target, ExportedProgram | str | Path):
             kind = type(target).__name__
@@ -95,8 +104,15 @@ def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
         return runner
 
     torch._dynamo.reset()
-    torch.compile(target, backend=capture, dynamic=True)(*args, **kwargs)
+    with _as_written(target):
+        torch.compile(target, backend=capture, dynamic=True)(*args, **kwargs)
     return _collect(found, len(graphs))
+
+
+def _as_written(target: Callable[..., Any]) -> AbstractContextManager[None]:
+    """Meanwhile a model, or the model that a method belongs to, is not compiled in place."""
+    model = target if isinstance(target, torch.nn.Module) else getattr(target, "__self__", None)
+    return uncompiled(model) if isinstance(model, torch.nn.Module) else nullcontext()
 
 
 def _collect(found: list[Explained | Refusal], graphs: int) -> Report:
@@ -120,6 +136,7 @@ def _explained(gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
 
 def _one(candidate: Candidate) -> Explained | Refusal:
     try:
+        require_executable_memory()
         canonical = optimize(candidate.subgraph)
         text = print_subgraph(canonical)
         lir = lower(canonical, select(host_features()))

@@ -6,8 +6,11 @@ gives other numbers without a word. Here they are checked first (about 1 GB/s).
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import pickle
+import re
 import struct
 import zipfile
 import zlib
@@ -41,14 +44,30 @@ _BAD_PROGRAM = (
     EOFError,
     pickle.UnpicklingError,
 )
+REGISTERING = (
+    "transformers.modeling_outputs",
+    "transformers.cache_utils",
+    "diffusers.models.modeling_outputs",
+    "diffusers.models.autoencoders.vae",
+    "diffusers.models.controlnets.controlnet",
+    "diffusers.models.unets.unet_1d",
+    "diffusers.models.unets.unet_2d",
+    "diffusers.models.unets.unet_2d_condition",
+    "diffusers.models.unets.unet_3d_condition",
+    "diffusers.models.unets.unet_spatio_temporal_condition",
+)
+"""Modules that register with torch what models return; a list, since a file must not choose."""
+
 _BAD_INPUTS = (RuntimeError, ValueError, KeyError, EOFError)
 
 
 def load_pt2(path: str | Path) -> torch.export.ExportedProgram:
     """The exported program in a file that ``torch.export.save`` wrote.
 
-    Raises InputError, naming the file and the reason, where there is no such file, where its
-    archive is damaged, or where this version of torch cannot read the program in it.
+    Types of arguments and results that a library registers with torch are found if their module is
+    imported, or is one of ``REGISTERING``. Raises InputError, naming the file and the reason, where
+    there is no such file, where its archive is damaged, where a type is not registered, or where
+    this version of torch cannot read the program in it.
     """
     path = Path(path)
     _check_exists(path)
@@ -56,13 +75,47 @@ def load_pt2(path: str | Path) -> torch.export.ExportedProgram:
     if not any(name.endswith("/archive_format") for name in names):
         raise InputError(f"{path}: a zip archive, but not one that torch.export.save wrote")
     try:
-        with path.open("rb") as file, _quiet("torch.export"):
+        return _load(path)
+    except _UnregisteredError as error:
+        _import_registering(error.type)
+    try:
+        return _load(path)
+    except _UnregisteredError as error:
+        raise InputError(
+            f"{path}: the program takes or returns a {error.type}, which its library registers "
+            f"with torch: import {error.module} first (snipjit run --import {error.module})"
+        ) from error
+
+
+class _UnregisteredError(Exception):
+    """A type that torch does not know how to take apart, since its module is not imported."""
+
+    def __init__(self, type: str) -> None:
+        super().__init__(type)
+        self.type, self.module = type, type.rpartition(".")[0]
+
+
+def _load(path: Path) -> torch.export.ExportedProgram:
+    try:
+        with path.open("rb") as file, _held_back("torch.export") as causes:
             return torch.export.load(file)
     except _BAD_PROGRAM as error:
+        cause = causes[-1] if causes else error
+        if found := re.search(r"(\w+(?:\.\w+)+) in pytree is not registered", str(cause)):
+            raise _UnregisteredError(found[1]) from error
         raise InputError(
-            f"{path}: torch {torch.__version__} cannot load the program in it ({_line(error)}); "
+            f"{path}: torch {torch.__version__} cannot load the program in it ({_line(cause)}); "
             "export it again with this version"
         ) from error
+
+
+def _import_registering(type: str) -> None:
+    """Import the modules in which the library of a type registers what its models return."""
+    library = type.partition(".")[0]
+    for module in REGISTERING:
+        if module.startswith(f"{library}."):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
 
 
 def load_inputs(path: Path) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -116,19 +169,25 @@ def _marked_as_directory(archive: zipfile.ZipFile) -> str | None:
     return directories[0].filename if directories else None
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """The first line of an error, short enough for one line of a message."""
     text = (str(error).splitlines() or [""])[0].strip()
     return f"{type(error).__name__}: {text[:160]}"
 
 
 @contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep a logger silent: torch logs the traceback of the error that it also raises."""
+def _held_back(name: str) -> Iterator[list[BaseException]]:
+    """Keep a logger silent, and what it would have told: torch logs the error behind its own."""
+    causes: list[BaseException] = []
+
+    def hold(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            causes.append(record.exc_info[1])
+        return False
+
     logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logger.addFilter(hold)
     try:
-        yield
+        yield causes
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(hold)

@@ -16,8 +16,9 @@ from torch.utils import _pytree as pytree
 
 from snipjit.errors import InputError
 from snipjit.files import load_pt2
-from snipjit.input_checks import input_checks
-from snipjit.signature import bind
+from snipjit.input_checks import InputChecks
+from snipjit.runtime.host import require_platform
+from snipjit.signature import bind, input_names
 from snipjit.torch_backend import Options, fuse
 
 Target = ExportedProgram | str | Path | torch.nn.Module | Callable[..., Any]
@@ -32,6 +33,7 @@ class Program:
     """
 
     def __init__(self, exported: ExportedProgram, options: Mapping[str, Any] | None = None) -> None:
+        require_platform()
         chosen = Options.of(options)
         self.exported = exported
         program = lifted(exported)
@@ -40,7 +42,8 @@ class Program:
         self._state = _bound_state(program)
         self._written = _written(program)
         self._run = _runner(self.graph_module, program, chosen)
-        self._checks = input_checks(program)
+        self._check = InputChecks(program)
+        self._places, _ = input_names(exported)
         self._in_spec = program.call_spec.in_spec
         self._out_spec = program.call_spec.out_spec
 
@@ -54,15 +57,14 @@ class Program:
         return pytree.tree_unflatten(outputs, self._out_spec)
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        flat, spec = pytree.tree_flatten(bind(self.exported, args, kwargs))
+        bound = args, kwargs = bind(self.exported, args, kwargs)
+        flat, spec = pytree.tree_flatten(bound)
         if spec != self._in_spec:
             raise InputError(
                 "the arguments are not nested as the program was exported; it takes "
                 + " ".join(str(self._in_spec).split())
             )
-        sizes: dict[str, int] = {}
-        for check, value in zip(self._checks, flat, strict=True):
-            check(value, sizes)
+        self._check(flat, dict(zip(self._places, args, strict=True)) | kwargs)
         return flat
 
 
@@ -78,8 +80,10 @@ def compile(
 
     Modules and functions are exported with every dim dynamic (``Dim.AUTO``) unless
     ``dynamic_shapes`` says otherwise. Raises InputError for a missing or damaged file and for
-    something that is no model; OptionError for unknown options.
+    something that is no model; OptionError for unknown options; UnsupportedError on systems but
+    x86-64 Linux.
     """
+    require_platform()
     if isinstance(target, str | Path):
         target = load_pt2(target)
     if isinstance(target, ExportedProgram):

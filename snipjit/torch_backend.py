@@ -23,7 +23,9 @@ from snipjit.passes.fx import (
     tokenize,
     with_bodies,
 )
+from snipjit.recompile_limit import watch
 from snipjit.refusal import Refusal
+from snipjit.runtime.host import require_platform
 from snipjit.runtime.kernel_cache import launcher_of
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.library import define_op
@@ -70,8 +72,10 @@ def backend(
     """Compile a Dynamo graph: ``torch.compile(model, backend="snipjit", options={...})``.
 
     Candidates that cannot be compiled keep their nodes; ``snipjit.stats().refusals`` says why.
-    Raises OptionError for options that do not exist.
+    Raises OptionError for options that do not exist, UnsupportedError on systems but x86-64 Linux.
     """
+    require_platform()
+    watch()
     chosen = Options.of(options)
     if mode not in (None, "default"):
         raise OptionError(f"mode={mode!r} is Inductor's; snipjit takes options={{'rest': ...}}")
@@ -90,36 +94,50 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     ``grad=False`` says that the program never runs with gradients.
     """
     tokenization = tokenize(gm)
-    for refusal in tokenization.refusals:
-        record_refusal(refusal)
+    refused = list(tokenization.refusals)
     fused: list[fx.Node] = []
-    candidates = tokenization.candidates
-    left = {c.outputs[0]: c for c in candidates if grad and needs_grad(gm, c)}
-    for output in left:
-        record_refusal(Refusal(output.name, NEEDS_GRAD))
-    if left:
-        warnings.warn(f"snipjit left attention to PyTorch: {NEEDS_GRAD}", stacklevel=2)
-    for candidate in candidates:
-        launcher = _launcher(candidate) if candidate.outputs[0] not in left else None
-        if launcher is not None:
-            substitute(gm, candidate, _target(launcher, candidate, options))
-            record_subgraph()
-            fused += candidate.nodes
+    # All before the first substitution, which takes nodes away.
+    left = {c.outputs[0] for c in tokenization.candidates if grad and needs_grad(gm, c)}
+    for candidate in tokenization.candidates:
+        output = candidate.outputs[0]
+        made = Refusal(output.name, NEEDS_GRAD) if output in left else _launcher(candidate)
+        if isinstance(made, Refusal):
+            refused.append(made)
+            continue
+        substitute(gm, candidate, _target(made, candidate, options))
+        record_subgraph()
+        fused += candidate.nodes
     for opening in tokenization.openings:
         opening.close(fused)
+    _report(refused, bool(fused))
     forget(gm)
     gm.graph.lint()
     gm.recompile()
     return tokenization
 
 
-def _launcher(candidate: Candidate) -> Launcher | None:
-    """The launcher of a candidate, or None with the reason recorded."""
+def _launcher(candidate: Candidate) -> Launcher | Refusal:
+    """The launcher of a candidate, or why there is none."""
     try:
         return launcher_of(compile_subgraph(candidate.subgraph))
     except UnsupportedError as error:
-        record_refusal(Refusal(candidate.outputs[0].name, str(error)))
-        return None
+        return Refusal(candidate.outputs[0].name, str(error))
+
+
+def _report(refused: Sequence[Refusal], fused: bool) -> None:
+    """Record refusals; warn of attention that needs gradients, or where all of it was refused."""
+    for refusal in refused:
+        record_refusal(refusal)
+    attention = [refusal for refusal in refused if refusal.is_attention]
+    first = [refusal for refusal in attention if refusal.reason == NEEDS_GRAD] or (
+        [] if fused else attention
+    )
+    if first:
+        what = "attention" if fused else "all attention of a graph"
+        warnings.warn(
+            f"snipjit left {what} to PyTorch: {first[0].reason} (snipjit.explain lists it)",
+            stacklevel=3,
+        )
 
 
 def _target(launcher: Launcher, candidate: Candidate, options: Options) -> Callable[..., Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -120,3 +123,80 @@ def test_bad_inputs_are_refused(tmp_path: Path) -> None:
     torch.save("a string", path)
     with pytest.raises(InputError, match="holds a str"):
         load_inputs(path)
+
+
+LIBRARY = """
+from dataclasses import dataclass
+from typing import Any
+import torch
+
+@dataclass
+class Result:
+    states: Any
+
+torch.export.register_dataclass(Result, serialized_type_name="resultlib.Result")
+"""
+
+EXPORTS = {
+    "resultlib.Result": """
+import resultlib
+class Model(torch.nn.Module):
+    def forward(self, q): return resultlib.Result((q @ q.mT).softmax(-1) @ q)
+args = (torch.randn(2, 3, 7, 16),)
+""",
+    "transformers.modeling_outputs": """
+from transformers import BertConfig, BertModel
+config = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+    intermediate_size=32, vocab_size=99)
+Model, args = lambda: BertModel(config), (torch.ones(2, 7, dtype=torch.long),)
+""",
+    "diffusers.models.autoencoders.vae": """
+from diffusers import AutoencoderKL
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = AutoencoderKL(block_out_channels=(32,), norm_num_groups=8)
+    def forward(self, x): return self.model.decode(x)
+args = (torch.randn(1, 4, 8, 8),)
+""",
+}
+"""Models whose results are of a type that a library registers, by the type or its module."""
+
+
+def _in_a_process(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with ``resultlib`` on its path."""
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{Path.cwd()}"}
+    return subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+def _exported(folder: Path, name: str) -> Path:
+    (folder / "resultlib.py").write_text(LIBRARY)
+    text = f"import torch{EXPORTS[name]}\nexported = torch.export.export(Model().eval(), args)\n"
+    done = _in_a_process(folder, "-c", text + "torch.export.save(exported, 'model.pt2')")
+    assert done.returncode == 0, done.stderr
+    return folder / "model.pt2"
+
+
+def test_a_type_that_nobody_registered_is_named(tmp_path: Path) -> None:
+    path = _exported(tmp_path, "resultlib.Result")
+    told = r"takes or returns a resultlib\.Result.*snipjit run --import resultlib"
+    with pytest.raises(InputError, match=told):
+        load_pt2(path)
+    run = ("-m", "snipjit", "run", str(path), "--repeat", "1")
+    done = _in_a_process(tmp_path, *run, "--import", "resultlib")
+    assert done.returncode == 0, done.stderr
+    assert "fused     1 subgraphs" in done.stdout
+    done = _in_a_process(tmp_path, *run, "--import", "elsewhere")
+    assert done.returncode == 2
+    assert "'elsewhere' cannot be imported" in done.stderr
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("name", [name for name in EXPORTS if not name.startswith("resultlib")])
+def test_types_of_known_libraries_are_found(tmp_path: Path, name: str) -> None:
+    path = _exported(tmp_path, name)
+    done = _in_a_process(tmp_path, "-m", "snipjit", "explain", str(path))
+    assert done.returncode == 0, done.stderr
+    assert "attention subgraph(s) in 1 graph(s)" in done.stdout

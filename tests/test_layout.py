@@ -28,12 +28,16 @@ FLAT = sorted(path for path in PACKAGE.glob("*.py"))
 APPLICATION = {"__init__", "__main__", "cli", "compare", "compiler", "explanation", "files"}
 APPLICATION |= {
     "input_checks",
+    "option_types",
     "program",
     "random_inputs",
     "recipes",
+    "recompile_limit",
     "signature",
+    "size_guards",
     "statistics",
     "torch_backend",
+    "torch_private",
 }
 """The flat modules that know everything; all others are the IRs and what they need."""
 

@@ -1,15 +1,17 @@
 """DiskCache: object code and recipes of kernels, kept between processes.
 
-An entry is one file: a line that names the format, the SHA-256 of the rest, a line of JSON (the
-recipe), object code. Its name is the SHA-256 of what the kernel was compiled from, the target row
-and the versions of everything that has a say. A file that is damaged, of another format, or not
-this user's alone is not used: the kernel is compiled again. Nothing here raises for the sake of a
-cache: without a directory to write to there is none.
+An entry is one file: a line that names the format, the SHA-256 of its name and the rest, a line of
+JSON (the recipe), object code. Its name is the SHA-256 of what the kernel was compiled from, the
+target row and the versions of everything that has a say. What stands under a name and is damaged,
+of another format, no file, larger than any kernel, or not this user's alone is not used: the kernel
+is compiled again. Nothing here raises for the sake of a cache: without a directory to write to
+there is none, which is said once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -20,19 +22,21 @@ import time
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from snipjit import config
-from snipjit.axis_sizes import TensorSpec
 from snipjit.runtime.engine import compiler_version
-from snipjit.runtime.runtime_configurator import ParallelLoop, Recipe, SplitLoop
+from snipjit.runtime.plain_data import decode
+from snipjit.runtime.runtime_configurator import Recipe
 from snipjit.version import __version__
 
 log = logging.getLogger(__name__)
 
-FORMAT = b"snipjit kernel 1\n"
+FORMAT = b"snipjit kernel 2\n"
 LIMIT_BYTES = 256 << 20
 """When the entries exceed this, those that were used least lately go."""
+
+LIMIT_ENTRY = 64 << 20
+"""No kernel has so many bytes: a file that has is not read."""
 
 ABANDONED_SECONDS = 3600
 """How old an unfinished file is that no process is writing any more."""
@@ -48,49 +52,69 @@ class DiskCache:
         """The recipe and object code under a key; None if there is no entry to trust."""
         path = self._path(key)
         try:
-            with path.open("rb") as file:
-                if not _only_owner_writes(os.fstat(file.fileno())):
-                    log.warning("%s can be written by others: not used", path)
-                    return None
-                content = file.read()
-        except OSError:
+            content = _read(path)
+            with contextlib.suppress(OSError):  # a cache may be read-only
+                os.utime(path)
+            return _unpack(path.name, content)
+        except FileNotFoundError:
             return None
-        with contextlib.suppress(OSError):  # a cache may be read-only
-            os.utime(path)
-        entry = _unpack(content)
-        if entry is None:
-            log.warning("%s is damaged: compiled again", path)
-        return entry
+        except (OSError, _UnusableError) as error:
+            log.warning("%s is not used, its kernel is compiled again: %s", path, error)
+            return None
 
     def store(self, key: str, recipe: Recipe, object_code: bytes) -> None:
         """Write an entry in one step: a reader sees all of it or nothing."""
+        path = self._path(key)
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not _only_owner_writes(self.directory.stat()):
-                log.warning("%s can be written by others: nothing is kept", self.directory)
-                return
-            descriptor, name = tempfile.mkstemp(dir=self.directory, suffix=".part")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(_pack(recipe, object_code))
-                Path(name).replace(self._path(key))
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            self._write(path, _pack(path.name, recipe, object_code))
             self._trim()
         except OSError as error:
-            log.info("kernel not kept on disk: %s", error)
+            _warn_once(f"{self.directory}: no kernel is kept on disk ({error})")
+
+    def problem(self) -> str | None:
+        """Why nothing can be kept in the directory, as found by writing to it; None if it can."""
+        try:
+            self._prepare()
+            with tempfile.TemporaryFile(dir=self.directory) as file:
+                file.write(FORMAT)
+        except OSError as error:
+            return str(error)
+        return None
+
+    def _prepare(self) -> None:
+        """The directory, made where it is missing. OSError if others can write to it."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _only_owner_writes(self.directory.stat()):
+            raise PermissionError(errno.EPERM, "others can write to it", str(self.directory))
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self._prepare()
+        descriptor, name = tempfile.mkstemp(dir=self.directory, suffix=".part")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
 
     def entries(self) -> list[Path]:
         """The files, those used least lately first."""
         return [path for path, _ in self._sizes()]
 
-    def clear(self) -> int:
-        """Delete every entry, and what killed processes left; returns how many entries."""
+    def clear(self) -> tuple[int, list[OSError]]:
+        """Delete every entry, and what killed processes left.
+
+        Returns how many entries went, and why others stayed, such as a folder of an entry's name.
+        """
+        stayed: list[OSError] = []
         entries = self.entries()
         for path in [*entries, *self._unfinished()]:
-            path.unlink(missing_ok=True)
-        return len(entries)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                stayed.append(error)
+        return sum(not os.path.lexists(path) for path in entries), stayed
 
     def bytes(self) -> int:
         """Bytes in all entries."""
@@ -102,7 +126,7 @@ class DiskCache:
         with contextlib.suppress(OSError):
             for path in self.directory.glob("*.kernel"):
                 with contextlib.suppress(OSError):
-                    status = path.stat()
+                    status = path.lstat()
                     found.append((status.st_mtime, path, status.st_size))
         return [(path, size) for _, path, size in sorted(found)]
 
@@ -120,8 +144,9 @@ class DiskCache:
         for path, size in sizes:
             if excess <= 0:
                 return
-            path.unlink(missing_ok=True)
-            excess -= size
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+                excess -= size
 
     def _path(self, key: str) -> Path:
         name = hashlib.sha256(f"{_versions()}\n{key}".encode()).hexdigest()
@@ -134,40 +159,56 @@ def disk_cache() -> DiskCache | None:
     return DiskCache(directory) if directory is not None else None
 
 
-def _pack(recipe: Recipe, object_code: bytes) -> bytes:
+class _UnusableError(Exception):
+    """What stands under an entry's name is none; the message says what it is."""
+
+
+def _read(path: Path) -> bytes:
+    """The content of a file that only its owner can write. Opening a FIFO does not wait."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _UnusableError("it is no file")
+        if not _only_owner_writes(status):
+            raise _UnusableError("others can write to it")
+        if status.st_size > LIMIT_ENTRY:
+            raise _UnusableError("it is larger than any kernel")
+        return file.read(LIMIT_ENTRY)
+
+
+def _pack(name: str, recipe: Recipe, object_code: bytes) -> bytes:
     body = json.dumps(asdict(recipe)).encode() + b"\n" + object_code
-    return FORMAT + hashlib.sha256(body).digest() + body
+    return FORMAT + _digest(name, body) + body
 
 
-def _unpack(content: bytes) -> tuple[Recipe, bytes] | None:
+def _unpack(name: str, content: bytes) -> tuple[Recipe, bytes]:
+    """The recipe and object code of an entry; _UnusableError if they are not what was stored."""
     start = len(FORMAT) + hashlib.sha256().digest_size
     body = content[start:]
-    whole = content.startswith(FORMAT) and len(content) > start
-    if not whole or hashlib.sha256(body).digest() != content[len(FORMAT) : start]:
-        return None
+    if not content.startswith(FORMAT) or content[len(FORMAT) : start] != _digest(name, body):
+        raise _UnusableError("it is damaged")
     head, _, object_code = body.partition(b"\n")
-    return _recipe(json.loads(head)), object_code
+    try:
+        return decode(Recipe, json.loads(head)), object_code
+    except ValueError as error:
+        raise _UnusableError(f"it holds no recipe ({error})") from error
 
 
-def _recipe(saved: dict[str, Any]) -> Recipe:
-    tensors = ("inputs", "outputs")
-    fields = {name: _tuples(value) for name, value in saved.items() if name not in tensors}
-    for name in tensors:
-        specs = [{field: _tuples(value) for field, value in spec.items()} for spec in saved[name]]
-        fields[name] = tuple(TensorSpec(**spec) for spec in specs)
-    fields["parallel"] = tuple(ParallelLoop(*loop) for loop in saved["parallel"])
-    fields["split"] = SplitLoop(*saved["split"]) if saved["split"] else None
-    return Recipe(**fields)
-
-
-def _tuples(value: Any) -> Any:
-    """JSON's lists as the tuples that were saved."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _digest(name: str, body: bytes) -> bytes:
+    """The checksum of an entry. The name is in it: a copy under another name is no entry."""
+    return hashlib.sha256(name.encode() + b"\n" + body).digest()
 
 
 def _only_owner_writes(status: os.stat_result) -> bool:
     mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     return mine and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+@cache
+def _warn_once(text: str) -> None:
+    """Log a warning that has not been logged before."""
+    log.warning(text)
 
 
 @cache

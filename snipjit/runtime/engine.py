@@ -1,16 +1,13 @@
 """Engine: LLVM IR text in, object code and loaded functions out (llvmlite.binding).
 
 ``compile_object`` needs no host of the target's kind and ``load`` needs no IR: object code is what
-a disk cache stores. There is one LLJIT in a process; every entry to LLVM holds one lock, which a
-fork waits for, so that the child finds it free.
+a disk cache stores. There is one LLJIT in a process; every entry to LLVM holds ``host.LOCK``.
 """
 
 from __future__ import annotations
 
 import ctypes
 import itertools
-import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +16,9 @@ from functools import cache
 import llvmlite
 import llvmlite.binding as llvm
 
-from snipjit.errors import SnipjitError, VerificationError
+from snipjit.errors import LinkError, VerificationError
 from snipjit.runtime import tile_registers
+from snipjit.runtime.host import LOCK, may_execute, require_executable_memory
 from snipjit.target_machine import TARGETS, TargetMachine
 
 CODE_GENERATION_LEVEL = 3
@@ -29,10 +27,6 @@ CODE_GENERATION_LEVEL = 3
 _CPUS = (("x86-64-v4", "avx512vl"), ("x86-64-v3", "avx2"), ("x86-64", ""))
 """LLVM's models of scheduling costs, each with the feature that a row must have to use it."""
 
-_LOCK = threading.Lock()
-os.register_at_fork(
-    before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
-)
 _LIBRARY_NUMBERS = itertools.count()
 
 
@@ -55,7 +49,7 @@ def host_features() -> frozenset[str]:
     present = frozenset(name for name, present in features.items() if present)
     row = next(row for row in TARGETS if row.tiles)
     named = present.issuperset(row.features)
-    if named and tile_registers.are_permitted() and _tiles_multiply(row):
+    if named and tile_registers.are_permitted() and may_execute() and _tiles_multiply(row):
         return present
     return frozenset(name for name in present if not name.startswith("amx-"))
 
@@ -77,13 +71,13 @@ def compile_object(llvm_ir: str, target: TargetMachine) -> bytes:
     LLVM's mid-level passes do not run: they are half of its time, and find nothing to do in code
     that is vectorized and unrolled. Raises VerificationError if LLVM does not accept the text.
     """
-    with _LOCK, _module(llvm_ir, target) as (module, machine):
+    with LOCK, _module(llvm_ir, target) as (module, machine):
         return bytes(machine.emit_object(module))
 
 
 def assembly(llvm_ir: str, target: TargetMachine) -> str:
     """The module as assembly text for one target row, for reading."""
-    with _LOCK, _module(llvm_ir, target) as (module, machine):
+    with LOCK, _module(llvm_ir, target) as (module, machine):
         return str(machine.emit_assembly(module))
 
 
@@ -91,18 +85,20 @@ def load(object_code: bytes, symbol: str, imports: Mapping[str, int] | None = No
     """Put object code into executable memory and find ``symbol`` in it.
 
     Functions that the code calls but does not define are ``imports`` (addresses by name), or come
-    from the process (libc, libm). Raises SnipjitError if the object cannot be linked.
+    from the process (libc, libm). Raises LinkError if the object cannot be linked, and
+    UnsupportedError if the process may not have executable memory.
     """
+    require_executable_memory()
     builder = llvm.JITLibraryBuilder().add_object_img(object_code).add_current_process()
     for name, address in (imports or {}).items():
         builder.import_symbol(name, address)
-    with _LOCK:
+    with LOCK:
         try:
             tracker = builder.export_symbol(symbol).link(
                 _lljit(), f"snipjit{next(_LIBRARY_NUMBERS)}"
             )
         except RuntimeError as error:
-            raise SnipjitError(f"object code does not link: {error}") from error
+            raise LinkError(f"object code does not link: {error}") from error
     return Loaded(tracker[symbol], tracker)
 
 

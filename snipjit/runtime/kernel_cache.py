@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from snipjit.runtime.host import LOCK
 from snipjit.runtime.kernel import Kernel, KernelFamily, Structure
 from snipjit.runtime.launcher import Launcher
 
@@ -16,27 +15,22 @@ T = TypeVar("T")
 class KernelCache(Generic[T]):
     """Kernels or families by key: the target row, the schedule, the printed canonical Subgraph.
 
-    A fork waits for a compilation under way, so that the child finds the lock free.
+    A compilation holds ``host.LOCK``, for which a fork waits.
     """
 
     def __init__(self) -> None:
         self._kernels: dict[str, T] = {}
-        self._lock = threading.RLock()
-        os.register_at_fork(
-            before=self._lock.acquire,
-            after_in_parent=self._lock.release,
-            after_in_child=self._lock.release,
-        )
 
     def get(self, key: str, compile: Callable[[], T]) -> T:
         """What stands under ``key``; the first to ask compiles it. A failure is not remembered."""
         kernel = self._kernels.get(key)
         if kernel is not None:
             return kernel
-        with self._lock:
+        with LOCK:
             kernel = self._kernels.get(key)
             if kernel is None:
-                kernel = self._kernels[key] = compile()
+                # A signal handler may have compiled the same in the meantime.
+                kernel = self._kernels.setdefault(key, compile())
             return kernel
 
     def kernels(self) -> list[T]:
@@ -45,7 +39,7 @@ class KernelCache(Generic[T]):
 
     def clear(self) -> None:
         """Forget everything kept; what is in use lives on."""
-        with self._lock:
+        with LOCK:
             self._kernels.clear()
 
     def __len__(self) -> int:

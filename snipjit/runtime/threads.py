@@ -7,7 +7,6 @@ forked child, where libgomp's pool no longer has its threads, a kernel runs on t
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 
 from snipjit.call_args import FIXED
 from snipjit.runtime.engine import Loaded, compile_object, load
+from snipjit.runtime.host import at_fork
 from snipjit.target_machine import PORTABLE
 
 Call = Callable[[int], None]
@@ -55,7 +55,7 @@ def _after_fork() -> None:
     _forked = True
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)
 
 
 def is_forked() -> bool:

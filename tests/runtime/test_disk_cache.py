@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_what_was_stored_is_loaded(kept: DiskCache) -> None:
     assert kept.load("key") == (kernel.recipe, kernel.object_code)
     assert kept.load("other") is None
     assert [path.suffix for path in kept.directory.iterdir()] == [".kernel"]
-    assert kept.clear() == 1
+    assert kept.clear() == (1, [])
     assert kept.load("key") is None
 
 
@@ -87,7 +88,7 @@ def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     cache = DiskCache(file / "below")
     cache.store("key", scale_add().recipe, b"")
     assert cache.load("key") is None
-    assert (cache.entries(), cache.bytes(), cache.clear()) == ([], 0, 0)
+    assert (cache.entries(), cache.bytes(), cache.clear()) == ([], 0, (0, []))
 
 
 def test_the_least_used_go_first(kept: DiskCache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +158,104 @@ def test_a_cache_that_cannot_be_written_is_read(
     assert kept.load("key") is not None
 
 
+def _another_content(path: Path, body: bytes) -> None:
+    """Under a checksum that is right."""
+    path.write_bytes(module.FORMAT + module._digest(path.name, body) + body)
+    path.chmod(0o600)
+
+
+def _no_recipe(path: Path) -> None:
+    _another_content(path, b'{"x": 1}\nzzzz')
+
+
+def _recipe_of_other_types(path: Path) -> None:
+    head, _, code = path.read_bytes()[len(module.FORMAT) + 32 :].partition(b"\n")
+    recipe = json.loads(head) | {"scratch_bytes": "many"}
+    _another_content(path, json.dumps(recipe).encode() + b"\n" + code)
+
+
+def _no_object_code(path: Path) -> None:
+    body = path.read_bytes()[len(module.FORMAT) + 32 :]
+    _another_content(path, body.partition(b"\n")[0] + b"\nzzzz")
+
+
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def _huge(path: Path) -> None:
+    os.truncate(path, 60 << 30)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _another_entry(path: Path) -> None:
+    """A whole entry, but of another kernel."""
+    kernel = scale_add()
+    cache = DiskCache(path.parent / "other")
+    cache.store("other", kernel.recipe, kernel.object_code)
+    (other,) = cache.entries()
+    other.replace(path)
+
+
+UNUSABLE = (
+    _no_recipe, _recipe_of_other_types, _no_object_code, _fifo, _huge, _folder, _another_entry,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", UNUSABLE, ids=lambda spoil: spoil.__name__)
+@pytest.mark.usefixtures("small_tiles")
+def test_an_unusable_entry_is_compiled_anew(
+    kept: DiskCache, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    subgraph, q = subgraphs.attention(D=None), torch.randn(2, 3, 17, 8)
+    forget()
+    first = launcher_of(compile_subgraph(subgraph))(q, q, q, 0.5)
+    for path in kept.entries():
+        spoil(path)
+    forget()
+    snipjit.reset_stats()
+    again = launcher_of(compile_subgraph(subgraph))(q, q, q, 0.5)
+    assert torch.equal(torch.as_tensor(first), torch.as_tensor(again))
+    assert snipjit.stats().kernels_compiled == 1
+    assert "compiled again" in caplog.text
+    if spoil is not _folder:
+        forget()
+        launcher_of(compile_subgraph(subgraph))(q, q, q, 0.5)
+        assert snipjit.stats().kernels_loaded == 1
+
+
+def test_a_folder_does_not_keep_entries_from_being_deleted(
+    kept: DiskCache, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored(kept)
+    folder = kept.directory / "a.kernel"
+    folder.mkdir()
+    fifo = kept.directory / "b.kernel"
+    os.mkfifo(fifo)
+    assert cli.main(["cache", "--clear"]) == 2
+    assert list(kept.directory.iterdir()) == [folder]
+    out, err = capsys.readouterr()
+    assert "2 files" in out
+    assert str(folder) in err
+
+
+def test_a_cache_that_cannot_be_written_is_said_once(
+    kept: DiskCache, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept.directory.touch()
+    for name in "ab":
+        kept.store(name, scale_add().recipe, b"")
+    assert caplog.text.count("no kernel is kept on disk") == 1
+    assert kept.load("a") is None
+    assert cli.main(["cache"]) == 0
+    assert "nothing more is kept" in capsys.readouterr().out
+
+
 def test_the_command(kept: DiskCache, capsys: pytest.CaptureFixture[str]) -> None:
     stored(kept)
     assert cli.main(["cache"]) == 0
@@ -176,5 +275,5 @@ def test_unfinished_files_go(kept: DiskCache, monkeypatch: pytest.MonkeyPatch) -
     stored(kept)
     assert not abandoned.exists()
     abandoned.touch()
-    assert kept.clear() == 1
+    assert kept.clear() == (1, [])
     assert not abandoned.exists()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from snipjit.passes.fx.candidate import RefusedError
+from snipjit.passes.fx.candidate import NoProductError, RefusedError
 from snipjit.passes.fx.op_table import lookup, spelled
 from snipjit.passes.fx.row_reductions import row_reductions
 from snipjit.passes.fx.traced import is_number, is_tensor, same_count
@@ -70,7 +70,7 @@ def _score_product(flow: ValueFlow, anchor: fx.Node) -> fx.Node:
         else:
             stack += [(source, like) for source in sources]
     ends = ", ".join(f"`{node.name}` ({spelled(node)})" for node in stopped[:3]) or "nothing"
-    raise RefusedError(
+    raise NoProductError(
         f"no score product above `{anchor.name}` ({spelled(anchor)}), the walk ends at {ends}; "
         "accepted: matmul, bmm, baddbmm or einsum, then elementwise ops, casts, views, dropout "
         "that is off"
@@ -97,7 +97,7 @@ def _products_below(flow: ValueFlow, anchor: fx.Node) -> tuple[fx.Node, ...]:
                 stopped.append(reader)
     if products:
         return tuple(sorted(set(products), key=lambda node: flow.index[node]))
-    raise RefusedError(unknown(stopped[0]) if stopped else f"`{anchor.name}` feeds no product")
+    raise NoProductError(unknown(stopped[0]) if stopped else f"`{anchor.name}` feeds no product")
 
 
 def _between(flow: ValueFlow, first: fx.Node, products: tuple[fx.Node, ...]) -> list[fx.Node]:

@@ -11,7 +11,12 @@ from torch import fx
 from snipjit.passes.base import Pass
 from snipjit.passes.fx.absorb_masks import MaskAbsorber
 from snipjit.passes.fx.absorb_results import absorb_result
-from snipjit.passes.fx.candidate import Candidate, RefusedError, Tokenization
+from snipjit.passes.fx.candidate import (
+    Candidate,
+    NoProductError,
+    RefusedError,
+    Tokenization,
+)
 from snipjit.passes.fx.extra_results import check_order, extra_results
 from snipjit.passes.fx.head_scale import materialize
 from snipjit.passes.fx.index_values import IndexValues
@@ -55,7 +60,8 @@ class TokenizeAttention(Pass):
             try:
                 candidate = _widest(flow, indices, anchor, taken)
             except RefusedError as refused:
-                refusals.append(Refusal(anchor.name, str(refused)))
+                is_attention = not isinstance(refused, NoProductError)
+                refusals.append(Refusal(anchor.name, str(refused), is_attention))
                 continue
             candidates.append(candidate)
             taken.update(dict.fromkeys(candidate.nodes, candidate.place))
