@@ -113,14 +113,6 @@ def final(name: str, target: TargetMachine = TINY, schedule: Schedule = Schedule
     return copy.deepcopy(list(_stages(name, target, schedule).values())[-1])
 
 
-def check_meaning(name: str, step: type[Pass]) -> None:
-    """After a pass an example is legal and computes what its Subgraph does."""
-    lir = after(name, step)
-    verify(lir)
-    for case in cases(name):
-        check_results(lir, case)
-
-
 def check_results(lir: LinearIR, case: Case) -> None:
     """The interpreter agrees with a case."""
     results = interpret(lir, case.tensors, case.scalars)

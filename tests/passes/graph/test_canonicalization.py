@@ -10,13 +10,8 @@ from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.canonicalization import Canonicalization
 from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
 from snipjit.text_subgraph import print_subgraph
-from tests.passes.graph.support import before_and_after, check_pass, examples, lines, rewritten
+from tests.passes.graph.support import before_and_after, lines, rewritten
 from tests.subgraphs import attention
-
-
-@examples
-def test_examples_keep_their_meaning(example: str) -> None:
-    check_pass(Canonicalization, example)
 
 
 def test_dims_that_an_operation_aligns_share_axes() -> None:

@@ -1,12 +1,7 @@
 from __future__ import annotations
 
 from snipjit.passes.graph.common_subexpressions import CommonSubexpressions
-from tests.passes.graph.support import check_pass, examples, lines, rewritten
-
-
-@examples
-def test_examples_keep_their_meaning(example: str) -> None:
-    check_pass(CommonSubexpressions, example)
+from tests.passes.graph.support import lines, rewritten
 
 
 def test_equal_values_are_computed_once() -> None:

@@ -1,12 +1,7 @@
 from __future__ import annotations
 
 from snipjit.passes.graph.eliminate_dead_nodes import EliminateDeadNodes
-from tests.passes.graph.support import check_pass, examples, lines, rewritten
-
-
-@examples
-def test_examples_keep_their_meaning(example: str) -> None:
-    check_pass(EliminateDeadNodes, example)
+from tests.passes.graph.support import lines, rewritten
 
 
 def test_what_no_result_needs_goes() -> None:

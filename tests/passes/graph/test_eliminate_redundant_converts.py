@@ -1,12 +1,7 @@
 from __future__ import annotations
 
 from snipjit.passes.graph.eliminate_redundant_converts import EliminateRedundantConverts
-from tests.passes.graph.support import check_pass, examples, lines, rewritten
-
-
-@examples
-def test_examples_keep_their_meaning(example: str) -> None:
-    check_pass(EliminateRedundantConverts, example)
+from tests.passes.graph.support import lines, rewritten
 
 
 def test_only_conversions_that_change_the_type_stay() -> None:

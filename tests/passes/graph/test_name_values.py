@@ -1,12 +1,7 @@
 from __future__ import annotations
 
 from snipjit.passes.graph.name_values import NameValues
-from tests.passes.graph.support import check_pass, examples, lines, rewritten
-
-
-@examples
-def test_examples_keep_their_meaning(example: str) -> None:
-    check_pass(NameValues, example)
+from tests.passes.graph.support import lines, rewritten
 
 
 def test_names_tell_the_role() -> None:

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snipjit.passes.base import run_pipeline
+from snipjit.interpret_subgraph import interpret
+from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.graph import PIPELINE
 from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
 from snipjit.text_subgraph import parse_subgraph, print_subgraph
 from snipjit.verify_subgraph import verify_between, verify_canonical, verify_positional
 from tests.passes.graph.support import examples
-from tests.subgraph_calls import SIZES, assert_same_meaning, random_call
+from tests.stages import after
+from tests.subgraph_calls import SIZES, assert_results, assert_same_meaning, random_call
 from tests.subgraphs import ALL
 
 of = TensorType.of
@@ -26,13 +28,25 @@ def test_canonical_form(example: str, golden: Callable[[str], None]) -> None:
 
 
 @examples
-def test_every_stage_is_legal_and_reads_back(example: str) -> None:
+def test_every_pass_keeps_the_meaning(example: str) -> None:
+    """Each stage is legal, reads back and computes the same; a pass has nothing to do again."""
     stages: list[Subgraph] = [ALL[example]()]
     verify_positional(stages[0])
-    run_pipeline(PIPELINE, stages[0], verify=verify_between, dump=lambda _, ir: stages.append(ir))
-    verify_canonical(stages[-1])
-    for stage in stages:
-        assert parse_subgraph(print_subgraph(stage)) == stage
+    calls = [random_call(stages[0], sizes, seed) for seed, sizes in enumerate(SIZES)]
+    expected = [interpret(stages[0], *call) for call in calls]
+
+    def check(step: Pass, ir: Subgraph) -> None:
+        with after(step):
+            verify_between(ir)
+            assert parse_subgraph(print_subgraph(ir)) == ir
+            if ir != stages[-1]:
+                for call, results in zip(calls, expected, strict=True):
+                    assert_results(ir, call, results)
+                ops = {node.op for node in ir.nodes}
+                assert {node.op for node in step.run(ir).nodes} == ops
+        stages.append(ir)
+
+    verify_canonical(run_pipeline(PIPELINE, stages[0], dump=check))
 
 
 @examples

@@ -12,7 +12,7 @@ from snipjit.subgraph import Subgraph
 from snipjit.verify_subgraph import verify_between, verify_positional
 from tests import kernels
 from tests.narrow import narrowed
-from tests.passes.graph.support import check_pass, examples, lines, rewritten
+from tests.passes.graph.support import examples, lines, rewritten
 from tests.subgraphs import ALL
 
 BEFORE = """
@@ -58,11 +58,6 @@ AFTER = """
     %z = result %t {order=(0, 1)} : bf16[e][m]
 """
 """Roundings that nothing reads are left to EliminateDeadNodes."""
-
-
-@examples
-def test_examples_keep_their_meaning(example: str) -> None:
-    check_pass(PropagatePrecision, example)
 
 
 @pytest.mark.parametrize("dtype", NARROW)

@@ -1,12 +1,7 @@
 from __future__ import annotations
 
 from snipjit.passes.graph.reduce_dims_to_reduce import ReduceDimsToReduce
-from tests.passes.graph.support import check_pass, examples, lines, rewritten
-
-
-@examples
-def test_examples_keep_their_meaning(example: str) -> None:
-    check_pass(ReduceDimsToReduce, example)
+from tests.passes.graph.support import lines, rewritten
 
 
 def test_the_dims_give_their_axes() -> None:

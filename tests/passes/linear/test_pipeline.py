@@ -1,4 +1,4 @@
-"""The control-flow pipeline on graphs beyond the examples: legal and right after every pass."""
+"""The control-flow pipeline: the examples and other graphs, legal and right after every pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,19 @@ from snipjit.text_subgraph import parse_subgraph
 from snipjit.verify_linear import verify
 from tests.canonical_graphs import GRAPHS
 from tests.kernels import launcher_of
-from tests.linear_examples import TINY, Case, axis_sizes, check_results, random_tensors
+from tests.linear_examples import (
+    BY_COLUMNS,
+    EXAMPLES,
+    TINY,
+    Case,
+    axis_sizes,
+    canonical,
+    cases,
+    check_results,
+    random_tensors,
+)
+from tests.linear_examples import SIZES as EXAMPLE_SIZES
+from tests.stages import after
 
 OTHER_TILES = TargetMachine("other", lanes=4, tile=(3, 3), task_vectors=7, block=10, unroll=4)
 
@@ -39,11 +51,20 @@ def case_of(subgraph: Subgraph, rows: int, columns: int) -> Case:
     return Case(tuple(tensors), tuple(scalars), tuple(results))
 
 
-BY_COLUMNS = [name for name, text in GRAPHS.items() if few_rows_axis(parse_subgraph(text))]
+EXTRA = {name: parse_subgraph(text) for name, text in GRAPHS.items()}
+BY_COLUMNS_TOO = [name for name, graph in EXTRA.items() if few_rows_axis(graph)]
 VARIANTS = [
-    *((name, target, Schedule.ROWS) for name in GRAPHS for target in (TINY, OTHER_TILES)),
-    *((name, TINY, Schedule.COLUMNS) for name in BY_COLUMNS),
+    *((name, TINY, Schedule.ROWS) for name in (*EXAMPLES, *EXTRA)),
+    *((name, TINY, Schedule.COLUMNS) for name in (*BY_COLUMNS, *BY_COLUMNS_TOO)),
+    *((name, OTHER_TILES, Schedule.ROWS) for name in EXTRA),
 ]
+
+
+def calls(name: str, schedule: Schedule) -> list[Case]:
+    """Calls of an example or another graph; by columns few rows, and several chunks."""
+    if name in EXTRA:
+        return [case_of(EXTRA[name], *size) for size in SIZES]
+    return cases(name, ((1, 1), (3, 70)) if schedule is Schedule.COLUMNS else EXAMPLE_SIZES)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +73,19 @@ VARIANTS = [
     ids=[f"{name}-{target.name}-{schedule.value}" for name, target, schedule in VARIANTS],
 )
 def test_every_pass_keeps_the_meaning(name: str, target: TargetMachine, schedule: Schedule) -> None:
-    subgraph = parse_subgraph(GRAPHS[name])
-    cases = [case_of(subgraph, *size) for size in SIZES]
+    """Each stage is legal, reads back and computes the same; the failure names the pass."""
+    subgraph = EXTRA[name] if name in EXTRA else canonical(name)
+    given, last = calls(name, schedule), [""]
 
     def check(step: Pass, lir: LinearIR) -> None:
-        verify(lir)
-        assert parse_linear(print_linear(lir)) == lir, step.name
-        for case in cases:
-            check_results(lir, case)
+        with after(step):
+            verify(lir)
+            text = print_linear(lir)
+            assert parse_linear(text) == lir
+            if text != last[0]:
+                for case in given:
+                    check_results(lir, case)
+            last[0] = text
 
     verify(run_pipeline(pipeline(target, schedule), subgraph, dump=check), final=True)
 
