@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,80 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--update-golden", action="store_true", help="write golden files instead of comparing"
+    add = parser.addoption
+    add("--update-golden", action="store_true", help="write golden files instead of comparing")
+    add(
+        "--few-rows", type=int, metavar="N", help="few_rows of every target row in place of its own"
     )
+    add("--host", metavar="ROW", help="a host that runs this target row and no better one")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Change the rows and the host before a test module reads them."""
+    config.addinivalue_line("markers", "target(name): every test of a module is of a target row")
+    from snipjit import target_machine
+
+    if (few := config.getoption("--few-rows")) is not None:
+        rows = tuple(replace(row, few_rows=few) for row in target_machine.TARGETS)
+        target_machine.TARGETS, target_machine.PORTABLE = rows, rows[-1]
+    if name := config.getoption("--host"):
+        _pretend_host(name)
+
+
+def _pretend_host(name: str) -> None:
+    from llvmlite import binding
+
+    from snipjit.runtime import engine
+    from snipjit.target_machine import TARGETS
+
+    row = next(row for row in TARGETS if row.name == name)
+    missing = set(row.features) - engine.host_features()
+    if missing:
+        raise pytest.UsageError(f"--host {name}: this machine lacks {', '.join(sorted(missing))}")
+    binding.get_host_cpu_features = lambda: dict.fromkeys(row.features, True)
+    engine.host_features.cache_clear()
+
+
+# How many tests of each target row ran on the host itself, ran emulated, were skipped.
+
+OUTCOMES = ("native", "emulated", "skipped")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Note what target row a test is of, before anything skips it."""
+    if (found := _target_of(item)) is not None:
+        item.user_properties.append(("target", found))
+    return (yield)
+
+
+def _target_of(item: pytest.Item) -> tuple[str, str] | None:
+    """The row among a test's parameters or in its module's mark, and how it runs."""
+    from tests.kernels import ROWS, is_native
+
+    marks = [str(mark.args[0]) for mark in item.iter_markers("target")]
+    call = getattr(item, "callspec", None)
+    for value in (*(call.params.values() if call else ()), *marks):
+        name = getattr(value, "name", value)
+        row = ROWS.get(str(name).removeprefix("small ").removesuffix(" columns"))
+        if row is not None:
+            return row.name, "native" if is_native(row) else "emulated"
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A line for each target row."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for outcome in ("passed", "failed", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            for name, (target, how) in getattr(report, "user_properties", ()):
+                if name == "target":
+                    counts[target, "skipped" if outcome == "skipped" else how] += 1
+    if counts:
+        terminalreporter.section("tests by target row")
+    for target in dict.fromkeys(target for target, _ in counts):
+        told = ", ".join(f"{counts[target, how]} {how}" for how in OUTCOMES)
+        terminalreporter.write_line(f"{target:13} {told}")
 
 
 @pytest.fixture
@@ -41,7 +113,7 @@ def two_threads() -> Iterator[None]:
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is compiled has small tiles, which takes a fraction of the time."""
     from snipjit import target_machine
-    from tests.small_rows import SMALL
+    from tests.kernels import SMALL
 
     # Other names: kernels with small tiles must not serve later tests.
     rows = tuple(replace(row, name=f"small {row.name}") for row in SMALL.values())

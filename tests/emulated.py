@@ -1,18 +1,17 @@
-"""Instructions that the host may lack, for kernels of target rows that it cannot run.
+"""Kernels of target rows that the host cannot run, run all the same.
 
-AMX is emulated in NumPy, one call an instruction, with what the manual says about sizes, and
-AVX512-BF16 in LLVM IR. That LLVM knows the instructions is seen where the same text is compiled for
-the row itself.
+LLVM splits vectors that are wider than the host's. What is an instruction of its own is emulated:
+AVX-512's and AVX512-BF16's by functions in LLVM IR, those of AMX in NumPy (``emulated_tiles``).
+That LLVM knows the instructions is seen where the same text is compiled for the row itself.
 """
 
 from __future__ import annotations
 
-import ctypes
 import re
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
+import torch
 
 from snipjit.compiler import emit
 from snipjit.linear_ir import LinearIR
@@ -21,9 +20,51 @@ from snipjit.recipes import recipe_of
 from snipjit.runtime import engine
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.launcher import Launcher
-from snipjit.target_machine import TargetMachine, select
+from snipjit.target_machine import TargetMachine, rows_for
+from tests.emulated_tiles import Amx
 
-PAIRS = """
+FUNCTIONS = """
+declare <16 x float> @llvm.floor.v16f32(<16 x float>)
+declare <16 x float> @llvm.fabs.v16f32(<16 x float>)
+declare <16 x float> @llvm.minnum.v16f32(<16 x float>, <16 x float>)
+declare <16 x float> @llvm.copysign.v16f32(<16 x float>, <16 x float>)
+
+define internal <16 x float> @emulated.reduce(
+    <16 x float> %x, i32 %how, <16 x float> %kept, i16 %mask, i32 %rounding) {
+  %floor = call <16 x float> @llvm.floor.v16f32(<16 x float> %x)
+  %rest = fsub <16 x float> %x, %floor
+  %size = call <16 x float> @llvm.fabs.v16f32(<16 x float> %x)
+  %infinite = fcmp oeq <16 x float> %size, splat (float 0x7FF0000000000000)
+  %result = select <16 x i1> %infinite, <16 x float> zeroinitializer, <16 x float> %rest
+  ret <16 x float> %result
+}
+define internal <16 x float> @emulated.range(<16 x float> %x, <16 x float> %y, i32 %how,
+    <16 x float> %kept, i16 %mask, i32 %rounding) {
+  %a = call <16 x float> @llvm.fabs.v16f32(<16 x float> %x)
+  %b = call <16 x float> @llvm.fabs.v16f32(<16 x float> %y)
+  %least = call <16 x float> @llvm.minnum.v16f32(<16 x float> %a, <16 x float> %b)
+  %result = call <16 x float> @llvm.copysign.v16f32(<16 x float> %least, <16 x float> %x)
+  ret <16 x float> %result
+}
+define internal <16 x float> @emulated.scalef(
+    <16 x float> %x, <16 x float> %n, <16 x float> %kept, i16 %mask, i32 %rounding) {
+  %floor = call <16 x float> @llvm.floor.v16f32(<16 x float> %n)
+  %nan = fcmp uno <16 x float> %n, %n
+  %number = select <16 x i1> %nan, <16 x float> zeroinitializer, <16 x float> %floor
+  %over = fcmp ogt <16 x float> %number, splat (float 1000.0)
+  %most = select <16 x i1> %over, <16 x float> splat (float 1000.0), <16 x float> %number
+  %under = fcmp olt <16 x float> %most, splat (float -1000.0)
+  %power = select <16 x i1> %under, <16 x float> splat (float -1000.0), <16 x float> %most
+  %integer = fptosi <16 x float> %power to <16 x i64>
+  %biased = add <16 x i64> %integer, splat (i64 1023)
+  %bits = shl <16 x i64> %biased, splat (i64 52)
+  %factor = bitcast <16 x i64> %bits to <16 x double>
+  %wide = fpext <16 x float> %x to <16 x double>
+  %scaled = fmul <16 x double> %wide, %factor
+  %narrow = fptrunc <16 x double> %scaled to <16 x float>
+  %result = select <16 x i1> %nan, <16 x float> %n, <16 x float> %narrow
+  ret <16 x float> %result
+}
 define internal <16 x float>
 @emulated.dpbf16ps(<16 x float> %c, <32 x bfloat> %a, <32 x bfloat> %b) {
   %x = bitcast <32 x bfloat> %a to <16 x i32>
@@ -65,114 +106,64 @@ define internal <32 x bfloat> @emulated.cvtne2ps2bf16(<16 x float> %second, <16 
 }
 """.replace("LANES", ", ".join(f"i32 {lane}" for lane in range(32)))
 
-IN_PAIRS = {
-    "llvm.x86.avx512bf16.dpbf16ps.512": "emulated.dpbf16ps",
-    "llvm.x86.avx512bf16.cvtne2ps2bf16.512": "emulated.cvtne2ps2bf16",
+INSTRUCTIONS = {
+    "llvm.x86.avx512.mask.reduce.ps.512": ("avx512dq", "emulated.reduce"),
+    "llvm.x86.avx512.mask.range.ps.512": ("avx512dq", "emulated.range"),
+    "llvm.x86.avx512.mask.scalef.ps.512": ("avx512f", "emulated.scalef"),
+    "llvm.x86.avx512bf16.dpbf16ps.512": ("avx512bf16", "emulated.dpbf16ps"),
+    "llvm.x86.avx512bf16.cvtne2ps2bf16.512": ("avx512bf16", "emulated.cvtne2ps2bf16"),
 }
+"""By LLVM's name: the feature that a host with the instruction has, and the function for it."""
 
 
-class Amx:
-    """The eight registers of one thread."""
-
-    def __init__(self) -> None:
-        self.registers = np.zeros((8, 16, 64), np.uint8)
-        self.rows = [0] * 8
-        self.bytes = [0] * 8
-        self.executed: dict[str, int] = {}
-        self.faults: list[str] = []
-        byte, pointer, whole = ctypes.c_uint8, ctypes.c_void_p, ctypes.c_int64
-        signatures: dict[str, tuple[Any, ...]] = {
-            "ldtilecfg": (pointer,),
-            "tilerelease": (),
-            "tilezero": (byte,),
-            "tileloadd64": (byte, pointer, whole),
-            "tilestored64": (byte, pointer, whole),
-            "tdpbf16ps": (byte, byte, byte),
-        }
-        self.callbacks = {
-            name: ctypes.CFUNCTYPE(None, *types)(self._counted(name))
-            for name, types in signatures.items()
-        }
-
-    def imports(self) -> dict[str, int]:
-        """The addresses of the instructions, by the names that ``in_calls`` gives them."""
-        return {
-            f"emulated_{name}": ctypes.cast(callback, ctypes.c_void_p).value or 0
-            for name, callback in self.callbacks.items()
-        }
-
-    def _counted(self, name: str) -> Callable[..., None]:
-        run = getattr(self, f"_{name}")
-
-        def call(*operands: int) -> None:
-            self.executed[name] = self.executed.get(name, 0) + 1
-            try:
-                run(*operands)
-            except AssertionError as fault:  # ctypes would print it and go on
-                self.faults.append(f"{name}{operands}: {fault}")
-
-        return call
-
-    def _ldtilecfg(self, address: int) -> None:
-        content = np.frombuffer(ctypes.string_at(address, 64), np.uint8)
-        assert content[0] == 1
-        assert not content[1:16].any()
-        self.bytes = [int(n) for n in content[16:32].view(np.uint16)]
-        self.rows = [int(n) for n in content[48:56]]
-        assert max(self.bytes) <= 64
-        assert max(self.rows) <= 16
-        self.registers[:] = 0
-
-    def _tilerelease(self) -> None:
-        self.rows, self.bytes = [0] * 8, [0] * 8
-
-    def _tilezero(self, register: int) -> None:
-        assert self.rows[register]
-        self.registers[register] = 0
-
-    def _tileloadd64(self, register: int, address: int, stride: int) -> None:
-        rows, size = self.rows[register], self.bytes[register]
-        assert rows * size
-        self.registers[register] = 0
-        for row in range(rows):
-            line = ctypes.string_at(address + row * stride, size)
-            self.registers[register, row, :size] = np.frombuffer(line, np.uint8)
-
-    def _tilestored64(self, register: int, address: int, stride: int) -> None:
-        rows, size = self.rows[register], self.bytes[register]
-        assert rows * size
-        for row in range(rows):
-            line = self.registers[register, row, :size].tobytes()
-            ctypes.memmove(address + row * stride, line, size)
-
-    def _tdpbf16ps(self, c: int, a: int, b: int) -> None:
-        assert (self.rows[c], self.bytes[c]) == (self.rows[a], self.bytes[b])
-        assert self.bytes[a] == 4 * self.rows[b]
-        left, right = (_floats(self.registers[register]) for register in (a, b))
-        sums = self.registers[c].view(np.float32)
-        pairs = right.reshape(16, 16, 2)
-        sums += np.einsum("mkp,knp->mn", left.reshape(16, 16, 2), pairs)
-
-
-def _floats(register: np.ndarray) -> np.ndarray:
-    """The 32 bf16 numbers of each row."""
-    halves = register.view(np.uint16).astype(np.uint32) << 16
-    return halves.view(np.float32)
-
-
-def in_calls(llvm_ir: str) -> str:
-    """A module that calls functions where it had instructions."""
+def in_calls(llvm_ir: str, features: frozenset[str]) -> str:
+    """A module that calls functions where it had instructions that a host does not have."""
     text = re.sub(r"llvm\.x86\.(ldtilecfg|tile\w+|tdpbf16ps)", r"emulated_\1", llvm_ir)
-    for name, function in IN_PAIRS.items():
-        if name in text:
+    for name, (feature, function) in INSTRUCTIONS.items():
+        if feature not in features:
             text = re.sub(rf'declare [^\n]*@"{re.escape(name)}"[^\n]*\n', "", text)
             text = text.replace(f'@"{name}"', f"@{function}")
-    return text + PAIRS
+    # What stands here too must not be declared twice.
+    declared = re.findall(r"^declare [^\n]*(@llvm\.[\w.]+)\(", FUNCTIONS, re.MULTILINE)
+    for name in declared:
+        text = re.sub(rf'declare [^\n]*@"?{re.escape(name[1:])}"?\([^\n]*\n', "", text)
+    return text + FUNCTIONS
 
 
-def launcher_of(lir: LinearIR, target: TargetMachine, amx: Amx) -> Launcher:
-    """A kernel of a row whose instructions are emulated."""
-    host = select(engine.host_features(), "avx512")
-    code = engine.compile_object(in_calls(emit(lir, target)), host)
-    loaded = engine.load(code, llvm.SYMBOL, amx.imports())
-    return Launcher(Kernel("emulated", recipe_of(lir), code, loaded))
+class Emulated(Launcher):
+    """A kernel of a row that the host lacks; a call checks what its tile registers were asked."""
+
+    def __init__(self, kernel: Kernel, amx: Amx) -> None:
+        super().__init__(kernel)
+        self.amx = amx
+
+    def __call__(self, *args: Any) -> Any:
+        """Run on one thread: there is one set of emulated registers."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            result = super().__call__(*args)
+        finally:
+            torch.set_num_threads(threads)
+        assert not self.amx.faults, self.amx.faults
+        assert self.amx.rows == [0] * 8, "the registers are released"
+        return result
+
+
+def launcher_of(lir: LinearIR, target: TargetMachine) -> Emulated:
+    """A kernel of a row that the host lacks."""
+    amx = Amx()
+    loaded = engine.load(object_code(emit(lir, target), target), llvm.SYMBOL, amx.imports())
+    # The registers live as long as the code that calls them.
+    kept = engine.Loaded(loaded.address, (loaded, amx))
+    return Emulated(Kernel("emulated", recipe_of(lir), b"", kept), amx)
+
+
+def object_code(llvm_ir: str, target: TargetMachine) -> bytes:
+    """Code that the host runs of a module for a row that it lacks."""
+    features = engine.host_features()
+    host = rows_for(features)[0]
+    return engine.compile_object(
+        in_calls(llvm_ir, features),
+        replace(target, features=host.features, disabled=host.disabled),
+    )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 
+from snipjit import target_machine
 from snipjit.compiler import assemble, lower, optimize
 from snipjit.element_types import NARROW
 from snipjit.interpret_subgraph import interpret
@@ -17,29 +20,75 @@ from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.specialize_sizes import feature_axes
 from snipjit.passes.linear import few_rows_axis
-from snipjit.runtime.engine import host_features
+from snipjit.runtime import engine
 from snipjit.runtime.launcher import DTYPES, Launcher
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
-from snipjit.target_machine import TargetMachine, rows_for
+from snipjit.target_machine import TargetMachine
+from tests import emulated
+
+T = TypeVar("T")
 
 ROUNDING = {"bf16": 2.0**-8, "f16": 2.0**-11}
 """Half the distance of neighbours, relative to the smaller one."""
 
-HOSTED = {row.name: row for row in rows_for(host_features())}
-"""The rows that this host can run."""
-TARGETS = {name: row for name, row in HOSTED.items() if not row.pairs}
+ROWS = {row.name: row for row in target_machine.TARGETS}
+"""Every row: the host runs it, or it is emulated (``tests/emulated.py``)."""
+TARGETS = {name: row for name, row in ROWS.items() if not row.pairs}
 """Those that compile f32 differently."""
-VARIANTS = {
-    **{name: (row, Schedule.ROWS) for name, row in TARGETS.items()},
-    **{f"{name} columns": (row, Schedule.COLUMNS) for name, row in TARGETS.items()},
-}
-"""Every way to compile a Subgraph of f32."""
-NARROW_VARIANTS = {
-    **{name: (row, Schedule.ROWS) for name, row in HOSTED.items()},
-    **{f"{name} columns": (row, Schedule.COLUMNS) for name, row in HOSTED.items()},
-}
-"""Every way to compile one of 16 bits."""
+
+
+def small(row: TargetMachine) -> TargetMachine:
+    """A row with small tiles, panels and blocks: quick to compile, and short calls take every loop
+    and every tail. Only single rows go by columns: other sizes share one kernel."""
+    return replace(
+        row, tile=(4, 1), task_vectors=2, block=32 if row.tiles else 8, column_block=8, unroll=2,
+        few_rows=1, tile_rows=16, tile_vectors=1,
+    )  # fmt: skip
+
+
+SMALL = {name: small(row) for name, row in TARGETS.items()}
+Variant = tuple[TargetMachine, Schedule]
+
+
+def _variants(rows: Mapping[str, TargetMachine]) -> dict[str, Variant]:
+    return {
+        **{name: (row, Schedule.ROWS) for name, row in rows.items()},
+        **{f"{name} columns": (row, Schedule.COLUMNS) for name, row in rows.items()},
+    }
+
+
+VARIANTS = _variants(SMALL)
+"""Every way to compile a Subgraph of f32, with small tiles."""
+NARROW_VARIANTS = _variants({name: small(row) for name, row in ROWS.items()})
+"""Every way to compile one of 16 bits, with small tiles."""
+WHOLE_VARIANTS = _variants(ROWS)
+"""The same with the tiles that users get; those that compile f32 differently."""
+F32_WHOLE_VARIANTS = _variants(TARGETS)
+
+
+def is_native(row: TargetMachine) -> bool:
+    """Whether the host runs the row itself."""
+    return engine.host_features().issuperset(row.features)
+
+
+def natives_first(kinds: Mapping[str, Variant | TargetMachine]) -> list[Any]:
+    """The names as parameters of a test; what is emulated runs with the long tests."""
+    return [pytest.param(name, marks=_marks(kind)) for name, kind in kinds.items()]
+
+
+def _marks(kind: Variant | TargetMachine) -> list[pytest.MarkDecorator]:
+    row = kind if isinstance(kind, TargetMachine) else kind[0]
+    return [] if is_native(row) else [pytest.mark.long]
+
+
+ROWS_ONLY = frozenset(
+    [
+        *("dynamic head size", "softmax", "log sum exp, dynamic", "mlp", "mlp, static"),
+        *("mean and variance", "chain"),
+    ]
+)
+"""Examples of the tests of kernels that have none by columns, by name."""
 Arrays = list[npt.NDArray[np.float64]]
 
 
@@ -60,24 +109,58 @@ def as_written(subgraph: Subgraph) -> Subgraph:
 def compilable(
     examples: Mapping[str, Callable[[], Subgraph]],
     names: Iterable[str] | None = None,
-    variants: Mapping[str, tuple[TargetMachine, Schedule]] = VARIANTS,
-) -> list[tuple[str, str]]:
-    """The pairs of an example and a variant of which there is a kernel."""
+    variants: Mapping[str, Variant] = VARIANTS,
+) -> list[Any]:
+    """Pairs of an example and a variant with a kernel, as parameters; emulated ones are long."""
     return [
-        (name, variant)
+        pytest.param(name, variant, marks=_marks(kind))
         for name in (examples if names is None else names)
-        for variant, (_, schedule) in variants.items()
-        if schedule is Schedule.ROWS or _has_columns(optimize(examples[name]()))
+        for variant, kind in _kinds(name, variants)
     ]
 
 
-def _has_columns(canonical: Subgraph) -> bool:
+def _kinds(example: str, variants: Mapping[str, Variant]) -> list[tuple[str, Variant]]:
+    return [
+        (variant, kind)
+        for variant, kind in variants.items()
+        if kind[1] is Schedule.ROWS or example not in ROWS_ONLY
+    ]
+
+
+def extents(
+    examples: Mapping[str, Callable[[], Subgraph]],
+    sizes: Sequence[T],
+    variants: Mapping[str, Variant] = VARIANTS,
+) -> list[Any]:
+    """Pairs as of ``compilable`` with the sizes to run; of emulated ones the last is not long."""
+    found = []
+    for name in examples:
+        for variant, kind in _kinds(name, variants):
+            if _marks(kind):
+                found.append(pytest.param(name, variant, sizes[-1:], id=f"{name}-{variant}-one"))
+            marks = _marks(kind)
+            found.append(pytest.param(name, variant, sizes, id=f"{name}-{variant}", marks=marks))
+    return found
+
+
+def object_code(llvm_ir: str, target: TargetMachine) -> bytes:
+    """Code of a module for a row that the host runs, its instructions emulated where it must."""
+    if is_native(target):
+        return engine.compile_object(llvm_ir, target)
+    return emulated.object_code(llvm_ir, target)
+
+
+def goes_by_columns(subgraph: Subgraph) -> bool:
+    """Whether there is a kernel by columns."""
+    canonical = optimize(subgraph)
     return few_rows_axis(canonical) is not None and not feature_axes(canonical)
 
 
 def launcher_of(lir: LinearIR, target: TargetMachine) -> Launcher:
-    """A freshly compiled kernel of a final LinearIR."""
-    return Launcher(assemble("test", lir, target))
+    """A freshly compiled kernel of a final LinearIR, emulated where the host lacks the row."""
+    if is_native(target):
+        return Launcher(assemble("test", lir, target))
+    return emulated.launcher_of(lir, target)
 
 
 def shapes(subgraph: Subgraph, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:

@@ -17,8 +17,7 @@ from snipjit.target_machine import TargetMachine
 from snipjit.verify_linear import verify
 from tests import kernels
 from tests.chain_graphs import MOST_DEPTH, Drawn, bias_and_mask, every_function, subgraphs
-from tests.kernels import TARGETS
-from tests.small_rows import SMALL
+from tests.kernels import SMALL, TARGETS, natives_first
 
 SIZES = {"b": (2, 1, 3, 0), "m": (5, 1, 13, 37, 67, 0), "n": (7, 1, 19, 41, 0), "e": (3, 1, 17)}
 """By role of the axis: few and many, primes, none; several panels of rows and blocks of columns."""
@@ -40,21 +39,21 @@ def test_the_sizes_are_awkward() -> None:
         assert max(SIZES["n"]) > 2 * row.block
 
 
-@pytest.mark.parametrize("target", SMALL)
+@pytest.mark.parametrize("target", natives_first(SMALL))
 @settings(drawn, max_examples=30)
 @given(subgraphs())
 def test_drawn_chains(target: str, case: Drawn) -> None:
     check(case, SMALL[target], calls=3)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", natives_first(TARGETS))
 @settings(drawn, max_examples=3)
 @given(subgraphs())
 def test_drawn_chains_in_whole_tiles(target: str, case: Drawn) -> None:
     check(case, TARGETS[target], calls=3)
 
 
-@pytest.mark.parametrize("target", SMALL)
+@pytest.mark.parametrize("target", natives_first(SMALL))
 def test_every_function_in_one_chain(target: str) -> None:
     check(every_function(), SMALL[target], calls=3)
 

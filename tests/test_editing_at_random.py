@@ -24,8 +24,8 @@ from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
 from tests import kernels
 from tests.guard import guarded, guarded_empty, guarded_scratch, survives
+from tests.kernels import SMALL, natives_first
 from tests.linear_examples import EXAMPLES, axis_sizes, canonical, final, random_tensors
-from tests.small_rows import SMALL
 
 SIZES = ((5, 9), (13, 21))
 BYTES = {"f32": 4, "i1": 1, "i32": 4}
@@ -67,7 +67,7 @@ def guarded_launcher(lir: LinearIR, target: str) -> Launcher:
 # The order of independent expressions
 
 
-@pytest.mark.parametrize("target", SMALL)
+@pytest.mark.parametrize("target", natives_first(SMALL))
 def test_the_order_of_independent_expressions_is_free(target: str) -> None:
     draw = random.Random(0)
     for example in draw.sample(EXAMPLES, 6):

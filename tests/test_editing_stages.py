@@ -26,8 +26,8 @@ from snipjit.subgraph import Subgraph
 from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
 from tests import kernels, subgraphs
+from tests.kernels import SMALL, natives_first
 from tests.linear_examples import final
-from tests.small_rows import SMALL
 
 EXAMPLE = "attention_padding"
 SIZES = {"m": 13, "n": 21, "d": 5, "e": 6}
@@ -108,7 +108,7 @@ def attention_with_sink(s: Array, v: Array, sink: float) -> list[Array]:
     return [weights / (weights.sum(-1, keepdims=True) + sink) @ v]
 
 
-@pytest.mark.parametrize("target", SMALL)
+@pytest.mark.parametrize("target", natives_first(SMALL))
 @pytest.mark.parametrize("edit", FUNCTIONS)
 def test_other_functions(edit: str, target: str) -> None:
     old, new, meaning = FUNCTIONS[edit]
@@ -128,7 +128,7 @@ def test_other_tasks(step: int) -> None:
     check(completed(text, "portable"), "portable", FUNCTIONS["as it was"][2])
 
 
-@pytest.mark.parametrize("target", SMALL)
+@pytest.mark.parametrize("target", natives_first(SMALL))
 def test_other_results(target: str) -> None:
     """The row maximum and the logarithm of the sum of exponentials, found on the way."""
     outputs = "".join(f"output %{name} : f32[b0][b1][m] order 0 1 2\n" for name in ("top", "lse"))
@@ -152,7 +152,7 @@ def test_other_results(target: str) -> None:
 # The final form: passes that may run again
 
 
-@pytest.mark.parametrize("target", SMALL)
+@pytest.mark.parametrize("target", natives_first(SMALL))
 def test_offsets_are_found_again(target: str) -> None:
     """Buffers without an offset, and one more buffer, need only AllocateBuffers and InitLoops."""
     text = re.sub(r" at \d+", "", print_linear(lower(written(), SMALL[target])))
@@ -183,7 +183,7 @@ def test_an_early_load_is_refused() -> None:
         verify(lir, final=True)
 
 
-@pytest.mark.parametrize("target", SMALL)
+@pytest.mark.parametrize("target", natives_first(SMALL))
 def test_one_masked_body_for_several_vectors(target: str) -> None:
     """Without its tail, a masked body of two vectors covers what the tail did."""
     row = SMALL[target]

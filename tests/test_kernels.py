@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -12,7 +12,15 @@ import torch
 from snipjit.runtime.launcher import Launcher
 from snipjit.subgraph import Subgraph
 from tests import kernels, subgraphs
-from tests.kernels import VARIANTS, compilable
+from tests.kernels import (
+    ROWS_ONLY,
+    VARIANTS,
+    WHOLE_VARIANTS,
+    compilable,
+    extents,
+    goes_by_columns,
+    natives_first,
+)
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "plain": lambda: subgraphs.attention(D=64),
@@ -47,7 +55,7 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "mean and variance": subgraphs.mean_variance,
     "chain": subgraphs.elementwise_chain,
 }
-SIZES = [(1, 1), (3, 400), (13, 17), (31, 31), (77, 130), (197, 5), (200, 300)]
+SIZES = [(1, 1), (3, 400), (13, 17), (31, 31), (200, 300), (197, 5), (77, 130)]
 
 
 @cache
@@ -55,12 +63,35 @@ def compiled(example: str, target: str) -> Launcher:
     return kernels.launcher(EXAMPLES[example](), *VARIANTS[target])
 
 
-@pytest.mark.parametrize(("example", "target"), compilable(EXAMPLES))
-def test_awkward_sizes(example: str, target: str) -> None:
+def check_sizes(run: Launcher, example: str, sizes: Sequence[tuple[int, int]]) -> None:
     subgraph = EXAMPLES[example]()
-    for seed, (m, n) in enumerate(SIZES):
+    for seed, (m, n) in enumerate(sizes):
         tensors, scalars = kernels.inputs(subgraph, {"m": m, "n": n, "d": 19, "e": 70}, seed)
-        kernels.assert_right(compiled(example, target), subgraph, tensors, scalars)
+        kernels.assert_right(run, subgraph, tensors, scalars)
+
+
+@pytest.mark.parametrize(("example", "target", "sizes"), extents(EXAMPLES, SIZES))
+def test_awkward_sizes(example: str, target: str, sizes: Sequence[tuple[int, int]]) -> None:
+    check_sizes(compiled(example, target), example, sizes)
+
+
+WHOLE = [
+    pytest.param(*pair.values, marks=[*pair.marks, *([] if quick else [pytest.mark.long])])
+    for quick, names in ((True, ["full"]), (False, [name for name in EXAMPLES if name != "full"]))
+    for pair in compilable(EXAMPLES, names, kernels.F32_WHOLE_VARIANTS)
+]
+
+
+@pytest.mark.parametrize(("example", "target"), WHOLE)
+def test_whole_tiles(example: str, target: str) -> None:
+    """With the tiles that users get: beyond a task and beyond a block."""
+    run = kernels.launcher(EXAMPLES[example](), *WHOLE_VARIANTS[target])
+    check_sizes(run, example, [(1, 1), (13, 17), (200, 300)])
+
+
+def test_which_have_kernels_by_columns() -> None:
+    for name, example in EXAMPLES.items():
+        assert goes_by_columns(example()) == (name not in ROWS_ONLY), name
 
 
 @pytest.mark.parametrize(
@@ -97,7 +128,7 @@ def _strided(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.repeat_interleave(2, dim=-1)[..., ::2]
 
 
-@pytest.mark.parametrize("target", VARIANTS)
+@pytest.mark.parametrize("target", natives_first(VARIANTS))
 def test_expanded_inputs(target: str) -> None:
     """Stride 0 in batch and head dims."""
     subgraph = EXAMPLES["plain"]()
@@ -108,7 +139,7 @@ def test_expanded_inputs(target: str) -> None:
     kernels.assert_right(compiled("plain", target), subgraph, mixed, scalars)
 
 
-@pytest.mark.parametrize("target", VARIANTS)
+@pytest.mark.parametrize("target", natives_first(VARIANTS))
 @pytest.mark.parametrize(("b", "m", "n"), [(0, 3, 4), (2, 0, 4), (2, 3, 0)])
 def test_empty(target: str, b: int, m: int, n: int) -> None:
     """Empty batches and rows give empty results; no keys gives what eager gives."""
@@ -118,7 +149,7 @@ def test_empty(target: str, b: int, m: int, n: int) -> None:
     torch.testing.assert_close(got, want, equal_nan=True)
 
 
-@pytest.mark.parametrize("target", VARIANTS)
+@pytest.mark.parametrize("target", natives_first(VARIANTS))
 def test_hidden_rows(target: str) -> None:
     """Rows of -inf: NaN in written-out softmax, zeros in SDPA; partly hidden blocks recover."""
     for example in ("full", "sdpa boolean", "boolean full", "weights", "statistics"):
@@ -132,7 +163,7 @@ def test_hidden_rows(target: str) -> None:
         kernels.assert_right(compiled(example, target), subgraph, tensors, scalars)
 
 
-@pytest.mark.parametrize("target", VARIANTS)
+@pytest.mark.parametrize("target", natives_first(VARIANTS))
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), 1e30, -3.4e38])
 def test_special_numbers(target: str, number: float) -> None:
     """NaN, infinities and huge numbers of scores and values come out as in eager.

@@ -28,7 +28,7 @@ from tests.guard import (
     guarded_scratch,
     survives,
 )
-from tests.kernels import NARROW_VARIANTS, TARGETS, VARIANTS, compilable
+from tests.kernels import NARROW_VARIANTS, TARGETS, VARIANTS, compilable, natives_first
 from tests.narrow import narrowed
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
@@ -81,7 +81,7 @@ def test_no_byte_outside(example: str, target: str, side: Side) -> None:
 
 
 @pytest.mark.parametrize(("side", "shift"), [("end", 4), ("start", -4)])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", natives_first(TARGETS))
 def test_one_element_outside_kills(target: str, side: Side, shift: int) -> None:
     """The guards notice a kernel: moved by one element, its input is partly outside."""
     kernel = compiled("softmax", target)

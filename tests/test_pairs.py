@@ -27,7 +27,7 @@ from snipjit.text_subgraph import parse_subgraph
 from snipjit.verify_linear import verify
 from tests import subgraphs
 from tests.guard import guarded_scratch, survives
-from tests.kernels import HOSTED, ROUNDING, array, launcher_of, results
+from tests.kernels import ROUNDING, ROWS, array, is_native, launcher_of, results, small
 from tests.linear_examples import TINY
 
 ATTENTION = """
@@ -74,8 +74,18 @@ SIZES = ((1, 1), (3, 2), (17, 31), (70, 130), (200, 257))
 PAIRED = replace(TINY, name="tiny pairs", pairs=("bf16",))
 TILED = replace(PAIRED, name="tiny tiles", tiles=8, tile_rows=8)
 
-hosted = pytest.mark.skipif("avx512-bf16" not in HOSTED, reason="no AVX512-BF16 here")
-cases = pytest.mark.parametrize(("layout", "d", "e"), CASES)
+TARGET = small(ROWS["avx512-bf16"])
+QUICK = [("usual", 16, 16), ("usual", 5, 21), ("keys innermost", 5, 21), ("merged heads", 16, 16)]
+"""What runs with the short tests where the row is emulated."""
+
+pytestmark = pytest.mark.target("avx512-bf16")
+cases = pytest.mark.parametrize(
+    ("layout", "d", "e"),
+    [
+        pytest.param(*case, marks=[] if is_native(TARGET) or case in QUICK else pytest.mark.long)
+        for case in CASES
+    ],
+)
 
 
 def attention(layout: str, d: int, e: int, n: int | None = None) -> Subgraph:
@@ -101,11 +111,9 @@ def assert_near(got: np.ndarray, want: np.ndarray, rounding: float = ROUNDING["b
 
 @cache
 def compiled(layout: str, d: int, e: int, schedule: Schedule = Schedule.ROWS) -> Launcher:
-    target = HOSTED["avx512-bf16"]
-    return launcher_of(lower(attention(layout, d, e), target, schedule=schedule), target)
+    return launcher_of(lower(attention(layout, d, e), TARGET, schedule=schedule), TARGET)
 
 
-@hosted
 @cases
 @pytest.mark.parametrize("schedule", Schedule)
 def test_kernels_agree_with_float64(layout: str, d: int, e: int, schedule: Schedule) -> None:
@@ -116,7 +124,6 @@ def test_kernels_agree_with_float64(layout: str, d: int, e: int, schedule: Sched
         assert_near(results(run, given, [])[0], want)
 
 
-@hosted
 def test_a_pair_beyond_the_end_is_zero() -> None:
     """Whatever the scratchpad and the memory behind the tensors hold."""
     subgraph, run = attention("usual", 5, 21), compiled("usual", 5, 21)
@@ -133,13 +140,11 @@ def test_a_pair_beyond_the_end_is_zero() -> None:
         assert_near(results(run, inside, [])[0], want)
 
 
-@hosted
 @pytest.mark.parametrize("n", [1, 3, 17, 33])
 @pytest.mark.parametrize("layout", ["usual", "keys innermost", "value pairs innermost"])
 def test_few_rows_of_static_keys_stay_in_the_scratchpad(layout: str, n: int) -> None:
     subgraph = attention(layout, 40, 16, n)
-    target = HOSTED["avx512-bf16"]
-    kernel = launcher_of(lower(subgraph, target, schedule=Schedule.COLUMNS), target).structure
+    kernel = launcher_of(lower(subgraph, TARGET, schedule=Schedule.COLUMNS), TARGET).structure
 
     def call() -> None:
         torch.set_num_threads(1)
@@ -191,11 +196,9 @@ def across() -> Subgraph:
     return parse_subgraph(text.replace("axis e = 99\n", "").replace("[e]", "[d]"))
 
 
-@hosted
 @pytest.mark.parametrize("schedule", Schedule)
 def test_factors_that_lie_across_each_other(schedule: Schedule) -> None:
-    target = HOSTED["avx512-bf16"]
-    run = launcher_of(lower(across(), target, schedule=schedule), target)
+    run = launcher_of(lower(across(), TARGET, schedule=schedule), TARGET)
     for m, n in SIZES:
         given = tensors(across(), m, n)
         (want,) = interpret_subgraph(across(), [array(tensor) for tensor in given], ())

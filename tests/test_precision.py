@@ -16,7 +16,7 @@ from snipjit.element_types import NARROW
 from snipjit.runtime.launcher import DTYPES, Launcher
 from snipjit.subgraph import Subgraph
 from tests import kernels, subgraphs
-from tests.kernels import HOSTED, NARROW_VARIANTS, ROUNDING, compilable
+from tests.kernels import NARROW_VARIANTS, ROUNDING, ROWS, extents, natives_first
 from tests.narrow import narrowed
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
@@ -37,16 +37,20 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "softmax": subgraphs.softmax_alone,
     "mlp": lambda: subgraphs.mlp(D=32),
 }
-SIZES = [(1, 1), (3, 400), (13, 17), (31, 31), (77, 130), (200, 300)]
+SIZES = [(1, 1), (3, 400), (13, 17), (31, 31), (200, 300), (77, 130)]
 QUICK = ("D 7", "full", "grouped", "sdpa causal")
 
-variants = pytest.mark.parametrize("variant", NARROW_VARIANTS)
+variants = pytest.mark.parametrize("variant", natives_first(NARROW_VARIANTS))
 dtypes = pytest.mark.parametrize("dtype", NARROW)
 examples = pytest.mark.parametrize(
-    ("example", "variant"),
+    ("example", "variant", "sizes"),
     [
-        pytest.param(example, variant, marks=[] if example in QUICK else pytest.mark.long)
-        for example, variant in compilable(EXAMPLES, variants=NARROW_VARIANTS)
+        pytest.param(
+            *case.values,
+            id=case.id,
+            marks=case.marks if case.values[0] in QUICK else [pytest.mark.long],
+        )
+        for case in extents(EXAMPLES, SIZES, NARROW_VARIANTS)
     ],
 )
 
@@ -74,11 +78,13 @@ def assert_rounded_once(
 
 @dtypes
 @examples
-def test_awkward_sizes(example: str, dtype: str, variant: str) -> None:
+def test_awkward_sizes(
+    example: str, dtype: str, variant: str, sizes: list[tuple[int, int]]
+) -> None:
     exact = EXAMPLES[example]()
-    for seed, (m, n) in enumerate(SIZES):
-        sizes = {"m": m, "n": n, "d": 19, "e": 70}
-        tensors, scalars = kernels.inputs(narrowed(exact, dtype), sizes, seed)
+    for seed, (m, n) in enumerate(sizes):
+        own = {"m": m, "n": n, "d": 19, "e": 70}
+        tensors, scalars = kernels.inputs(narrowed(exact, dtype), own, seed)
         run = compiled(example, dtype, variant)
         assert run.structure.recipe.outputs[0].dtype == dtype
         assert_rounded_once(example, dtype, variant, tensors, scalars)
@@ -131,7 +137,7 @@ def test_special_numbers(dtype: str, variant: str) -> None:
 def test_the_same_is_multiplied_as_in_f32(example: str, dtype: str) -> None:
     """Roundings between operations keep no pass from what it does without them."""
     exact = EXAMPLES[example]()
-    target = HOSTED["portable"]
+    target = ROWS["portable"]
     lirs = [lower(optimize(g), target) for g in (exact, narrowed(exact, dtype))]
     one, two = ({e.output for e in lir.expressions() if e.op == "fma"} for lir in lirs)
     assert len(one) == len(two)

@@ -12,10 +12,9 @@ from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.init_loops import InitLoops
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
-from snipjit.runtime.engine import host_features
-from snipjit.target_machine import TargetMachine, rows_for
+from snipjit.target_machine import TargetMachine
 from snipjit.verify_linear import verify
-from tests.kernels import launcher_of
+from tests.kernels import ROWS, launcher_of
 
 TWO_BUFFERS = """
 linear @g lanes m x {lanes}
@@ -68,7 +67,7 @@ def finished(stored: str, target: TargetMachine) -> LinearIR:
     return lir
 
 
-@pytest.mark.parametrize("target", rows_for(host_features()), ids=lambda row: row.name)
+@pytest.mark.parametrize("target", ROWS.values(), ids=ROWS)
 @pytest.mark.parametrize("stored", ["%7", "%5"])
 def test_values_are_read_before_their_place_is_taken(stored: str, target: TargetMachine) -> None:
     lir = finished(stored, target)

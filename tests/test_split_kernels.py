@@ -23,7 +23,7 @@ from snipjit.subgraph import Subgraph
 from snipjit.text_subgraph import parse_subgraph
 from tests import kernels, subgraphs
 from tests.guard import SIDES, Side, guarded, guarded_empty, guarded_scratch, survives
-from tests.kernels import TARGETS
+from tests.kernels import TARGETS, natives_first
 from tests.masked_graphs import HIDDEN, LOWEST, Masked, arrays, unlimited
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
@@ -79,7 +79,7 @@ def chunks(run: Launcher, tensors: list[torch.Tensor]) -> int:
     return config.slots[recipe.fields.index(f"blocks.{recipe.split[0]}")]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", natives_first(TARGETS))
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_lengths(example: str, target: str) -> None:
     subgraph, run = EXAMPLES[example](), compiled(example, target)
@@ -90,7 +90,7 @@ def test_lengths(example: str, target: str) -> None:
         kernels.assert_right(run, subgraph, tensors, scalars)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", natives_first(TARGETS))
 @pytest.mark.parametrize(("heads", "group"), [(1, 1), (1, 8), (2, 1), (3, 2), (40, 1), (70, 1)])
 def test_heads(heads: int, group: int, target: str) -> None:
     """One key head for all, for groups of heads, for each; from many groups on nothing is split."""
@@ -104,7 +104,7 @@ def test_heads(heads: int, group: int, target: str) -> None:
     torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", natives_first(TARGETS))
 def test_hidden_chunks_and_rows(target: str) -> None:
     for example in ("full", "boolean full", "sdpa boolean", "statistics"):
         subgraph = EXAMPLES[example]()
@@ -121,7 +121,7 @@ def test_hidden_chunks_and_rows(target: str) -> None:
         kernels.assert_right(compiled(example, target), subgraph, tensors, scalars)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", natives_first(TARGETS))
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), 1e30, -3.4e38])
 def test_special_numbers(target: str, number: float) -> None:
     subgraph, run = EXAMPLES["full"](), compiled("full", target)
@@ -138,7 +138,7 @@ def test_special_numbers(target: str, number: float) -> None:
             torch.testing.assert_close(got, eager, equal_nan=True, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", natives_first(TARGETS))
 def test_accumulators_in_registers(target: str) -> None:
     canonical = parse_subgraph(OWN_ROWS)
     lir = lower(canonical, TARGETS[target], schedule=Schedule.COLUMNS)
@@ -161,7 +161,7 @@ def test_accumulators_in_registers(target: str) -> None:
         ("mul", "safe softmax", LOWEST, True),
     ],
 )
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", natives_first(TARGETS))
 def test_hidden_parts_of_chunks(
     target: str, form: str, end: str, fill: float | None, tried: bool
 ) -> None:
@@ -245,7 +245,7 @@ def _between_guards(example: str, target: str, m: int, n: int, side: Side) -> No
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", natives_first(TARGETS))
 @pytest.mark.parametrize("example", ["padding", "two values", "statistics"])
 def test_no_byte_outside(example: str, target: str, side: Side) -> None:
     compiled(example, target)

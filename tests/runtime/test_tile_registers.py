@@ -6,7 +6,8 @@ import pytest
 
 from snipjit.runtime import engine, tile_registers
 from snipjit.target_machine import PORTABLE, TARGETS
-from tests.emulated import Amx, in_calls
+from tests.emulated import in_calls
+from tests.emulated_tiles import Amx
 
 TILED = next(row for row in TARGETS if row.tiles)
 
@@ -57,7 +58,7 @@ def test_the_probe_is_alive_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("wrong", [False, True])
 def test_the_probe_tells_whether_products_are_right(wrong: bool) -> None:
     amx = Swapped() if wrong else Amx()
-    code = engine.compile_object(in_calls(tile_registers.PROBE), PORTABLE)
+    code = engine.compile_object(in_calls(tile_registers.PROBE, frozenset()), PORTABLE)
     loaded = engine.load(code, "probe", amx.imports())
     assert tile_registers.agrees(loaded.address) is not wrong
     assert amx.executed["tdpbf16ps"] == 1

@@ -14,7 +14,9 @@ from llvmlite import ir
 from snipjit.passes.llvm.emit_elementwise import EMITTERS
 from snipjit.passes.llvm.vector_ir import F32, I1, I32, constant, element_of, with_element
 from snipjit.runtime import engine
-from snipjit.target_machine import TargetMachine, rows_for
+from snipjit.target_machine import TargetMachine
+from tests import kernels
+from tests.kernels import ROWS
 
 I8 = ir.IntType(8)
 MEMORY = {np.dtype(np.float32): F32, np.dtype(np.int32): I32, np.dtype(np.bool_): I8}
@@ -69,7 +71,7 @@ class OneFunction:
     def __call__(self, *arrays: Array) -> Array:
         """The function of every element; arrays are 1-d and equally long."""
         text, dtype = self._emitted
-        loaded = engine.load(engine.compile_object(text, self.target), "kernel")
+        loaded = engine.load(kernels.object_code(text, self.target), "kernel")
         kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (len(arrays) + 1))(loaded.address)
         size = len(arrays[0])
         padded = [np.concatenate([a, np.zeros(-size % self.lanes, a.dtype)]) for a in arrays]
@@ -98,14 +100,12 @@ class Machine:
         return self.function(name, *(array.dtype.name for array in arrays), **attrs)(*arrays)
 
 
-MACHINES = [
-    Machine(row, lanes) for row in rows_for(engine.host_features()) for lanes in (row.lanes, 1)
-]
+MACHINES = [Machine(row, lanes) for row in ROWS.values() for lanes in (row.lanes, 1)]
 
 on_each_machine = pytest.mark.parametrize(
     "machine", MACHINES, ids=[f"{machine.target.name}x{machine.lanes}" for machine in MACHINES]
 )
-"""Runs a test on each target row of the host, with full vectors and with scalars."""
+"""Runs a test on each target row, with full vectors and with scalars."""
 
 
 def ulps(got: Array, want: Array) -> Array:
