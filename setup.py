@@ -30,7 +30,7 @@ setup(
     package_dir={"": "."},
     packages=find_packages(include=["snipjit", "snipjit.*"]),
     python_requires=">=3.10",
-    install_requires=["numpy", "llvmlite>=0.50,<0.51", "networkx>=3", "torch==2.13.0"],
+    install_requires=["numpy", "llvmlite>=0.50,<0.51", "networkx>=3", "torch>=2.11,<2.16"],
     extras_require={"bench": BENCH, "peers": PEERS, "demo": DEMO, "test": TEST},
     entry_points={
         "console_scripts": ["snipjit = snipjit.cli:main"],

@@ -9,7 +9,8 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
+
+from snipjit.torch_private import pytree
 
 Call = Callable[[], Any]
 

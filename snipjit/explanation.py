@@ -103,7 +103,7 @@ def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
         runner: Callable[..., Any] = gm.forward
         return runner
 
-    torch._dynamo.reset()
+    torch.compiler.reset()
     with _as_written(target):
         torch.compile(target, backend=capture, dynamic=True)(*args, **kwargs)
     return _collect(found, len(graphs))

@@ -13,6 +13,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind
 
 from snipjit.errors import InputError
 from snipjit.size_guards import size_guards
+from snipjit.torch_private import expression
 
 Check = Callable[[Any, dict[Any, int]], None]
 """Raises InputError for a value that does not fit; reads and binds the symbols of sizes."""
@@ -128,16 +129,16 @@ class _Size:
         """What export has found out about a dim; any size if it follows from several others."""
         if isinstance(size, int):
             return _Size(None, 0, size, 0, 0)
-        expression = size.node.expr
-        symbols = list(expression.free_symbols)
+        found = expression(size)
+        symbols = list(found.free_symbols)
         if not symbols:  # made static while tracing
-            return _Size(None, 0, int(expression), 0, 0)
+            return _Size(None, 0, int(found), 0, 0)
         if len(symbols) == 1:
             (symbol,) = symbols
-            offset = expression.subs(symbol, 0)
-            factor = expression.subs(symbol, 1) - offset
+            offset = found.subs(symbol, 0)
+            factor = found.subs(symbol, 1) - offset
             bounds = ranges.get(symbol)
-            if bounds is not None and (expression - (factor * symbol + offset)).expand() == 0:
+            if bounds is not None and (found - (factor * symbol + offset)).expand() == 0:
                 low, high = int(bounds.lower), float(bounds.upper)
                 return _Size(symbol, int(factor), int(offset), low, high)
         return _Size(None, 1, 0, 0, math.inf)
@@ -185,7 +186,7 @@ def _compound(number: int, name: str, example: Any, ranges: Any) -> list[_Compou
         return []
     sizes: list[Any] = list(example.shape)
     return [
-        _Compound(number, name, dim, size.node.expr)
+        _Compound(number, name, dim, expression(size))
         for dim, size in enumerate(sizes)
         if _Size.of(size, ranges).is_any
     ]

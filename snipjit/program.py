@@ -6,13 +6,12 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import fx
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind, OutputKind
-from torch.utils import _pytree as pytree
 
 from snipjit.errors import InputError
 from snipjit.files import load_pt2
@@ -20,6 +19,7 @@ from snipjit.input_checks import InputChecks
 from snipjit.runtime.host import require_platform
 from snipjit.signature import bind, input_names
 from snipjit.torch_backend import Options, fuse
+from snipjit.torch_private import check_version, compile_by_inductor, pytree
 
 Target = ExportedProgram | str | Path | torch.nn.Module | Callable[..., Any]
 
@@ -34,6 +34,7 @@ class Program:
 
     def __init__(self, exported: ExportedProgram, options: Mapping[str, Any] | None = None) -> None:
         require_platform()
+        check_version()
         chosen = Options.of(options)
         self.exported = exported
         program = lifted(exported)
@@ -58,6 +59,7 @@ class Program:
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         bound = args, kwargs = bind(self.exported, args, kwargs)
+        flat: list[Any]
         flat, spec = pytree.tree_flatten(bound)
         if spec != self._in_spec:
             raise InputError(
@@ -198,11 +200,9 @@ def _runner(gm: fx.GraphModule, exported: ExportedProgram, options: Options) -> 
     if options.rest == "eager":
         runner: Callable[..., Any] = gm.forward
         return runner
-    from torch._inductor.compile_fx import compile_fx
-
     examples = [node.meta["val"] for node in gm.graph.nodes if node.op == "placeholder"]
     with torch.no_grad():  # parameters that require grad would have a backward graph compiled
-        return cast(Callable[..., Any], compile_fx(gm, examples))
+        return compile_by_inductor(gm, examples)
 
 
 def _write_back(places: Sequence[torch.Tensor], outputs: Sequence[Any]) -> list[Any]:

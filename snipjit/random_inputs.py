@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
 from snipjit.errors import InputError, OptionError
+from snipjit.torch_private import expression, pytree, traced_number
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 Symbol = Any  # sympy's, which has no types
@@ -63,8 +63,8 @@ def _symbols(nodes: list[torch.fx.Node]) -> dict[Symbol, int]:
     """Every symbol in the inputs' sizes with the size it was exported with."""
     symbols: dict[Symbol, int] = {}
     for size in (s for node in nodes for s in _shape(node) if isinstance(s, torch.SymInt)):
-        if size.node.expr.is_Symbol:
-            symbols[size.node.expr] = int(size.node.hint)
+        if expression(size).is_Symbol:
+            symbols[expression(size)] = int(traced_number(size))
     return symbols
 
 
@@ -82,8 +82,8 @@ def _choose_sizes(
     names = {str(symbol): symbol for symbol in chosen}
     for node in nodes:
         for dim, size in enumerate(_shape(node)):
-            if isinstance(size, torch.SymInt) and size.node.expr in chosen:
-                names[f"{node.name}.{dim}"] = size.node.expr
+            if isinstance(size, torch.SymInt) and expression(size) in chosen:
+                names[f"{node.name}.{dim}"] = expression(size)
     given: dict[Symbol, int] = {}
     for name, size in wanted.items():
         if name not in names:
@@ -131,7 +131,7 @@ def _evaluate(node: torch.fx.Node, size: int | torch.SymInt, sizes: Mapping[Symb
     """A traced size with the symbols replaced by the chosen sizes."""
     if not isinstance(size, torch.SymInt):
         return size
-    value = size.node.expr.subs(dict(sizes))
+    value = expression(size).subs(dict(sizes))
     if not value.is_Integer or value < 0:
         raise OptionError(f"no size {size} of input {node.name} belongs to the sizes given")
     return int(value)

@@ -30,6 +30,7 @@ from snipjit.runtime.kernel_cache import launcher_of
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.library import define_op
 from snipjit.statistics import record_refusal, record_subgraph
+from snipjit.torch_private import check_version, compile_by_inductor
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def backend(
     Raises OptionError for options that do not exist, UnsupportedError on systems but x86-64 Linux.
     """
     require_platform()
+    check_version()
     watch()
     chosen = Options.of(options)
     if mode not in (None, "default"):
@@ -83,9 +85,7 @@ def backend(
         fuse(graph, chosen)
     if chosen.rest == "eager":
         return gm.forward
-    from torch._inductor.compile_fx import compile_fx
-
-    return cast(Callable[..., Any], compile_fx(gm, list(example_inputs)))
+    return compile_by_inductor(gm, example_inputs)
 
 
 def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenization:

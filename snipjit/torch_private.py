@@ -1,14 +1,177 @@
-"""Private names of torch, each with what is done where a version has it no more."""
+"""Private names of torch, in one place, each with what is done where a version has it no more.
+
+Tested with torch from ``LOWEST`` to ``HIGHEST``. A test keeps private names out of
+other modules.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import Any, cast
 
 import torch
+from torch import fx
 from torch.export import ExportedProgram
+
+LOWEST, HIGHEST = (2, 11), (2, 15)
+"""The versions, major and minor, with which the tests have passed; setup.py accepts these."""
+
+
+@cache
+def check_version() -> None:
+    """Warn once where torch is newer than any version that was tested."""
+    numbers = torch.__version__.split("+")[0].split(".")[:2]
+    with contextlib.suppress(ValueError):
+        if tuple(map(int, numbers)) > HIGHEST:
+            warnings.warn(
+                f"torch {torch.__version__} is newer than any that snipjit was tested with (up to "
+                f"{HIGHEST[0]}.{HIGHEST[1]})",
+                stacklevel=3,
+            )
+
+
+def _named(path: str, default: Any = None) -> Any:
+    """What a dotted name below torch stands for; the default where there is no such thing."""
+    found: Any = torch
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except (AttributeError, RuntimeError):
+            return default
+    return found
+
+
+class _Nothing:
+    """Stands for a function that torch has no more: no node calls it."""
+
+
+pytree: Any = torch.utils._pytree
+"""Nested arguments and results, taken apart as torch.export does it."""
+
+# Targets of nodes
+
+SET_GRAD_ENABLED: Any = _named("_C._set_grad_enabled", _Nothing())
+"""What a Dynamo graph calls where a model changes the grad mode."""
+ENTER_AUTOCAST: Any = _named("amp.autocast_mode._enter_autocast", _Nothing())
+EXIT_AUTOCAST: Any = _named("amp.autocast_mode._exit_autocast", _Nothing())
+CHECKPOINT: Any = _named("ops.higher_order.tag_activation_checkpoint", _Nothing())
+ENCODER_LAYER: Any = _named("_transformer_encoder_layer_fwd", _Nothing())
+ENCODER_LAYER_OVERLOAD: Any = _named("ops.aten._transformer_encoder_layer_fwd.default", _Nothing())
+ASSERT_METADATA: Any = _named("ops.aten._assert_tensor_metadata.default", _Nothing())
+PAD: Any = _named("_C._nn.pad", torch.nn.functional.pad)
+"""What Dynamo makes of ``F.pad``."""
+OPERATORS = tuple(home for home in map(_named, ("ops.aten", "ops.prims")) if home is not None)
+"""The libraries of ATen's operations."""
+OpOverload: Any = type(torch.ops.aten.add.Tensor)
+
+
+def schema_arguments(overload: Any) -> Sequence[Any]:
+    """The arguments of an ATen operation: ``name``, ``default_value``, ``alias_info``."""
+    return cast(Sequence[Any], overload._schema.arguments)
+
+
+def has_meta_kernel(operation: str) -> bool:
+    """Whether torch can trace an ATen operation; if nobody knows, it can."""
+    known = _named("_C._dispatch_has_kernel_for_dispatch_key")
+    return known is None or bool(known(f"aten::{operation}", "Meta"))
+
+
+# Values that tracing leaves on nodes
+
+
+def python_dispatcher() -> AbstractContextManager[None]:
+    """Under it functions on fake tensors keep symbolic sizes."""
+    try:
+        from torch._dispatch.python import enable_python_dispatcher
+    except ImportError:
+        return contextlib.nullcontext()
+    return cast(AbstractContextManager[None], enable_python_dispatcher())
+
+
+def is_wrapped(tensor: torch.Tensor) -> bool:
+    """Whether a tensor belongs to a transform of torch.func, which works on what it wraps."""
+    asked = _named("_C._functorch.is_functorch_wrapped_tensor")
+    return asked is not None and bool(asked(tensor))
+
+
+def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor that a transform of torch.func has wrapped."""
+    return torch._C._functorch.get_unwrapped(tensor)
+
+
+def storage_identity(tensor: torch.Tensor) -> int:
+    """A number that the views of a tensor share; a fake tensor has no address."""
+    storage = tensor.untyped_storage()
+    return int(getattr(storage, "_cdata", None) or storage.data_ptr())
+
+
+def statically_true(condition: Any) -> bool:
+    """Whether a condition on symbolic sizes holds for all of them; adds no guard."""
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return bool(statically_known_true(condition))
+
+
+def true_or_false(condition: Any) -> bool:
+    """Whether a condition holds in this trace, which is specialised to it; False if unknown."""
+    from torch.fx.experimental.symbolic_shapes import guard_or_false
+
+    return bool(guard_or_false(condition))
+
+
+def expression(size: torch.SymInt | torch.SymFloat) -> Any:
+    """The sympy expression of a symbolic number."""
+    return size.node.expr
+
+
+def traced_number(size: torch.SymInt | torch.SymFloat) -> Any:
+    """The number that a symbolic one was while tracing; None if nothing was known of it."""
+    return size.node.hint if size.node.has_hint() else None
+
+
+def as_int(size: torch.SymInt) -> int | None:
+    """The int that a symbolic one always is; None if it changes."""
+    return cast("int | None", size.node.maybe_as_int())
+
+
+# Calls
+
+
+forward_ad: Any = torch.autograd.forward_ad
+IN_FORWARD_AD = (
+    "forward_ad._current_level >= 0" if hasattr(forward_ad, "_current_level") else "False"
+)
+"""Whether forward-mode differentiation is under way, as Python text for the call path."""
+
+
+def _empty_strided(
+    shape: Sequence[int], strides: Sequence[int], dtype: torch.dtype
+) -> torch.Tensor:
+    return torch.empty_strided(shape, strides, dtype=dtype, device="cpu")
+
+
+empty_strided: Any = _named("_C._dynamo.guards._empty_strided_cpu", _empty_strided)
+"""The allocation that Inductor's wrappers use: half the time of ``torch.empty_strided``."""
+
+
+def compile_by_inductor(gm: fx.GraphModule, examples: Sequence[Any]) -> Callable[..., Any]:
+    """A graph compiled by Inductor."""
+    compiler: Any
+    try:
+        from torch._inductor.compile_fx import compile_fx as compiler
+    except ImportError:
+        from torch._dynamo import lookup_backend
+
+        compiler = lookup_backend("inductor")
+    return cast(Callable[..., Any], compiler(gm, list(examples)))
+
+
+# Exported programs
 
 
 def guards_code(exported: ExportedProgram) -> list[str]:

@@ -21,6 +21,7 @@ from typing import Any
 from snipjit.call_args import FIXED
 from snipjit.runtime.runtime_configurator import FARTHEST, Recipe
 from snipjit.runtime.threads import THREADS_SLOT
+from snipjit.torch_private import IN_FORWARD_AD
 
 _TEMPLATE = """
 def call({arguments}):
@@ -29,7 +30,7 @@ def call({arguments}):
             refuse({tensors})
     except AttributeError:
         refuse({tensors})
-    if forward_ad._current_level >= 0:
+    if {in_forward_ad}:
         refuse_tangents({tensors})
     key = ({key})
     plan = plans.get(key) or make_plan(key)
@@ -96,6 +97,7 @@ def source(recipe: Recipe, scratch: bool) -> str:
         give_scratch="give_scratch(block)" if scratch else "pass",
         result="r0" if len(outputs) == 1 else f"({results})",
         threads=THREADS_SLOT,
+        in_forward_ad=IN_FORWARD_AD,
         **fixed,
     )
 

@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from torch.autograd import forward_ad
 
 from snipjit.call_args import CACHE_LINE, FIXED
 from snipjit.errors import InputError
@@ -22,6 +21,7 @@ from snipjit.runtime.kernel import Structure
 from snipjit.runtime.runtime_configurator import FARTHEST, InputCopy, Ints
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads, pitch
 from snipjit.runtime.threads import ENTRY_SLOT, is_forked, run_many, run_one, thread_count
+from snipjit.torch_private import empty_strided, forward_ad
 
 DTYPES = {
     "f32": torch.float32,
@@ -48,14 +48,6 @@ Plan = tuple[Any, ...]
 """How to call with one key: frames not in use, tasks, whether one thread does them, copies, bytes
 of scratchpad of a worker and for all together, values of the slots, then shape and strides of each
 output."""
-
-
-def _empty_strided(shape: Ints, strides: Ints, dtype: torch.dtype) -> torch.Tensor:
-    return torch.empty_strided(shape, strides, dtype=dtype, device="cpu")
-
-
-empty_strided: Any = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", _empty_strided)
-"""The allocation that Inductor's wrappers use: half the time of ``torch.empty_strided``."""
 
 
 unpack_dual: Any = forward_ad.unpack_dual  # torch gives it no type

@@ -11,7 +11,9 @@ from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import element_type
 from snipjit.passes.fx.value_flow import ValueFlow
 
-_TAKEN = ("transpose", "transpose_last", "permute", "movedim", "view", "cast", "dropout", "getattr")
+_TAKEN = frozenset(
+    "transpose transpose_last numpy_T permute movedim view cast dropout getattr".split()
+)
 
 
 def absorb_result(

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch.fx.experimental.symbolic_shapes import guard_or_false
 
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.traced import element_type, tensor, value
+from snipjit.torch_private import as_int, schema_arguments, true_or_false
 
 
 class Arguments:
@@ -29,9 +29,9 @@ class Arguments:
         return Arguments(node, bound.arguments)
 
     @staticmethod
-    def of_schema(node: fx.Node, overload: torch._ops.OpOverload) -> Arguments:
+    def of_schema(node: fx.Node, overload: Any) -> Arguments:
         """The arguments of an ATen operation, defaults filled in."""
-        schema = overload._schema.arguments
+        schema = schema_arguments(overload)
         values = {argument.name: argument.default_value for argument in schema}
         values |= dict(zip(values, node.args, strict=False))
         return Arguments(node, values | node.kwargs)
@@ -70,7 +70,7 @@ class Arguments:
         """An int that is known in the trace."""
         found = self._values[name]
         found = value(found) if isinstance(found, fx.Node) else found
-        if isinstance(found, torch.SymInt) and (known := found.node.maybe_as_int()) is not None:
+        if isinstance(found, torch.SymInt) and (known := as_int(found)) is not None:
             found = known
         if not isinstance(found, int):
             raise RefusedError(f"`{self.node.name}` has a symbolic {name}; accepted: an int")
@@ -87,4 +87,4 @@ class Arguments:
         """Whether a number is zero; the trace is specialised to a symbol's being zero."""
         found = self._values[name]
         found = value(found) if isinstance(found, fx.Node) else found
-        return isinstance(found, int | float | torch.SymFloat) and guard_or_false(found == 0)
+        return isinstance(found, int | float | torch.SymFloat) and true_or_false(found == 0)

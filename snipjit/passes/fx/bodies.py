@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import fx
+
+from snipjit.torch_private import CHECKPOINT, SET_GRAD_ENABLED
 
 
 def with_bodies(gm: fx.GraphModule) -> list[fx.GraphModule]:
@@ -14,7 +15,7 @@ def with_bodies(gm: fx.GraphModule) -> list[fx.GraphModule]:
     """
     found = [gm]
     for graph in found:
-        if any(node.target is torch._C._set_grad_enabled for node in graph.graph.nodes):
+        if any(node.target is SET_GRAD_ENABLED for node in graph.graph.nodes):
             continue
         for node in graph.graph.find_nodes(op="get_attr"):
             body = getattr(graph, str(node.target), None)
@@ -24,4 +25,4 @@ def with_bodies(gm: fx.GraphModule) -> list[fx.GraphModule]:
 
 
 def _is_checkpoint(node: fx.Node) -> bool:
-    return node.target is torch.ops.higher_order.tag_activation_checkpoint
+    return node.target is CHECKPOINT

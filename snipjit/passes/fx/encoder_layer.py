@@ -17,6 +17,7 @@ from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.node_writer import NodeWriter
 from snipjit.passes.fx.op_table import lookup
 from snipjit.passes.fx.traced import tensor
+from snipjit.torch_private import ENCODER_LAYER_OVERLOAD
 
 _PADDING, _FULL = 1, 2
 """The mask types of the fast path: [batch, column], and [batch, head, row, column]."""
@@ -24,7 +25,7 @@ _PADDING, _FULL = 1, 2
 
 def encoder_layer(node: fx.Node, write: NodeWriter, wanted: frozenset[int]) -> dict[int, fx.Node]:
     """The result, by index 0, of one layer of a transformer's encoder."""
-    args = Arguments.of_schema(node, torch.ops.aten._transformer_encoder_layer_fwd.default)
+    args = Arguments.of_schema(node, ENCODER_LAYER_OVERLOAD)
     source, first = args.floats("src"), args.flag("norm_first")
     _check(args, source)
     inner = _norm(args, write, source, 1) if first else source

@@ -7,6 +7,7 @@ from torch import fx
 
 from snipjit.passes.fx.candidate import Candidate
 from snipjit.passes.fx.traced import value
+from snipjit.torch_private import SET_GRAD_ENABLED
 
 NEEDS_GRAD = "an input requires grad, which a kernel does not compute; use torch.no_grad()"
 """The reason to leave a candidate to PyTorch."""
@@ -29,7 +30,7 @@ def _grad_mode(graph: fx.Graph, place: fx.Node) -> bool:
     for node in graph.nodes:
         if node is place:
             break
-        if node.target is torch._C._set_grad_enabled:
+        if node.target is SET_GRAD_ENABLED:
             enabled = node.args[0] is True
     return enabled
 

@@ -18,6 +18,7 @@ from snipjit.passes.fx.indices import ELEMENTS, WHOLE, Indices, padded
 from snipjit.passes.fx.op_table import lookup, mutated
 from snipjit.passes.fx.traced import is_one, is_tensor, tensor, value
 from snipjit.passes.fx.value_flow import ValueFlow
+from snipjit.torch_private import as_int, expression
 
 
 class IndexValues:
@@ -66,7 +67,7 @@ class IndexValues:
 def _number(node: fx.Node) -> Indices | None:
     found = value(node)
     if isinstance(found, torch.SymInt):
-        known = found.node.maybe_as_int()
-        symbol = {("size", found.node.expr): (node, 1)}
+        known = as_int(found)
+        symbol = {("size", expression(found)): (node, 1)}
         return Indices((), known) if known is not None else Indices((), 0, symbol)
     return Indices((), found) if isinstance(found, int | float) else None

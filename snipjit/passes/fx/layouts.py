@@ -169,6 +169,13 @@ def _getattr(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> 
     raise RefusedError(f"attribute `{name}`; accepted: mT")
 
 
+def _numpy_t(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
+    """``x.T`` as torch 2.14 and later write it."""
+    if len(writer.types[source].dims) == 2:
+        return _transpose_last(node, call, writer, source)
+    raise RefusedError("attribute `T`; accepted: mT")
+
+
 def _cast(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
     return writer.to(source, element_type(node))
 
@@ -194,6 +201,7 @@ LAYOUTS: dict[str, Layout] = {
     "getitem": _getitem,
     "slice": _slice,
     "getattr": _getattr,
+    "numpy_T": _numpy_t,
     "cast": _cast,
     "dropout": _dropout,
 }

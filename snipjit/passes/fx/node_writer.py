@@ -8,9 +8,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
-from torch._dispatch.python import enable_python_dispatcher
 
 from snipjit.passes.fx.traced import same, value
+from snipjit.torch_private import (
+    ENTER_AUTOCAST,
+    EXIT_AUTOCAST,
+    expression,
+    python_dispatcher,
+)
 
 Target = Callable[..., Any] | str
 
@@ -58,7 +63,7 @@ def _form(argument: Any) -> Hashable:
         sizes = _form((argument.shape, argument.stride()))
         return (sizes, argument.dtype, argument.device, argument.requires_grad)
     if isinstance(argument, torch.SymInt | torch.SymFloat):
-        return (type(argument), argument.node.expr)
+        return (type(argument), expression(argument))
     if isinstance(argument, tuple | list):
         return tuple(_form(item) for item in argument)
     if isinstance(argument, dict):
@@ -74,9 +79,9 @@ def _autocast_at(place: fx.Node) -> torch.dtype | None:
     for node in place.graph.nodes:
         if node is place:
             break
-        if node.target is torch.amp.autocast_mode._enter_autocast:
+        if node.target is ENTER_AUTOCAST:
             entered.append(node.args)
-        elif node.target is torch.amp.autocast_mode._exit_autocast:
+        elif node.target is EXIT_AUTOCAST:
             entered.pop()
     for device, dtype, enabled, *_ in reversed(entered):
         if device == "cpu":
@@ -91,10 +96,10 @@ def _run(
     if shape is not None:
         return _new(shape, args)
     with torch.autocast("cpu", autocast, enabled=autocast is not None, cache_enabled=False):
-        if isinstance(target, str):
-            return getattr(args[0], target)(*args[1:], **kwargs)
         # Without the Python dispatcher some functions, pad among them, would fix symbolic sizes.
-        with enable_python_dispatcher():
+        with python_dispatcher():
+            if isinstance(target, str):
+                return getattr(args[0], target)(*args[1:], **kwargs)
             return target(*args, **kwargs)
 
 

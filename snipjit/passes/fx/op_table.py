@@ -18,7 +18,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import fx
-from torch._ops import OpOverload
+
+from snipjit.torch_private import ASSERT_METADATA, OPERATORS, PAD, OpOverload, schema_arguments
 
 Spelling = Callable[..., Any] | str
 
@@ -44,11 +45,12 @@ class Row:
 def _spelled(name: str) -> list[Spelling]:
     found: list[Spelling] = [name] if hasattr(torch.Tensor, name) else []
     found += [getattr(home, name) for home in (torch, F, torch.special) if hasattr(home, name)]
-    for library in (torch.ops.aten, torch.ops.prims):
+    for library in OPERATORS:
         packet = getattr(library, name, None)
         if packet is not None:
             forms = [form for form in packet.overloads() if "out" not in form]
-            found += [getattr(packet, form) for form in forms]
+            # Dynamo calls the packet itself for `x.mT`, from torch 2.14 on.
+            found += [packet, *(getattr(packet, form) for form in forms)]
     return found
 
 
@@ -135,6 +137,7 @@ ROWS = (
     # Layout.
     Row("transpose", "input dim0 dim1", "transpose swapaxes swapdims"),
     Row("transpose_last", _ONE, "t mT"),
+    Row("numpy_T", _ONE, "numpy_T"),
     Row("permute", "input dims", "permute"),
     Row("movedim", "input source destination", "movedim moveaxis"),
     Row("view", _ONE, "view reshape flatten unflatten view_as reshape_as _unsafe_view"),
@@ -169,7 +172,7 @@ ROWS = (
     Row("triu", "input diagonal", "triu"),
     # One more column, and without it again.
     Row("cat", "tensors dim", "cat concat concatenate"),
-    Row("pad", "input pad mode value", "pad", (torch._C._nn.pad,)),
+    Row("pad", "input pad mode value", "pad", (PAD,)),
     Row("pad", "input pad value", "constant_pad_nd"),
     # Reductions.
     Row("softmax", "input dim _stacklevel dtype", "", (F.softmax,)),
@@ -239,7 +242,7 @@ def spelled(node: fx.Node) -> str:
 
 def is_check(node: fx.Node) -> bool:
     """Whether a node only asserts the type of its operand, as exported programs do at casts."""
-    return node.target is torch.ops.aten._assert_tensor_metadata.default and not node.users
+    return node.target is ASSERT_METADATA and not node.users
 
 
 def mutated(node: fx.Node) -> fx.Node | None:
@@ -265,7 +268,7 @@ def _in_place(node: fx.Node) -> bool:
     if node.op != "call_function":
         return False
     if isinstance(node.target, OpOverload):
-        arguments = node.target._schema.arguments
+        arguments = schema_arguments(node.target)
         return any(argument.alias_info and argument.alias_info.is_write for argument in arguments)
     if node.target in (op.and_, op.or_, op.not_):
         return False  # the underscore sets them off from keywords

@@ -19,13 +19,14 @@ from snipjit.passes.fx.node_writer import NodeWriter
 from snipjit.passes.fx.opening import Opening, erase
 from snipjit.passes.fx.traced import tensor
 from snipjit.refusal import Refusal
+from snipjit.torch_private import ENCODER_LAYER, ENCODER_LAYER_OVERLOAD
 
 Opener = Callable[[fx.Node, NodeWriter, frozenset[int]], dict[int, fx.Node]]
 
 MODULES: dict[Callable[..., Any] | str, Opener] = {
     F.multi_head_attention_forward: multi_head_attention,
-    torch._transformer_encoder_layer_fwd: encoder_layer,
-    torch.ops.aten._transformer_encoder_layer_fwd.default: encoder_layer,
+    ENCODER_LAYER: encoder_layer,
+    ENCODER_LAYER_OVERLOAD: encoder_layer,
 }
 
 

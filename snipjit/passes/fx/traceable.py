@@ -7,7 +7,11 @@ stays one graph; what the operations compute is not touched.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+
+from snipjit.torch_private import has_meta_kernel
 
 _OPERATIONS = (
     "fake_quantize_per_tensor_affine_cachemask",
@@ -22,6 +26,14 @@ def _value_and_mask(self: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch
     return torch.empty_like(self), torch.empty_like(self, dtype=torch.bool)
 
 
-for _name in _OPERATIONS:
-    if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{_name}", "Meta"):
-        _LIBRARY.impl(_name, _value_and_mask)  # type: ignore[no-untyped-call]
+def _like_source(src: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+    return torch.empty_like(src)
+
+
+_MISSING: dict[str, Callable[..., object]] = dict.fromkeys(_OPERATIONS, _value_and_mask)
+# Of torch below 2.13 only.
+_MISSING["_transformer_encoder_layer_fwd"] = _like_source
+
+for _name, _shapes in _MISSING.items():
+    if not has_meta_kernel(_name):
+        _LIBRARY.impl(_name, _shapes)  # type: ignore[no-untyped-call]

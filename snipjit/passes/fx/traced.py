@@ -12,9 +12,16 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from snipjit.passes.fx.candidate import RefusedError
+from snipjit.torch_private import (
+    expression,
+    is_wrapped,
+    statically_true,
+    storage_identity,
+    traced_number,
+    unwrapped,
+)
 
 Size = int | torch.SymInt
 
@@ -63,7 +70,8 @@ def constant(argument: object) -> float | None:
     """
     found = value(argument) if isinstance(argument, fx.Node) else argument
     if isinstance(found, torch.SymInt | torch.SymFloat):
-        return float(found) if found.node.has_hint() else None
+        known = traced_number(found)
+        return None if known is None else float(known)
     return found if isinstance(found, int | float) else None
 
 
@@ -78,7 +86,7 @@ def is_one_integer(node: fx.Node) -> bool:
 def element_type(node: fx.Node) -> str:
     """The element type of a tensor; refused for other types, devices and layouts."""
     found = tensor(node)
-    if _is_wrapped(found):
+    if is_wrapped(found):
         raise RefusedError(
             f"`{node.name}` is inside torch.func.vmap, grad or jvp; accepted: tensors outside them"
         )
@@ -92,11 +100,6 @@ def element_type(node: fx.Node) -> str:
     return DTYPES[found.dtype]
 
 
-def _is_wrapped(found: torch.Tensor) -> bool:
-    """Whether a tensor belongs to a transform of torch.func, which works on what it wraps."""
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(found))
-
-
 def _dtype(found: torch.Tensor) -> str:
     return str(found.dtype).removeprefix("torch.")
 
@@ -104,11 +107,11 @@ def _dtype(found: torch.Tensor) -> str:
 def storage(node: fx.Node) -> int | None:
     """What a tensor's views have in common; None for anything that is not a tensor."""
     found = value(node)
-    while isinstance(found, torch.Tensor) and _is_wrapped(found):
-        found = torch._C._functorch.get_unwrapped(found)
+    while isinstance(found, torch.Tensor) and is_wrapped(found):
+        found = unwrapped(found)
     if not isinstance(found, torch.Tensor) or found.layout != torch.strided:
         return None
-    return int(found.untyped_storage()._cdata)
+    return storage_identity(found)
 
 
 def product(sizes: Iterable[Size]) -> Size:
@@ -118,7 +121,7 @@ def product(sizes: Iterable[Size]) -> Size:
 
 def same(a: Size, b: Size) -> bool:
     """Whether two sizes are equal for every value of their symbols."""
-    return bool(statically_known_true(a == b))
+    return statically_true(a == b)
 
 
 def same_count(a: fx.Node, b: fx.Node) -> bool:
@@ -141,9 +144,9 @@ def _magnitude(stride: Size) -> int:
     """A number that orders strides: the traced one, or one with 97 for every free symbol."""
     if isinstance(stride, int):
         return stride
-    if stride.node.has_hint():
-        return int(stride.node.hint)
-    expr = stride.node.expr
+    if (known := traced_number(stride)) is not None:
+        return int(known)
+    expr = expression(stride)
     return int(expr.subs(dict.fromkeys(expr.free_symbols, 97)))
 
 
