@@ -13,6 +13,7 @@ from torch import fx
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind, OutputKind
 
+from snipjit.autocast_regions import with_casts
 from snipjit.errors import InputError
 from snipjit.files import load_pt2
 from snipjit.input_checks import InputChecks
@@ -159,7 +160,9 @@ def lifted(exported: ExportedProgram) -> ExportedProgram:
     with warnings.catch_warnings():
         # torch copies its own deprecated classes.
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec.*")
-        result: ExportedProgram = exported.run_decompositions({})
+        # torch 2.14 erases a copy twice.
+        warnings.filterwarnings("ignore", category=UserWarning, message="erase_node")
+        result: ExportedProgram = with_casts(exported).run_decompositions({})
         return result
 
 

@@ -59,6 +59,7 @@ SET_GRAD_ENABLED: Any = _named("_C._set_grad_enabled", _Nothing())
 """What a Dynamo graph calls where a model changes the grad mode."""
 ENTER_AUTOCAST: Any = _named("amp.autocast_mode._enter_autocast", _Nothing())
 EXIT_AUTOCAST: Any = _named("amp.autocast_mode._exit_autocast", _Nothing())
+AUTOCAST_REGION: Any = _named("ops.higher_order.wrap_with_autocast", _Nothing())
 CHECKPOINT: Any = _named("ops.higher_order.tag_activation_checkpoint", _Nothing())
 ENCODER_LAYER: Any = _named("_transformer_encoder_layer_fwd", _Nothing())
 ENCODER_LAYER_OVERLOAD: Any = _named("ops.aten._transformer_encoder_layer_fwd.default", _Nothing())
@@ -81,6 +82,17 @@ def has_meta_kernel(operation: str) -> bool:
     return known is None or bool(known(f"aten::{operation}", "Meta"))
 
 
+def is_composite_under_autocast(target: Any) -> bool:
+    """Whether a function is an ATen operation made of others, of which autocast knows those alone.
+
+    Views and what works in place are not counted: they have no result to take another type.
+    """
+    if not isinstance(target, OpOverload) or target.is_view or target._schema.is_mutable:
+        return False
+    known = _named("_C._dispatch_has_kernel_for_dispatch_key")
+    return target._can_decompose() and not (known and known(target.name(), "AutocastCPU"))
+
+
 # Values that tracing leaves on nodes
 
 
@@ -91,6 +103,30 @@ def python_dispatcher() -> AbstractContextManager[None]:
     except ImportError:
         return contextlib.nullcontext()
     return cast(AbstractContextManager[None], enable_python_dispatcher())
+
+
+def real_tensors() -> AbstractContextManager[Any]:
+    """Under it new tensors hold numbers, though a graph is being traced."""
+    try:
+        from torch._subclasses.fake_tensor import unset_fake_temporarily
+    except ImportError:
+        return contextlib.nullcontext()
+    return cast(AbstractContextManager[Any], unset_fake_temporarily())
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a traced tensor stands for one of torch's own class and not of a subclass."""
+    kinds: tuple[Any, ...] = (torch.Tensor, torch.nn.Parameter, _named("nn.Buffer"))
+    return type(tensor) in kinds or type(tensor) is _fake_tensor_class()
+
+
+@cache
+def _fake_tensor_class() -> Any:
+    try:
+        from torch._subclasses.fake_tensor import FakeTensor
+    except ImportError:
+        return None
+    return FakeTensor
 
 
 def is_wrapped(tensor: torch.Tensor) -> bool:
@@ -223,6 +259,11 @@ def frame_under_compilation() -> int | None:
         return None
     compile_id = CompileContext.current_compile_id()
     return None if compile_id is None else compile_id.frame_id
+
+
+def with_graph(exported: ExportedProgram, gm: fx.GraphModule) -> ExportedProgram:
+    """A program with another graph of the same inputs and outputs, and the same weights."""
+    return exported._update(gm, exported.graph_signature)
 
 
 class _RecompileLimit(logging.Filter):

@@ -25,20 +25,11 @@ PASSES: tuple[Pass, ...] = (
 )
 
 FLAT = sorted(path for path in PACKAGE.glob("*.py"))
-APPLICATION = {"__init__", "__main__", "cli", "compare", "compiler", "explanation", "files"}
-APPLICATION |= {
-    "input_checks",
-    "option_types",
-    "program",
-    "random_inputs",
-    "recipes",
-    "recompile_limit",
-    "signature",
-    "size_guards",
-    "statistics",
-    "torch_backend",
-    "torch_private",
-}
+APPLICATION = frozenset(
+    "__init__ __main__ autocast_regions cli compare compiler explanation files input_checks "
+    "option_types program random_inputs recipes recompile_limit signature size_guards statistics "
+    "torch_backend torch_private".split()
+)
 """The flat modules that know everything; all others are the IRs and what they need."""
 
 SUBJECT = re.compile(r"attention|quer(y|ies)|\bkeys?\b", re.IGNORECASE)

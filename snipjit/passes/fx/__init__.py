@@ -4,7 +4,8 @@
 into the graph. Two modules are passes, the others are their parts, best read in this order:
 
 ==============  ===============================================================================
-the graph       ``traced``, ``op_table``, ``arguments``, ``value_flow``, ``bodies``
+the graph       ``traced``, ``op_table``, ``in_place``, ``earlier_views``, ``arguments``,
+                ``value_flow``, ``bodies``
 find            ``tokenize_attention``, ``region``, ``plain_graph``, ``gradients``
 translate       ``translate``, ``translate_*``, ``axes``, ``layouts``, ``expansion``, ``expand_*``
 take in         ``absorb_*``: operands, masks (``mask_walk``, ``index_*``, ``indices``, ``created``,
@@ -22,6 +23,7 @@ from torch import fx
 import snipjit.passes.fx.traceable  # noqa: F401  (models keep whole graphs)
 from snipjit.passes.fx.bodies import with_bodies
 from snipjit.passes.fx.candidate import Candidate, Tokenization
+from snipjit.passes.fx.earlier_views import note_earlier_views
 from snipjit.passes.fx.gradients import NEEDS_GRAD, needs_grad
 from snipjit.passes.fx.open_attention_modules import OpenAttentionModules
 from snipjit.passes.fx.substitute import forget, substitute
@@ -35,6 +37,7 @@ PIPELINE = (
 
 def tokenize(gm: fx.GraphModule) -> Tokenization:
     """What every pass finds, modules opened on the way; the graph keeps its meaning."""
+    note_earlier_views(gm.graph)
     found = [tokenizer.run(gm) for tokenizer in PIPELINE]
     return Tokenization(
         tuple(candidate for tokens in found for candidate in tokens.candidates),

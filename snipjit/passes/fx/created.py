@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.passes.fx.fills import FILLS
+from snipjit.passes.fx.fills import FILLS, filled_with, held
 from snipjit.passes.fx.op_table import Call, lookup
+from snipjit.passes.fx.traced import is_tensor, tensor
 
 RANGES = ("arange", "iota")
 
@@ -26,10 +27,10 @@ def creation(node: fx.Node) -> Creation | None:
     call = lookup(node)
     if call is None:
         return None
-    if call.op in FILLS:
-        return Creation(call.get("fill_value") if call.op == "full" else int(call.op == "ones"))
-    if call.op == "scalar_tensor":
-        return Creation(call.get("input"))
+    if call.op in FILLS or call.op == "scalar_tensor":
+        number = filled_with(call) if call.op in FILLS else call.get("input")
+        known = held(number, tensor(node).dtype) if is_tensor(node) else None
+        return None if known is None else Creation(known)
     return _range(node, call) if call.op in RANGES else None
 
 

@@ -1,15 +1,20 @@
-"""Tensors that hold one number (``zeros_like``, ``full`` …): the number stands for them."""
+"""Tensors that hold one number (``zeros_like``, ``full`` …): the number stands for them.
+
+The number is the one that the tensor's type holds: ``full(…, 0.7, dtype=int32)`` is 0.
+"""
 
 from __future__ import annotations
 
 from itertools import zip_longest
 from typing import Any
 
+import torch
 from torch import fx
 
 from snipjit.passes.fx.op_table import Call, lookup
-from snipjit.passes.fx.traced import is_one, is_tensor, same, tensor
+from snipjit.passes.fx.traced import is_one, is_tensor, same, tensor, value
 from snipjit.passes.fx.value_flow import ValueFlow
+from snipjit.torch_private import real_tensors
 
 FILLS = ("zeros", "ones", "full")
 
@@ -25,12 +30,32 @@ def fill_value(flow: ValueFlow, reader: fx.Node, node: fx.Node) -> Any:
     others = [other for other in flow.operands(reader) if not _is_fill(other) and is_tensor(other)]
     if not _fits(node, others) or flow.is_mutated(node):
         return None
-    number = _number(call)
-    return None if is_tensor(number) else number
+    return held(filled_with(call), tensor(node).dtype)
 
 
-def _number(call: Call) -> Any:
-    return call.get("fill_value") if call.op == "full" else float(call.op == "ones")
+def filled_with(call: Call) -> Any:
+    """What a fill was called with."""
+    return call.get("fill_value") if call.op == "full" else int(call.op == "ones")
+
+
+def held(number: Any, dtype: torch.dtype) -> Any:
+    """What a tensor of a type holds of a number; None where that is unknown, or no number.
+
+    A number that only the call knows is itself where float32, which scalars are, holds it too.
+    """
+    if isinstance(number, fx.Node):
+        found = value(number)
+        whole = isinstance(found, int | torch.SymInt) and not isinstance(found, bool)
+        exact = whole and dtype in (torch.float32, torch.int32, torch.int64)
+        real = isinstance(found, float | torch.SymFloat) and dtype == torch.float32
+        return number if exact or real else None
+    if not isinstance(number, int | float):
+        return None
+    try:
+        with real_tensors():
+            return torch.full((), number, dtype=dtype, device="cpu").item()
+    except RuntimeError:  # eager refuses the number too
+        return None
 
 
 def _is_fill(node: fx.Node) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import fx
 
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.created import RANGES, creation
-from snipjit.passes.fx.fills import FILLS
+from snipjit.passes.fx.fills import FILLS, held
 from snipjit.passes.fx.index_layouts import sources_of_dims
 from snipjit.passes.fx.indices import WHOLE, Indices, checked, is_whole, padded
 from snipjit.passes.fx.op_table import Call
@@ -92,6 +93,8 @@ def _compare(node: fx.Node, call: Call, of: Lookup) -> Indices | None:
     if left is None or right is None:
         return None
     both_constant = left.is_constant and right.is_constant
+    if both_constant:
+        left, right = (_as_compared(call, side) for side in (left, right))
     difference = replace(left, number=left.number - right.number) if both_constant else None
     difference = left.plus(right, -1) if difference is None else difference
     if difference is None or difference.symbols or math.isnan(difference.number):
@@ -101,6 +104,18 @@ def _compare(node: fx.Node, call: Call, of: Lookup) -> Indices | None:
     decided = _decided(call.op, least, most)
     rank = tensor(node).dim()
     return None if decided is None else Indices((0,) * rank, decided)
+
+
+def _as_compared(call: Call, known: Indices) -> Indices:
+    """A constant in the type in which the sides are compared; whole numbers stay as they are."""
+    sides = [call.get(name) for name in ("input", "other")]
+    types = [tensor(side).dtype for side in sides if is_tensor(side)]
+    types = [dtype for dtype in types if dtype.is_floating_point]
+    if not types and not any(isinstance(side, float) for side in sides):
+        return known
+    dtype = reduce(torch.promote_types, types) if types else torch.get_default_dtype()
+    number = held(known.number, dtype)
+    return known if number is None else replace(known, number=number)
 
 
 def _decided(op: str, least: float, most: float) -> bool | None:

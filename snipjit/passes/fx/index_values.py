@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import fx
 
+from snipjit.passes.fx.in_place import mutated
 from snipjit.passes.fx.index_rules import RULES
 from snipjit.passes.fx.indices import ELEMENTS, WHOLE, Indices, padded
-from snipjit.passes.fx.op_table import lookup, mutated
+from snipjit.passes.fx.op_table import lookup
 from snipjit.passes.fx.traced import is_one, is_tensor, tensor, value
 from snipjit.passes.fx.value_flow import ValueFlow
 from snipjit.torch_private import as_int, expression

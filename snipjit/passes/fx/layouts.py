@@ -16,6 +16,7 @@ from snipjit.passes.fx.traced import (
     element_type,
     ints,
     is_one,
+    is_tensor,
     normal_dim,
     tensor,
     value,
@@ -44,7 +45,7 @@ def transpose_to(writer: SubgraphWriter, source: str, order: Iterable[int]) -> s
 
 def _transpose(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
     rank = len(writer.types[source].dims)
-    dims = ints([call.get("dim0", call.get("axis0")), call.get("dim1", call.get("axis1"))])
+    dims = ints([call.get("dim0"), call.get("dim1")])
     first, second = (normal_dim(dim, rank) for dim in dims)
     order = list(range(rank))
     order[first], order[second] = second, first
@@ -85,6 +86,9 @@ def view_to(writer: SubgraphWriter, source: str, dims: Iterable[Dim]) -> str:
 
 
 def _view(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
+    viewed = call.get("input")
+    if is_tensor(viewed) and tensor(viewed).dtype != tensor(node).dtype:
+        raise RefusedError(f"`{node.name}` reads bits as another type; accepted: its to(dtype)")
     dims = writer.axes.regroup(writer.types[source].dims, tensor(node).shape)
     return view_to(writer, source, dims)
 
@@ -181,7 +185,7 @@ def _cast(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str
 
 
 def _dropout(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
-    training = call.get("training", call.get("train", True))
+    training = call.get("training", True)
     if training is False or constant(call.get("p", 0.5)) == 0:
         return source
     raise RefusedError(f"`{node.name}` drops elements; accepted: p=0 or training=False")

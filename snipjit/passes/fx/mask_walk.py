@@ -12,10 +12,12 @@ from torch import fx
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.created import creation
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
+from snipjit.passes.fx.fills import held
+from snipjit.passes.fx.in_place import mutated
 from snipjit.passes.fx.index_layouts import sources_of_dims
 from snipjit.passes.fx.index_values import IndexValues
 from snipjit.passes.fx.indices import ELEMENTS, WHOLE, Indices
-from snipjit.passes.fx.op_table import Call, lookup, mutated
+from snipjit.passes.fx.op_table import Call, lookup
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import DTYPES, NARROW, is_number, is_one, is_tensor, tensor
 from snipjit.passes.fx.triangles import TRIANGLES, cut
@@ -28,6 +30,8 @@ _EXACT = (
     "masked_fill"
 ).split()
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+_CHOICES = ("where", "where_method", "masked_fill")
+"""Their literals take the type of the result, and are not computed with."""
 _CONSTANTS = (0.0, 1.0, float("inf"), -float("inf"))
 """Numbers that belong to the structure: what they hide can be left out."""
 _SMALL = 2**20
@@ -206,7 +210,9 @@ class MaskWalk:
             return name
         if not isinstance(argument, int | float):
             raise RefusedError(f"`{reader.name}` takes {argument!r}; accepted: tensors and numbers")
-        if tensor(reader).dtype in WHOLE and abs(argument) > _SMALL:
+        if (call := lookup(reader)) is not None and call.op in _CHOICES:
+            argument = held(argument, tensor(reader).dtype)
+        if argument is None or (tensor(reader).dtype in WHOLE and abs(argument) > _SMALL):
             raise RefusedError(f"`{reader.name}` makes whole numbers that float32 may not hold")
         return self._number(float(argument) if isinstance(argument, bool) else argument)
 

@@ -19,14 +19,17 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
-from snipjit.torch_private import ASSERT_METADATA, OPERATORS, PAD, OpOverload, schema_arguments
+from snipjit.torch_private import ASSERT_METADATA, OPERATORS, PAD
 
 Spelling = Callable[..., Any] | str
 
 
 @dataclass(frozen=True)
 class Row:
-    """One meaning: the canonical op, its argument names, its spellings."""
+    """One meaning: the canonical op, its argument names, its spellings.
+
+    A call with another argument is none of it, unless the op is one of ``READ_FROM_TRACE``.
+    """
 
     op: str
     arguments: str
@@ -53,6 +56,33 @@ def _spelled(name: str) -> list[Spelling]:
             found += [packet, *(getattr(packet, form) for form in forms)]
     return found
 
+
+ALIASES = {
+    "self": "input",
+    "x1": "input",
+    "x2": "other",
+    "mat2": "other",
+    "axis": "dim",
+    "axis0": "dim0",
+    "axis1": "dim1",
+    "keepdims": "keepdim",
+    "min_val": "min",
+    "max_val": "max",
+    "train": "training",
+}
+"""Other names of an argument: NumPy's, ATen's, and those of one function alone."""
+
+WITHOUT_EFFECT = frozenset(
+    "inplace memory_format non_blocking copy device layout pin_memory requires_grad "
+    "_stacklevel".split()
+)
+"""Arguments that change no value."""
+
+READ_FROM_TRACE = frozenset(
+    "view expand permute repeat cast zeros ones full scalar_tensor empty arange iota cumsum "
+    "einsum".split()
+)
+"""Ops whose further arguments (a shape, an element type) are read from the node's traced value."""
 
 _ONE, _TWO = "input", "input other"
 _QUANTIZED = "input scale zero_point quant_min quant_max"
@@ -194,6 +224,10 @@ ROWS = (
 )
 
 
+PAIRWISE = {"max": Row("maximum", _TWO), "min": Row("minimum", _TWO)}
+"""What ``max`` and ``min`` of two tensors are."""
+
+
 def _table() -> dict[Spelling, Row]:
     table: dict[Spelling, Row] = {}
     for row in ROWS:
@@ -222,15 +256,30 @@ def lookup(node: fx.Node) -> Call | None:
     """The canonical op of a node, or None if the table has no row for it."""
     if node.op not in ("call_function", "call_method"):
         return None
-    row = TABLE.get(node.target)
+    row = _row(node)
     if row is None or "out" in node.kwargs:
         return None
     names = row.arguments.split()
+    rest = node.args[len(names) :]
     arguments = dict(zip(names, node.args, strict=False))
-    arguments |= {"input" if name == "self" else name: v for name, v in node.kwargs.items()}
+    named = {k if k in names else ALIASES.get(k, k): v for k, v in node.kwargs.items()}
+    known = not rest and named.keys() <= {*names, *WITHOUT_EFFECT}
+    if not known and row.op not in READ_FROM_TRACE:
+        return None
+    arguments |= named
     if row.op == "sdpa":
         arguments["input"] = arguments.get("query")
-    return Call(row.op, arguments, tuple(node.args[len(names) :]))
+    return Call(row.op, arguments, tuple(rest))
+
+
+def _row(node: fx.Node) -> Row | None:
+    row = TABLE.get(node.target)
+    if row is None or row.op not in PAIRWISE:
+        return row
+    second = node.kwargs.get("other", node.args[1] if len(node.args) > 1 else None)
+    meta = second.meta if isinstance(second, fx.Node) else {}
+    pairwise = isinstance(meta.get("example_value", meta.get("val")), torch.Tensor)
+    return PAIRWISE[row.op] if pairwise else row
 
 
 def spelled(node: fx.Node) -> str:
@@ -243,40 +292,3 @@ def spelled(node: fx.Node) -> str:
 def is_check(node: fx.Node) -> bool:
     """Whether a node only asserts the type of its operand, as exported programs do at casts."""
     return node.target is ASSERT_METADATA and not node.users
-
-
-def mutated(node: fx.Node) -> fx.Node | None:
-    """The tensor that a node changes in place, or None."""
-    if isinstance(out := node.kwargs.get("out"), fx.Node):
-        return out
-    first = node.args[0] if node.args else node.kwargs.get("input", node.kwargs.get("self"))
-    return first if isinstance(first, fx.Node) and _in_place(node) else None
-
-
-_IN_PLACE_OPERATORS = frozenset(
-    getattr(op, name)
-    for name in (
-        "iadd iand iconcat ifloordiv ilshift imatmul imod imul ior ipow irshift isub itruediv ixor "
-        "setitem delitem"
-    ).split()
-)
-
-
-def _in_place(node: fx.Node) -> bool:
-    if node.op == "call_method":
-        return _says_in_place(str(node.target))
-    if node.op != "call_function":
-        return False
-    if isinstance(node.target, OpOverload):
-        arguments = schema_arguments(node.target)
-        return any(argument.alias_info and argument.alias_info.is_write for argument in arguments)
-    if node.target in (op.and_, op.or_, op.not_):
-        return False  # the underscore sets them off from keywords
-    if node.target in _IN_PLACE_OPERATORS or _says_in_place(getattr(node.target, "__name__", "")):
-        return True
-    call = lookup(node)
-    return call is not None and call.get("inplace") is True
-
-
-def _says_in_place(name: str) -> bool:
-    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from snipjit.passes.fx.op_table import lookup, mutated
+from snipjit.passes.fx.in_place import mutated
+from snipjit.passes.fx.op_table import lookup
 
 _SET_ASIDE = "snipjit_set_aside"
 

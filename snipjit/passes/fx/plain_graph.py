@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.passes.fx.op_table import lookup, mutated
+from snipjit.passes.fx.in_place import mutated
+from snipjit.passes.fx.op_table import lookup
 from snipjit.passes.fx.traced import Size, is_tensor, same, tensor
 
 _LIKE = {"view_as": "view", "reshape_as": "reshape"}
@@ -36,7 +37,7 @@ def _name_sizes(graph: fx.Graph, node: fx.Node) -> None:
     """``x.reshape_as(y)`` with a product ``y`` as ``x.reshape(sizes of its operands)``."""
     like = node.args[1] if len(node.args) == 2 else None
     sources = _sources(like) if isinstance(like, fx.Node) else None
-    if sources is None:
+    if sources is None or not is_tensor(node):
         return
     shape = tensor(node).shape
     with graph.inserting_before(node):
@@ -58,7 +59,7 @@ def _sources(like: fx.Node) -> list[tuple[fx.Node, int]] | None:
     call = lookup(like)
     if call is None or call.op != "matmul" or not is_tensor(like):
         return None
-    left, right = call.get("input"), call.get("other", call.get("mat2"))
+    left, right = call.get("input"), call.get("other")
     if not (is_tensor(left) and is_tensor(right)):
         return None
     rank = tensor(like).dim()

@@ -12,7 +12,15 @@ from snipjit.elementwise import ELEMENTWISE
 from snipjit.passes.fx.axes import Axes
 from snipjit.passes.fx.candidate import RefusedError, Scalar
 from snipjit.passes.fx.head_scale import HeadScale
-from snipjit.passes.fx.traced import element_type, is_one, memory_order, tensor, value
+from snipjit.passes.fx.traced import (
+    check_plain,
+    element_type,
+    is_one,
+    is_tensor,
+    memory_order,
+    tensor,
+    value,
+)
 from snipjit.passes.fx.unknown_sizes import dim_of_unknown_sizes
 from snipjit.subgraph import Dim, Node, Subgraph, TensorType
 
@@ -75,6 +83,8 @@ class SubgraphWriter:
 
         Every use is a scalar of its own, so that equal constants do not change the structure.
         """
+        if isinstance(argument, fx.Node) and is_tensor(argument):
+            check_plain(argument)
         name = f"s{len(self.scalars)}"
         number = argument if isinstance(argument, fx.Node | HeadScale) else float(argument)
         self.scalars.append(number)

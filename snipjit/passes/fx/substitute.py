@@ -9,7 +9,9 @@ from typing import Any
 from torch import fx
 
 from snipjit.passes.fx.candidate import Candidate
-from snipjit.passes.fx.op_table import is_check, lookup, mutated
+from snipjit.passes.fx.earlier_views import forget_earlier_views
+from snipjit.passes.fx.in_place import mutated
+from snipjit.passes.fx.op_table import is_check, lookup
 
 _REPLACED = "snipjit_replaced"
 
@@ -50,8 +52,9 @@ def _place(graph: fx.Graph, candidate: Candidate) -> fx.Node:
 
 
 def forget(gm: fx.GraphModule) -> None:
-    """Drop what substitutions remember for one another: caches pickle what a module holds."""
+    """Drop what was noted on the way: caches pickle what a module and its nodes hold."""
     gm.meta.pop(_REPLACED, None)
+    forget_earlier_views(gm.graph)
 
 
 def _erase(graph: fx.Graph, candidate: Candidate) -> None:

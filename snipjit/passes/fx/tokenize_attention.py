@@ -19,8 +19,9 @@ from snipjit.passes.fx.candidate import (
 )
 from snipjit.passes.fx.extra_results import check_order, extra_results
 from snipjit.passes.fx.head_scale import materialize
+from snipjit.passes.fx.in_place import mutated
 from snipjit.passes.fx.index_values import IndexValues
-from snipjit.passes.fx.op_table import lookup, mutated
+from snipjit.passes.fx.op_table import lookup
 from snipjit.passes.fx.plain_graph import make_plain
 from snipjit.passes.fx.region import Region, find_region, value_products
 from snipjit.passes.fx.traced import is_tensor, same, tensor

@@ -16,6 +16,7 @@ from torch import fx
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.torch_private import (
     expression,
+    is_plain,
     is_wrapped,
     statically_true,
     storage_identity,
@@ -35,15 +36,28 @@ ACCEPTED = "float32, bfloat16, float16 and bool tensors on the CPU"
 NARROW = (torch.bfloat16, torch.float16)
 
 
-def value(node: fx.Node) -> Any:
+EARLIER = "snipjit_earlier"
+"""What a node's value was before it was viewed in place, None where nobody knows."""
+
+
+def traced_value(node: fx.Node) -> Any:
     """The example value that Dynamo or torch.export left on a node, or None."""
     return node.meta.get("example_value", node.meta.get("val"))
+
+
+def value(node: fx.Node) -> Any:
+    """The example value of a node as it was made, or None."""
+    return node.meta.get(EARLIER) if EARLIER in node.meta else traced_value(node)
 
 
 def tensor(node: fx.Node) -> torch.Tensor:
     """The node's fake tensor; refused where there is none."""
     found = value(node)
     if not isinstance(found, torch.Tensor):
+        if EARLIER in node.meta:
+            raise RefusedError(
+                f"`{node.name}` is viewed in place later; accepted: views of its own"
+            )
         raise RefusedError(f"`{node.name}` has no traced tensor; accepted: graphs with shapes")
     return found
 
@@ -90,6 +104,7 @@ def element_type(node: fx.Node) -> str:
         raise RefusedError(
             f"`{node.name}` is inside torch.func.vmap, grad or jvp; accepted: tensors outside them"
         )
+    check_plain(node)
     if found.device.type != "cpu" or found.layout != torch.strided:
         where = f"{found.layout} on {found.device}"
         raise RefusedError(f"`{node.name}` is {where}; accepted: strided {ACCEPTED}")
@@ -100,13 +115,23 @@ def element_type(node: fx.Node) -> str:
     return DTYPES[found.dtype]
 
 
+def check_plain(node: fx.Node) -> None:
+    """Refuse a tensor of a subclass, which decides itself what memory holds and ops mean."""
+    found = tensor(node)
+    if not is_plain(found):
+        raise RefusedError(
+            f"`{node.name}` is a {type(found).__name__}, a subclass of torch.Tensor; accepted: "
+            "plain tensors, such as a DTensor's to_local()"
+        )
+
+
 def _dtype(found: torch.Tensor) -> str:
     return str(found.dtype).removeprefix("torch.")
 
 
 def storage(node: fx.Node) -> int | None:
     """What a tensor's views have in common; None for anything that is not a tensor."""
-    found = value(node)
+    found = traced_value(node)
     while isinstance(found, torch.Tensor) and is_wrapped(found):
         found = unwrapped(found)
     if not isinstance(found, torch.Tensor) or found.layout != torch.strided:

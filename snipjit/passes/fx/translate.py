@@ -136,8 +136,9 @@ class Translator:
         if isinstance(argument, fx.Node):
             argument = self.flow.read(reader, argument)
             if (number := fill_value(self.flow, reader, argument)) is not None:
-                argument = number
-            elif argument in self.region:
+                scalar = self.writer.scalar(number)
+                return self.writer.to(scalar, "i1") if isinstance(number, bool) else scalar
+            if argument in self.region:
                 return self.value(argument)
         if isinstance(argument, HeadScale) or is_number(argument):
             return self.writer.scalar(argument)
@@ -217,7 +218,7 @@ class Translator:
 
     def _matmul(self, node: fx.Node, call: Call) -> str:
         lhs = call.get("input")
-        return self._product(node, lhs, call.get("other", call.get("mat2")))
+        return self._product(node, lhs, call.get("other"))
 
     def _baddbmm(self, node: fx.Node, call: Call) -> str:
         """``beta · input + alpha · batch1 @ batch2``; an input times a literal 0 is not read."""

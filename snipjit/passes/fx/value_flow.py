@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from torch import fx
 
-from snipjit.passes.fx.op_table import is_check, mutated
+from snipjit.passes.fx.in_place import mutated
+from snipjit.passes.fx.op_table import is_check
 from snipjit.passes.fx.opening import is_set_aside
 from snipjit.passes.fx.traced import storage
 
