@@ -46,10 +46,12 @@ _ROWS = (
     Elementwise("maximum", 2, np.maximum),
     Elementwise("minimum", 2, np.minimum),
     Elementwise("pow", 2, np.power),
+    Elementwise("fms", 3, lambda a, b, c: a * b - c),
     Elementwise("neg", 1, np.negative),
     Elementwise("abs", 1, np.abs),
     Elementwise("exp", 1, np.exp),
     Elementwise("exp2", 1, np.exp2),
+    Elementwise("exp4", 1, lambda x: np.exp2(x + x)),
     Elementwise("log", 1, np.log),
     Elementwise("sqrt", 1, np.sqrt),
     Elementwise("tanh", 1, np.tanh),
@@ -77,6 +79,9 @@ _ROWS = (
 )
 
 ELEMENTWISE: dict[str, Elementwise] = {row.name: row for row in _ROWS}
+
+EXPONENTIALS = ("exp", "exp2", "exp4")
+"""Where the model has rounded what they are taken of to float16 they say so: ``rounded=f16``."""
 
 
 @dataclass(frozen=True)

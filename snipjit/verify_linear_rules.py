@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.elementwise import ELEMENTWISE
+from snipjit.elementwise import ELEMENTWISE, EXPONENTIALS
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ RULES: dict[str, Rule] = {
     "brgemm": Rule((2, 3), ("over",), final=False, optional=("pairs", "tiles")),
     "reduce": Rule((1,), ("monoid", "over"), final=False),
     **{name: Rule((row.arity,)) for name, row in ELEMENTWISE.items()},
-    **dict.fromkeys(("exp", "exp2"), Rule((1,), optional=("precision",))),
+    **dict.fromkeys(EXPONENTIALS, Rule((1,), optional=("precision", "rounded"))),
 }
 MOVED = {"prefetch": ("input",), "pad": ("buffer",)}
 LOGIC = ("and", "or", "xor", "not")

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import Any
 
 from snipjit.element_types import FLOATS, NARROW
-from snipjit.elementwise import ELEMENTWISE, MONOIDS
+from snipjit.elementwise import ELEMENTWISE, EXPONENTIALS, MONOIDS
 from snipjit.subgraph import Dim, Node, TensorType
 from snipjit.text_subgraph import print_type
 
@@ -51,7 +51,8 @@ def elementwise(alignment: Rule) -> dict[str, Row]:
     def rule(node: Node, types: Types) -> str | None:
         return _element_types(node, types) or alignment(node, types)
 
-    return {name: Row((row.arity,), rule) for name, row in ELEMENTWISE.items()}
+    rows = {name: Row((row.arity,), rule) for name, row in ELEMENTWISE.items()}
+    return rows | dict.fromkeys(EXPONENTIALS, Row((1,), rule, {"?rounded": str}))
 
 
 def _element_types(node: Node, types: Types) -> str | None:
@@ -249,7 +250,7 @@ COMMON: dict[str, Row] = {
 POSITIONAL: dict[str, Row] = {
     "matmul": Row((2,), _matmul),
     "reduce_dims": Row((1,), _reduce_dims, {"monoid": str, "dims": tuple, "keepdim": bool}),
-    "softmax": Row((1, 2), _softmax, {"dim": int, "?hidden": str}),
+    "softmax": Row((1, 2), _softmax, {"dim": int, "?hidden": str, "?rounded": str}),
     "sdpa": Row((3, 4, 5), _sdpa, {"mask": bool, "scale": bool, "causal": bool, "gqa": bool}),
     "transpose": Row((1,), _transpose, {"order": tuple}),
     "view": Row((1,), _view),

@@ -10,12 +10,16 @@ from snipjit.elementwise import MONOIDS
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.op_table import Call, lookup, spelled
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.traced import is_tensor, normal_dim, tensor
+from snipjit.passes.fx.traced import element_type, normal_dim, tensor
 from snipjit.passes.fx.translate_columns import ColumnTranslator, Operand
 from snipjit.subgraph import TensorType
 
 REDUCTIONS = {"sum": "sum", "amax": "max", "max": "max", "amin": "min", "min": "min"}
 SOFTMAXES = ("softmax", "softmin", "log_softmax", "logsumexp")
+
+
+_SCALED = ("mul", "div", "view", "unsqueeze", "transpose", "to_f32", "to_bf16", "to_f16")
+"""What moves or scales scores: a scalar stands second."""
 
 
 class ReductionTranslator:
@@ -59,15 +63,24 @@ class ReductionTranslator:
             return None
         if self.columns.flow.read(less, total.get("input")) is not value:
             return None
-        dims = dims_of(less, total)
-        return self.softmax(self._operand(source, value), dims) if len(dims) == 1 else None
+        dims, scores = dims_of(less, total), self._operand(source, value)
+        if len(dims) == 1 and self._is_scaled_product(scores):
+            return self.softmax(scores, dims)
+        if element_type(less) != "f32":
+            raise RefusedError(
+                f"`{less.name}` rounds the logarithm of a sum of masked scores to 16 bits; "
+                "accepted: softmax or log_softmax"
+            )
+        return None
+
+    def _is_scaled_product(self, name: str) -> bool:
+        """Whether nothing hides scores: less a large number, a logarithm would be rounded off."""
+        made = {node.name: node for node in self.writer.operations}
+        while (node := made.get(name)) is not None and node.op in _SCALED:
+            name = node.inputs[0]
+        return node is not None and node.op == "matmul"
 
     def _reduce(self, node: fx.Node, call: Call) -> str:
-        other = call.get("other", call.get("dim"))
-        if call.op in ("max", "min") and is_tensor(other):
-            function = "maximum" if call.op == "max" else "minimum"
-            sides = (call.get("input"), other)
-            return self.writer.op(function, *(self._operand(node, side) for side in sides))
         dims, keepdim = dims_of(node, call), bool(call.get("keepdim", False))
         monoid = REDUCTIONS[call.op]
         parts = self.columns.read(node, call.get("input"))

@@ -9,7 +9,7 @@ from snipjit.passes.graph.defer_normalization import DeferNormalization
 from snipjit.passes.graph.drop_softmax_shift import DropSoftmaxShift
 from snipjit.passes.graph.eliminate_dead_nodes import EliminateDeadNodes
 from snipjit.passes.graph.eliminate_redundant_converts import EliminateRedundantConverts
-from snipjit.passes.graph.exp_to_exp2 import ExpToExp2
+from snipjit.passes.graph.exp_to_exp4 import ExpToExp4
 from snipjit.passes.graph.fuse_layouts import FuseLayouts
 from snipjit.passes.graph.matmul_to_brgemm import MatmulToBrgemm
 from snipjit.passes.graph.move_scalar_factors import MoveScalarFactors
@@ -35,9 +35,9 @@ PIPELINE: tuple[Pass, ...] = (
     EliminateRedundantConverts(),  # they would hide factors and equal values
     MoveScalarFactors(),  # after layouts and converts, which would stand between factor and product
     DeferNormalization(),  # after scalars, which it then need not carry over products
-    ExpToExp2(),  # after all that simplifies what is done with scores
+    ExpToExp4(),  # after all that simplifies what is done with scores
     EliminateDeadNodes(),  # ScaleRows asks who else reads a product
-    ScaleRows(),  # after ExpToExp2, which makes factors; products keep none but their rows'
+    ScaleRows(),  # after ExpToExp4, which makes factors; products keep none but their rows'
     CommonSubexpressions(),  # equal values are equal nodes now
     EliminateDeadNodes(),  # what the passes above left over
     NameValues(),  # last: names of what remains

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from snipjit.element_types import NARROW
+from snipjit.elementwise import EXPONENTIALS
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter, rewrite
 from snipjit.subgraph import Node, Subgraph, TensorType
@@ -27,6 +30,9 @@ class PropagatePrecision(Pass):
     one that the model does not round, parameters stay converted. So do factors of two different
     16-bit types.
 
+    One rounding has a meaning: a score less 65504 is -65504 in float16, whatever the score, so that
+    rows that see nothing weigh all keys alike. Their exponentials keep a note of it.
+
     Before:  %s = matmul %q %k : f32[m][n]                  with %q, %k and %v of bf16
              %r = to_bf16 %s : bf16[m][n]
              %w = to_f32 %r : f32[m][n]
@@ -44,13 +50,47 @@ class PropagatePrecision(Pass):
 
     def run(self, subgraph: Subgraph) -> Subgraph:
         """The Subgraph without roundings between its operations."""
-        rules = {
+        mark = partial(_mark, _of_float16(subgraph))
+        rules: dict[str, Callable[[Rewriter, Node], str]] = {
             "to_f32": _widen,
             **dict.fromkeys(NARROWING, _narrow),
             **dict.fromkeys(LAYOUTS, _layout),
             **dict.fromkeys(FACTORS, _multiply),
+            **dict.fromkeys(("softmax", *EXPONENTIALS), mark),
         }
         return rewrite(subgraph, rules)
+
+
+def _of_float16(subgraph: Subgraph) -> set[str]:
+    """The exponentials, of softmax too, of values that the model has rounded to float16.
+
+    Written out, of their differences from the row's maximum.
+    """
+    nodes = subgraph.by_name
+
+    def peeled(name: str, *ops: str) -> Node:
+        while nodes[name].op in ("to_f32", *LAYOUTS, *ops):
+            name = nodes[name].inputs[0]
+        return nodes[name]
+
+    def exponent(node: Node) -> str | None:
+        if node.op == "softmax":
+            return node.inputs[0]
+        difference = peeled(node.inputs[0], *NARROWING)
+        if difference.op != "sub":
+            return None
+        value, less = difference.inputs
+        maximum = peeled(less, *NARROWING)
+        return value if maximum.attrs.get("monoid") in ("max", "larger") else None
+
+    found = {node.name: exponent(node) for node in subgraph.of("softmax", *EXPONENTIALS)}
+    return {name for name, of in found.items() if of is not None and peeled(of).op == "to_f16"}
+
+
+def _mark(rounded: set[str], out: Rewriter, node: Node) -> str:
+    """Say of an exponential what float16 has done to its rows that see nothing (RowUnits)."""
+    attrs = {"rounded": "f16"} if node.name in rounded else {}
+    return out.keep(replace(node, attrs={**node.attrs, **attrs}))
 
 
 def _exact(out: Rewriter, name: str) -> str:

@@ -55,7 +55,8 @@ def _decompose(out: Rewriter, node: Node) -> str:
         lowest = out.constant(f"{name}.lowest", float("-inf"))
         top = _replace_equal(out, f"{name}.hidden", top, lowest, zero)
     shifted = out.add(f"{name}.shifted", "sub", node.type, x, top)
-    exp = out.add(f"{name}.exp", "exp", node.type, shifted)
+    rounded = {key: value for key, value in node.attrs.items() if key == "rounded"}
+    exp = out.add(f"{name}.exp", "exp", node.type, shifted, **rounded)
     total = _reduce(out, f"{name}.sum", "sum", row, exp, dims[index])
     if column:
         largest = top if node.attrs.get("hidden") == "zero" else largest

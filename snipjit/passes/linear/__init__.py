@@ -29,6 +29,7 @@ from snipjit.passes.linear.prefetch_strided import PrefetchStrided
 from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
 from snipjit.passes.linear.relax_exponentials import RelaxExponentials
 from snipjit.passes.linear.round_factors import RoundFactors
+from snipjit.passes.linear.row_units import RowUnits
 from snipjit.passes.linear.split_loops import SplitLoops
 from snipjit.passes.linear.split_stream import SplitStream
 from snipjit.passes.linear.tile_products import TileProducts
@@ -51,6 +52,7 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         PackOperands(),  # before panels, so that packing happens once a task
         SplitLoops(target),  # before tiles: a panel holds whole tile loops
         LimitLoops(),  # while a panel is a flat list, whose products and reductions are whole
+        RowUnits(),  # after all that knows maxima by their differences; panels are still flat
         FuseLoops(target),  # the tile loops, shared where dependencies allow
         ReduceDecomposition(),  # needs the tile loops
         BrgemmBlocking(target),  # needs the tile loops

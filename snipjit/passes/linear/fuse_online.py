@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from snipjit.elementwise import EXPONENTIALS
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
 from snipjit.passes.base import Pass
-
-EXPONENTIALS = ("exp", "exp2")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class _Chain:
     scaled   linear in exp(x - max): sums that must be scaled when the maximum moves
     exposed  depend on the maximum itself, which may be infinite
     zeros    constants 0
-    base     the exponential that is taken, which rescales sums as well
+    base     the exponential that is taken, which rescales sums as well, and its attributes
+    attrs
     """
 
     maximum: str
@@ -81,6 +83,7 @@ class _Chain:
     exposed: set[str] = field(default_factory=set)
     zeros: set[str] = field(default_factory=set)
     base: str = ""
+    attrs: Mapping[str, Any] = field(default_factory=dict)
 
     def admit(self, e: Expression) -> bool:
         """Take in the next expression; False if it breaks the algebra."""
@@ -94,7 +97,7 @@ class _Chain:
         if e.op == "sub" and first not in tainted and rest <= self.aliases:
             self.shifted.add(e.output)
         elif e.op in EXPONENTIALS and first in self.shifted and self.base in ("", e.op):
-            self.base = e.op
+            self.base, self.attrs = e.op, e.attrs
             self.scaled.add(e.output)
         elif not self._is_linear(e):
             return False
@@ -253,7 +256,7 @@ def _running_maximum(e: Expression, chain: _Chain) -> list[Statement]:
         Expression("eq", f"{x}.hidden", (f"{x}.new", f"{x}.low"), test),
         Expression("where", f"{x}.safe", (f"{x}.hidden", f"{x}.zero", f"{x}.new"), e.type),
         Expression("sub", f"{x}.moved", (x, f"{x}.safe"), e.type),
-        Expression(chain.base or "exp", f"{x}.scale", (f"{x}.moved",), e.type),
+        Expression(chain.base or "exp", f"{x}.scale", (f"{x}.moved",), e.type, chain.attrs),
         Expression(e.op, x, e.inputs, e.type),
         *([last] if chain.exposed else []),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from snipjit.elementwise import ELEMENTWISE
+from snipjit.elementwise import ELEMENTWISE, EXPONENTIALS
 from snipjit.linear_ir import Expression
 from snipjit.loop_limits import Limit
 from snipjit.passes.linear.call_scalars import CallScalars, Scalar
@@ -187,7 +187,7 @@ class HiddenValues:
         return NONE if zero else self.zeros.get(name, {}).get(limit)
 
     def _zero(self, e: Expression, limit: Limit) -> Tests | None:
-        if e.op in ("exp", "exp2"):
+        if e.op in EXPONENTIALS:
             return self.shifted.get(e.inputs[0], {}).get(limit)
         if e.op not in ("mul", "div", "neg", "where", *ROUNDINGS):
             return None

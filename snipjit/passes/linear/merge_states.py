@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from snipjit.elementwise import MONOIDS
+from snipjit.elementwise import EXPONENTIALS, MONOIDS
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
-from snipjit.passes.linear.fuse_online import EXPONENTIALS
 
 
 @dataclass
@@ -163,7 +162,7 @@ class Merge:
             type = self.with_chunk(sub.type)
             inputs = (f"{sub.inputs[0]}.chunk", self._name(sub.inputs[1]))
             self.body.append(Expression("sub", moved, inputs, type))
-            self.body.append(Expression(exp.op, weight, (moved,), type))
+            self.body.append(Expression(exp.op, weight, (moved,), type, exp.attrs))
         return weight
 
     def _definition(self, name: str) -> Expression | None:

@@ -6,11 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from snipjit.element_types import NARROW
+from snipjit.elementwise import EXPONENTIALS
 from snipjit.linear_ir import Expression, LinearIR
 from snipjit.passes.base import Pass
 from snipjit.target_machine import TargetMachine
-
-EXPONENTIALS = ("exp", "exp2")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,15 @@ from snipjit.passes.llvm.emit_log import emit_log
 from snipjit.passes.llvm.emit_pow import emit_pow
 from snipjit.passes.llvm.emit_rational import emit_erf, emit_tanh
 from snipjit.passes.llvm.emit_round import emit_ceil, emit_floor, emit_round
-from snipjit.passes.llvm.vector_ir import F32, I1, constant, element_of, intrinsic, with_element
+from snipjit.passes.llvm.vector_ir import (
+    F32,
+    I1,
+    constant,
+    element_of,
+    fma,
+    intrinsic,
+    with_element,
+)
 from snipjit.target_machine import TargetMachine
 
 Emitter = Callable[..., ir.Value]
@@ -135,6 +143,18 @@ def _to_i1(builder: ir.IRBuilder, _: TargetMachine, x: ir.Value) -> ir.Value:
     return _compare(builder, "!=", x, constant(x.type, 0))
 
 
+def _exp4(
+    builder: ir.IRBuilder, target: TargetMachine, x: ir.Value, precision: str = "f32"
+) -> ir.Value:
+    return emit_exp2(builder, target, builder.fadd(x, x), precision)
+
+
+def _fms(
+    builder: ir.IRBuilder, target: TargetMachine, a: ir.Value, b: ir.Value, c: ir.Value
+) -> ir.Value:
+    return fma(builder, target, a, b, builder.fneg(c))
+
+
 EMITTERS: dict[str, Emitter] = {
     "add": _arithmetic("fadd", "add"),
     "sub": _arithmetic("fsub", "sub"),
@@ -148,6 +168,8 @@ EMITTERS: dict[str, Emitter] = {
     "abs": _abs,
     "exp": emit_exp,
     "exp2": emit_exp2,
+    "exp4": _exp4,
+    "fms": _fms,
     "log": emit_log,
     "sqrt": _intrinsic("llvm.sqrt"),
     "tanh": emit_tanh,

@@ -127,8 +127,8 @@ def assert_equal_to_eager(capture: Capture, atol: float = 1e-5) -> None:
         verify_positional(candidate.subgraph)
         tensors = [recorder.values[node].numpy() for node in candidate.tensors]
         scalars = [
-            float(np.float32(recorder.values[s] if isinstance(s, fx.Node) else s))  # as in CallArgs
-            for s in candidate.scalars
+            float(np.float32(float(recorder.values[s] if isinstance(s, fx.Node) else s)))
+            for s in candidate.scalars  # as CallArgs hold them
         ]
         expected = [recorder.values[output] for output in candidate.outputs]
         for subgraph in _forms(candidate.subgraph):

@@ -1,4 +1,4 @@
-"""ExpToExp2: exponentials of softmax in base 2, wherever the factor costs nothing."""
+"""ExpToExp4: exponentials of softmax in base 4, wherever the factor costs nothing."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import pytest
 from snipjit.interpret_subgraph import interpret
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph import PIPELINE
-from snipjit.passes.graph.exp_to_exp2 import ExpToExp2
+from snipjit.passes.graph.exp_to_exp4 import ExpToExp4
 from snipjit.text_subgraph import parse_subgraph, print_subgraph
 from tests import subgraphs
 from tests.passes.graph.support import before_and_after, lines, rewritten
 
 
 def test_golden(golden: Callable[[str], None]) -> None:
-    before, after = before_and_after(ExpToExp2, "attention_padding")
-    golden(f"{print_subgraph(before)}\n# after ExpToExp2\n\n{print_subgraph(after)}")
+    before, after = before_and_after(ExpToExp4, "attention_padding")
+    golden(f"{print_subgraph(before)}\n# after ExpToExp4\n\n{print_subgraph(after)}")
 
 
 def exponentials(example: str) -> set[str]:
     """The exponentials of an example after data flow."""
     subgraph = run_pipeline(PIPELINE, subgraphs.ALL[example]())
-    return {node.op for node in subgraph.of("exp", "exp2")}
+    return {node.op for node in subgraph.of("exp", "exp4")}
 
 
 def test_which_examples_change() -> None:
     for example in ("attention", "attention_padding", "sdpa_causal", "attention_boolean"):
-        assert exponentials(example) == {"exp2"}, example
+        assert exponentials(example) == {"exp4"}, example
     # A bias has rows: each element would be multiplied. So would scores that are a result.
     for example in ("attention_bias", "softmax_alone"):
         assert exponentials(example) == {"exp"}, example
@@ -66,18 +66,18 @@ MAXIMUM = "        %2 = reduce %1 {monoid=larger, over=(n)} : f32[m]"
 )
 def test_the_factor_needs_a_scale(scores: str, changes: bool) -> None:
     text = f"{HEAD}        {scores}\n{MAXIMUM}{TAIL}"
-    assert ("exp2" in rewritten(ExpToExp2(), text)) == changes
+    assert ("exp4" in rewritten(ExpToExp4(), text)) == changes
 
 
 def test_a_maximum_that_is_a_result_keeps_its_base() -> None:
     text = f"{HEAD}        %1 = mul %0 %s : f32[m][n]\n{MAXIMUM}{TAIL}"
     text += "        %r2 = result %2 {order=(0)} : f32[m]\n"
-    assert "exp2" not in rewritten(ExpToExp2(), text)
+    assert "exp4" not in rewritten(ExpToExp4(), text)
 
 
 def test_another_shift_keeps_its_base() -> None:
     text = f"{HEAD}        %1 = mul %0 %s : f32[m][n]\n        %2 = sqrt %s : f32{TAIL}"
-    assert "exp2" not in rewritten(ExpToExp2(), text)
+    assert "exp4" not in rewritten(ExpToExp4(), text)
 
 
 FILLS = lines("""
@@ -101,8 +101,8 @@ FILLS = lines("""
 def test_fills_do_not_overflow(fill: str) -> None:
     """Rows hidden throughout stay uniform under a finite fill, and NaN under -inf."""
     before = parse_subgraph(FILLS.replace("FILL", fill))
-    after = ExpToExp2().run(before)
-    assert "exp2" in print_subgraph(after)
+    after = ExpToExp4().run(before)
+    assert "exp4" in print_subgraph(after)
     keep = np.array([[True, False, True], [False] * 3])
     inputs = [np.array([[0.5, 2.0, -1.0]] * 2), keep]
     with np.errstate(all="ignore"):
