@@ -7,12 +7,23 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install
 
-.PHONY: help demo test test-models lint bench torch clean
+TORCH ?= 2.14.1
+OTHER := .venv-torch-$(TORCH)
+# Of all tests those that meet torch: tracing, the run time, whole forms.
+TORCH_TESTS := tests/passes/fx tests/runtime $(addprefix tests/test_, $(addsuffix .py, \
+	attention_forms attention_in_16_bits autocast_programs bad_input cli extreme_scores files \
+	generation in_place input_checks mask_forms models models_compiled program shape_agnostic \
+	subclasses torch_private warnings))
+
+.PHONY: help demo test test-models test-torch fuzz lint bench torch clean
 
 help:
 	@echo "make demo    BERT, compiled and exported, against eager PyTorch; writes out/latency.png"
 	@echo "make test    ruff, mypy --strict and the test suite"
 	@echo "make test-models  models of transformers and diffusers; ten minutes on two cores"
+	@echo "make test-torch TORCH=2.14.1  what meets torch, with another version, in an environment"
+	@echo "             of its own"
+	@echo "make fuzz SEED=0 N=1000  graphs as models write them against eager and float64; N seeds from SEED"
 	@echo "make lint    ruff and mypy --strict only"
 	@echo "make bench   the microbenchmarks: attention at fixed sizes against the best peers, then at"
 	@echo "             changing lengths; an hour on two cores, with a C++ compiler for the peers;"
@@ -27,6 +38,9 @@ test: lint
 
 test-models: $(VENV)/.test
 	$(RUN) -m pytest -q -m "models or long" -n logical --maxprocesses 8 --dist worksteal
+
+test-torch: $(OTHER)/.test
+	$(OTHER)/bin/python -m pytest -q -n logical --maxprocesses 8 --dist worksteal $(TORCH_TESTS)
 
 lint: $(VENV)/.test
 	$(RUN) -m ruff check .
@@ -56,5 +70,11 @@ $(VENV)/.test: $(VENV)/.torch setup.py snipjit/version.py
 	$(PIP) -e '.[test]'
 	@touch $@
 
+$(OTHER)/.test: setup.py snipjit/version.py
+	$(PYTHON) -m venv $(OTHER)
+	$(OTHER)/bin/python -m pip install torch==$(TORCH)
+	$(OTHER)/bin/python -m pip install -e '.[test]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build out *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-torch-* build out *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -151,12 +151,18 @@ class Emulated(Launcher):
 
 
 def launcher_of(lir: LinearIR, target: TargetMachine) -> Emulated:
-    """A kernel of a row that the host lacks."""
+    """A kernel of a row that the host lacks, with checks of its tile registers."""
     amx = Amx()
+    return Emulated(kernel_of(lir, target, amx), amx)
+
+
+def kernel_of(lir: LinearIR, target: TargetMachine, amx: Amx | None = None) -> Kernel:
+    """The same without checks; it runs on one thread."""
+    amx = amx or Amx()
     loaded = engine.load(object_code(emit(lir, target), target), llvm.SYMBOL, amx.imports())
     # The registers live as long as the code that calls them.
     kept = engine.Loaded(loaded.address, (loaded, amx))
-    return Emulated(Kernel("emulated", recipe_of(lir), b"", kept), amx)
+    return Kernel("emulated", recipe_of(lir), b"", kept)
 
 
 def object_code(llvm_ir: str, target: TargetMachine) -> bytes:

@@ -76,7 +76,8 @@ def test_explain_names_the_subgraph(model: Path, capsys: pytest.CaptureFixture[s
 def test_info_names_host_target_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info"]) == 0
     output = capsys.readouterr().out
-    for text in (__version__, torch.__version__, "target", *(row.name for row in TARGETS)):
+    version = torch.__version__.split("+")[0]
+    for text in (__version__, version, "target", *(row.name for row in TARGETS)):
         assert text in output
 
 

@@ -190,7 +190,8 @@ def _results(
 def _check(flow: ValueFlow, region: Region, taken: Mapping[fx.Node, fx.Node]) -> None:
     if shared := [node.name for node in region.nodes if node in taken]:
         raise RefusedError(f"`{shared[0]}` is part of the attention before it")
-    for product in region.products:
+    # The score product too: a sum over no keys divides 0 by 0 behind the second one.
+    for product in {*region.products, region.nodes[0]}:
         if any(isinstance(size, int) and size == 0 for size in tensor(product).shape):
             raise RefusedError(f"`{product.name}` is empty; accepted: sizes from 1")
     for node in region.nodes:

@@ -38,5 +38,7 @@ def feature_axes(subgraph: Subgraph) -> list[str]:
     over = {axis for node in products for axis in node.attrs["over"]}
     computed = {axis for node in products for axis in node.type.axes}
     columns = computed - subgraph.reduced_axes() - set(subgraph.kept_axes())
-    features = (over - computed) | columns
+    # Scores of heads of size 1 are no product, but softmax goes over their columns.
+    counted = {axis for node in subgraph.of("reduce") for axis in node.attrs["over"]}
+    features = (over - computed - counted) | columns
     return [axis for axis, size in subgraph.axes.items() if axis in features and size is None]

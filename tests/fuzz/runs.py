@@ -1,0 +1,99 @@
+"""Runs of a program: by eager PyTorch, in float64, and by snipjit on any target row."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import snipjit
+from snipjit import compiler
+from snipjit.linear_ir import LinearIR
+from snipjit.runtime.kernel import Kernel
+from snipjit.target_machine import TargetMachine
+from snipjit.torch_backend import Options, fuse
+from tests import emulated
+from tests.fuzz.programs import Input, Model, Program
+from tests.kernels import ROWS, is_native, small
+
+MODES = ("static", "dynamic", "compile", "compile dynamic", "export")
+TARGETS = {name: replace(small(row), name=f"fuzz {name}") for name, row in ROWS.items()}
+
+
+def tensors(program: Program, seed: int) -> list[Tensor]:
+    """The inputs of a program, the same for a seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return [_tensor(given, generator) for given in program.inputs]
+
+
+def _tensor(given: Input, generator: torch.Generator) -> Tensor:
+    shape = [given.shape[dim] for dim in given.order]
+    back = [given.order.index(dim) for dim in range(len(shape))]
+    numbers = torch.randn(shape, generator=generator)
+    if given.dtype == "bool":
+        made = numbers > -0.7
+    else:
+        dtype = getattr(torch, given.dtype)
+        made = numbers.to(dtype)
+        if given.content == "hidden":
+            made = made.masked_fill(numbers > 0.7, torch.finfo(dtype).min)
+    return made.permute(back)
+
+
+@contextlib.contextmanager
+def on_target(row: TargetMachine) -> Iterator[None]:
+    """Whatever is compiled meanwhile is for one row, emulated where the host lacks it."""
+    own = {name: getattr(compiler, name) for name in ("select", "assemble")}
+
+    def assemble(key: str, lir: LinearIR, target: TargetMachine, *rest: Any) -> Kernel:
+        if is_native(target):
+            kernel: Kernel = own["assemble"](key, lir, target, *rest)
+            return kernel
+        return replace(emulated.kernel_of(lir, target), key=key)
+
+    vars(compiler).update(select=lambda features: row, assemble=assemble)
+    try:
+        yield
+    finally:
+        vars(compiler).update(own)
+
+
+def run(program: Program, calls: list[list[Tensor]], mode: str) -> list[tuple[Tensor, ...]]:
+    """What snipjit makes of a program, traced with the inputs of the first call."""
+    torch.set_num_threads(1)  # of emulated tile registers there is one set
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = _compiled(program, calls[0], mode)
+        return [tuple(compiled(*_copies(given))) for given in calls]
+
+
+def _compiled(program: Program, given: list[Tensor], mode: str) -> Callable[..., Any]:
+    if mode in ("static", "dynamic"):
+        gm = program.trace(given, mode == "dynamic")
+        fuse(gm, Options(), grad=False)
+        return gm
+    if mode == "export":
+        return snipjit.compile(Model(program), tuple(_copies(given)))
+    torch.compiler.reset()
+    dynamic = mode == "compile dynamic"
+    found: Any = torch.compile(Model(program), backend="snipjit", dynamic=dynamic)
+    return found  # type: ignore[no-any-return]
+
+
+def eager(program: Program, given: list[Tensor], wide: bool = False) -> tuple[Tensor, ...]:
+    """What PyTorch makes of it; ``wide`` in float64."""
+    copies = _copies(given)
+    if wide:
+        copies = [t.double() if t.is_floating_point() else t for t in copies]
+    with torch.inference_mode():
+        return program.run(copies, wide)
+
+
+def _copies(given: list[Tensor]) -> list[Tensor]:
+    """Copies with the same strides: programs may write to what they get."""
+    return [tensor.clone(memory_format=torch.preserve_format) for tensor in given]
