@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from tests.traces import Trace
 
-HOMES = {"torch": torch, "F": F, "operator": operator}
+HOMES: dict[str, Any] = {"torch": torch, "F": F, "operator": operator, "inf": math.inf}
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,17 @@ import ctypes
 import os
 import threading
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
+from snipjit.compiler import emit, lower, optimize
 from snipjit.errors import SnipjitError, VerificationError
 from snipjit.runtime.engine import assembly, compile_object, host_features, load
 from snipjit.target_machine import PORTABLE, TARGETS, TargetMachine, rows_for
+from tests import subgraphs
+from tests.kernels import small
+from tests.narrow import narrowed
 
 ADD_ONE = """
 define void @kernel(ptr %a) {
@@ -87,6 +92,23 @@ def test_functions_of_the_process_and_imports_are_found() -> None:
         compile_object(CALLS_IMPORT, portable), "kernel", {"elsewhere": loaded.address}
     )
     assert run(importing.address, np.array([0.0])) == pytest.approx(1.0)
+
+
+def test_the_portable_row_compiles_for_another_architecture() -> None:
+    """Its LLVM IR names nothing of x86: AArch64 is another triple. Nothing is executed."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(opt=2)
+    for example in ("attention_padding", "sdpa_causal", "softmax_alone"):
+        for dtype in ("f32", "bf16", "f16"):
+            subgraph = subgraphs.ALL[example]()
+            narrow = subgraph if dtype == "f32" else narrowed(subgraph, dtype)
+            lir = lower(optimize(narrow), small(row("portable")))
+            with llvm.parse_assembly(emit(lir, row("portable"))) as module:
+                module.verify()
+                text = machine.emit_assembly(module)
+            assert "fmul\tv" in text or "fmla\tv" in text
+            assert "xmm" not in text
 
 
 def test_the_same_text_gives_the_same_object_code() -> None:
