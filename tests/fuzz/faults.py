@@ -16,6 +16,7 @@ from snipjit.linear_ir import Expression, LinearIR, Loop
 from snipjit.passes import graph, linear
 from snipjit.passes.fx import translate_sdpa
 from snipjit.passes.fx.mask_walk import MaskWalk
+from snipjit.passes.graph.rewriter import Rewriter
 from snipjit.passes.llvm import emit_exp, emit_rational
 from snipjit.runtime.kernel_cache import FAMILIES, KERNELS
 from snipjit.schedule import Schedule
@@ -208,6 +209,10 @@ def _swapped(*given: Any) -> Any:
     return names[::-1]
 
 
+def _operand(out: Rewriter, name: str) -> str:
+    return out[name].inputs[0] if out[name].op in ("to_f16", "to_bf16", "neg", "tanh") else name
+
+
 def _next_dim(dim: int, rank: int) -> int:
     return (dim + 1) % rank
 
@@ -226,7 +231,7 @@ FAULTS: tuple[Fault, ...] = (
     inside("fx.absorb_masks", "MaskWalk", "ranges begin with 1", _FromOne),
     inside("fx.layouts", "normal_dim", "dims are counted from 1", _next_dim),
     # Data flow.
-    after("PropagatePrecision", "results are rounded to bf16 only", op("to_f16", "to_bf16")),
+    inside("graph.propagate_precision", "_exact", "more than roundings are taken back", _operand),
     after("SdpaDecomposition", "the diagonal is hidden", op("ge", "gt")),
     after("SoftmaxDecomposition", "exponentials of base 2", op("exp", "exp2")),
     after("ReduceDimsToReduce", "the least in place of the largest", nodes(_other_maximum)),

@@ -22,7 +22,11 @@ from tests.fuzz.programs import Input, Model, Program
 from tests.kernels import ROWS, is_native, small
 
 MODES = ("static", "dynamic", "compile", "compile dynamic", "export")
-TARGETS = {name: replace(small(row), name=f"fuzz {name}") for name, row in ROWS.items()}
+TARGETS = {
+    name: replace(small(row), name=f"fuzz {name}", few_rows=3, chunk=8)
+    for name, row in ROWS.items()
+}
+"""With small tiles, and columns split among tasks from 16 on."""
 
 
 def tensors(program: Program, seed: int) -> list[Tensor]:
