@@ -139,7 +139,8 @@ def every_function() -> Drawn:
         if row.result in NARROW:
             continue  # a rounding that is computed with again may be left out
         boolean = row.name in (*LOGIC, "not", "to_f32")
-        operands = [condition if boolean else base, condition if boolean else side][: row.arity]
+        pair = [condition, condition] if boolean else [base, side]
+        operands = [*pair, base][: row.arity]
         operands = [condition, base, side] if row.name == "where" else operands
         value = chain.apply(row.name, *operands, interval=(-LIMIT, LIMIT))
         if value.type.dtype == "i1":

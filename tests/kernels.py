@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -72,6 +72,15 @@ def is_native(row: TargetMachine) -> bool:
     return engine.host_features().issuperset(row.features)
 
 
+def in_turn(names: Iterable[str], rows: Sequence[str]) -> list[Any]:
+    """Pairs of a name and a row: with each name one row in turn, with the others if long."""
+    return [
+        pytest.param(name, row, marks=[] if (number + turn) % len(rows) == 0 else pytest.mark.long)
+        for number, name in enumerate(names)
+        for turn, row in enumerate(rows)
+    ]
+
+
 def natives_first(kinds: Mapping[str, Variant | TargetMachine]) -> list[Any]:
     """The names as parameters of a test; what is emulated runs with the long tests."""
     return [pytest.param(name, marks=_marks(kind)) for name, kind in kinds.items()]
@@ -131,14 +140,23 @@ def extents(
     examples: Mapping[str, Callable[[], Subgraph]],
     sizes: Sequence[T],
     variants: Mapping[str, Variant] = VARIANTS,
+    whole: Collection[str] = (),
 ) -> list[Any]:
-    """Pairs as of ``compilable`` with the sizes to run; of emulated ones the last is not long."""
+    """Pairs as of ``compilable`` with the sizes to run.
+
+    Examples of ``whole`` run on every variant, others on those of one row in turn, or if long; what
+    is emulated runs the last size alone, or all if long.
+    """
     found = []
-    for name in examples:
+    rows = [*dict.fromkeys(name.split()[0] for name in variants)]
+    for number, name in enumerate(examples):
         for variant, kind in _kinds(name, variants):
-            if _marks(kind):
+            row = variant.split()[0]
+            chosen = name in whole or rows.index(row) == number % len(rows)
+            emulated_row = not is_native(kind[0])
+            if emulated_row and chosen:
                 found.append(pytest.param(name, variant, sizes[-1:], id=f"{name}-{variant}-one"))
-            marks = _marks(kind)
+            marks = [] if chosen and not emulated_row else [pytest.mark.long]
             found.append(pytest.param(name, variant, sizes, id=f"{name}-{variant}", marks=marks))
     return found
 

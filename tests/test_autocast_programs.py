@@ -59,8 +59,12 @@ REGIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "off inside": ({"dtype": torch.bfloat16}, {"enabled": False}),
     "off": ({"dtype": torch.bfloat16, "enabled": False},),
 }
-CASES = [(name, "bfloat16") for name in FORMS]
-CASES += [(name, region) for name in ("einsum", "tensordot") for region in list(REGIONS)[1:]]
+QUICK = ("matmul", "einsum", "one narrow operand", "sdpa", "tensordot", "several")
+CASES = [
+    pytest.param(name, "bfloat16", marks=[] if name in QUICK else pytest.mark.long)
+    for name in FORMS
+]
+CASES += [pytest.param("einsum", region) for region in list(REGIONS)[1:]]
 
 
 @pytest.mark.parametrize(("name", "region"), CASES)

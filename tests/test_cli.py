@@ -57,6 +57,12 @@ def test_inputs_from_a_file(
     assert "float32[1, 9, 64]" in capsys.readouterr().out
 
 
+def test_a_module_that_cannot_be_imported(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", str(model), "--import", "elsewhere"])
+    assert "'elsewhere' cannot be imported" in capsys.readouterr().err
+
+
 def test_threads_are_set(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     threads = torch.get_num_threads()
     try:

@@ -18,7 +18,7 @@ from snipjit.target_machine import TargetMachine
 from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
 from tests import kernels, subgraphs
-from tests.kernels import TARGETS
+from tests.kernels import TARGETS, in_turn
 
 SIZES = {"m": 29, "n": 53}
 COMPILED = [name for name in subgraphs.ALL if name != "attention_scaled_k"]
@@ -36,8 +36,7 @@ def attention(target: TargetMachine) -> str:
     return print_linear(lower(kernels.as_written(subgraph), target))
 
 
-@pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.parametrize("example", COMPILED)
+@pytest.mark.parametrize(("example", "name"), in_turn(COMPILED, [*TARGETS]))
 def test_emission_is_a_function_of_the_text(example: str, name: str) -> None:
     lir = lower(optimize(subgraphs.ALL[example]()), small(name))
     assert emit(parse_linear(print_linear(lir)), small(name)) == emit(lir, small(name))

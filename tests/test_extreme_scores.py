@@ -29,19 +29,17 @@ def compiled(form: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("rows", [40, 1])
-@pytest.mark.parametrize("part", ["all", "half", "rising"])
-@pytest.mark.parametrize("term", [2.3e38, 2.4e38, MAX, -2.4e38, -MAX])
-def test_huge_terms_at_visible_keys(term: float, part: str, rows: int) -> None:
+def test_huge_terms_at_visible_keys(rows: int) -> None:
     q, k, v = torch.randn(1, 2, rows, 16), *torch.randn(2, 1, 2, 40, 16)
-    mask = torch.full((1, 1, 1, 40), term)
-    if part == "half":
-        mask[..., ::2] = 0
-    if part == "rising":
-        mask *= torch.linspace(0.5, 1, 40)
-    with torch.inference_mode():
-        expected = masked(q, k, v, mask)
-        assert not expected.isnan().any()
-        torch.testing.assert_close(compiled(masked)(q, k, v, mask), expected)
+    run = compiled(masked)
+    parts = (torch.ones(40), torch.arange(40) % 2.0, torch.linspace(0.5, 1, 40))
+    for term in (2.3e38, 2.4e38, MAX, -2.4e38, -MAX):
+        for part in parts:
+            mask = (term * part)[None, None, None]
+            with torch.inference_mode():
+                expected = masked(q, k, v, mask)
+                assert not expected.isnan().any()
+                torch.testing.assert_close(run(q, k, v, mask), expected)
 
 
 @pytest.mark.parametrize("scale", [3.3e38, -3.3e38])
@@ -76,10 +74,21 @@ def added_in_float32(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     return s.softmax(-1).to(q.dtype) @ v
 
 
-@pytest.mark.parametrize("exported", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("form", [masked, in_float32, twice, written_out, added_in_float32])
-@pytest.mark.parametrize("rows", [70, 1])
+FORMS = (masked, in_float32, twice, written_out, added_in_float32)
+CASES = [
+    pytest.param(
+        *(form, dtype, exported, rows),
+        # float16 is what differs from the other types.
+        marks=[] if dtype is torch.float16 and exported == (rows == 1) else pytest.mark.long,
+    )
+    for form in FORMS
+    for dtype in (torch.float16, torch.bfloat16, torch.float32)
+    for exported in (False, True)
+    for rows in (70, 1)
+]
+
+
+@pytest.mark.parametrize(("form", "dtype", "exported", "rows"), CASES)
 def test_rows_that_see_nothing(
     form: Callable[..., Tensor], dtype: torch.dtype, exported: bool, rows: int
 ) -> None:

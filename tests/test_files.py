@@ -188,9 +188,6 @@ def test_a_type_that_nobody_registered_is_named(tmp_path: Path) -> None:
     done = _in_a_process(tmp_path, *run, "--import", "resultlib")
     assert done.returncode == 0, done.stderr
     assert "fused     1 subgraphs" in done.stdout
-    done = _in_a_process(tmp_path, *run, "--import", "elsewhere")
-    assert done.returncode == 2
-    assert "'elsewhere' cannot be imported" in done.stderr
 
 
 @pytest.mark.models

@@ -9,7 +9,7 @@ from snipjit.elementwise import ELEMENTWISE
 from snipjit.errors import InputError, VerificationError
 from snipjit.interpret_linear import Array, interpret
 from snipjit.parse_linear import parse_linear
-from snipjit.target_machine import TARGETS, TargetMachine
+from tests.kernels import ROWS, in_turn
 from tests.linear_examples import EXAMPLES, cases, check_results, final
 from tests.retries import CALLS, RETRY
 
@@ -31,11 +31,10 @@ XY = "input %x : f32[m][n] output %y : f32[m][n] order 0 1"
 ROW = "input %x : f32[m][n] output %y : f32[m] order 0"
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=lambda row: row.name)
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_whole_pipelines_of_real_targets(name: str, target: TargetMachine) -> None:
-    lir = final(name, target)
-    for case in cases(name, LARGE[:1] if target.lanes == 4 else LARGE):
+@pytest.mark.parametrize(("name", "target"), in_turn(EXAMPLES, [*ROWS]))
+def test_whole_pipelines_of_real_targets(name: str, target: str) -> None:
+    lir = final(name, ROWS[target])
+    for case in cases(name, LARGE[:1] if target == "portable" else LARGE):
         check_results(lir, case)
 
 

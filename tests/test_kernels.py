@@ -55,6 +55,8 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "mean and variance": subgraphs.mean_variance,
     "chain": subgraphs.elementwise_chain,
 }
+QUICK = ("plain", "D 7", "full", "boolean full", "grouped", "sdpa causal", "two values", "weights")
+"""What every variant runs; the others take turns but for the long tests."""
 SIZES = [(1, 1), (3, 400), (13, 17), (31, 31), (200, 300), (197, 5), (77, 130)]
 
 
@@ -70,7 +72,7 @@ def check_sizes(run: Launcher, example: str, sizes: Sequence[tuple[int, int]]) -
         kernels.assert_right(run, subgraph, tensors, scalars)
 
 
-@pytest.mark.parametrize(("example", "target", "sizes"), extents(EXAMPLES, SIZES))
+@pytest.mark.parametrize(("example", "target", "sizes"), extents(EXAMPLES, SIZES, whole=QUICK))
 def test_awkward_sizes(example: str, target: str, sizes: Sequence[tuple[int, int]]) -> None:
     check_sizes(compiled(example, target), example, sizes)
 

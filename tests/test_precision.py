@@ -50,7 +50,7 @@ examples = pytest.mark.parametrize(
             id=case.id,
             marks=case.marks if case.values[0] in QUICK else [pytest.mark.long],
         )
-        for case in extents(EXAMPLES, SIZES, NARROW_VARIANTS)
+        for case in extents(EXAMPLES, SIZES, NARROW_VARIANTS, whole=EXAMPLES)
     ],
 )
 

@@ -133,8 +133,14 @@ def captures(form: Form, how: str) -> list[Capture]:
     return dynamo(form, q, k, v, dynamic=how == "dynamic")
 
 
-@pytest.mark.parametrize("how", ["dynamic", "static", "exported"])
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        pytest.param(name, how, marks=pytest.mark.long if how == "exported" and number % 3 else [])
+        for number, name in enumerate(FORMS)
+        for how in ("dynamic", "static", "exported")
+    ],
+)
 def test_a_fill_is_what_its_type_holds(name: str, how: str) -> None:
     torch.manual_seed(0)
     for capture in captures(FORMS[name], how):

@@ -33,7 +33,7 @@ def test_before_and_after(golden: Callable[[str], None]) -> None:
     golden(before_and_after(LimitLoops(), text))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     case=st.sampled_from(CASES),
     schedule=st.sampled_from(Schedule),

@@ -16,7 +16,7 @@ from snipjit.passes.llvm.vector_ir import F32, I1, I32, constant, element_of, wi
 from snipjit.runtime import engine
 from snipjit.target_machine import TargetMachine
 from tests import kernels
-from tests.kernels import ROWS
+from tests.kernels import TARGETS
 
 I8 = ir.IntType(8)
 MEMORY = {np.dtype(np.float32): F32, np.dtype(np.int32): I32, np.dtype(np.bool_): I8}
@@ -100,12 +100,12 @@ class Machine:
         return self.function(name, *(array.dtype.name for array in arrays), **attrs)(*arrays)
 
 
-MACHINES = [Machine(row, lanes) for row in ROWS.values() for lanes in (row.lanes, 1)]
+MACHINES = [Machine(row, lanes) for row in TARGETS.values() for lanes in (row.lanes, 1)]
 
 on_each_machine = pytest.mark.parametrize(
     "machine", MACHINES, ids=[f"{machine.target.name}x{machine.lanes}" for machine in MACHINES]
 )
-"""Runs a test on each target row, with full vectors and with scalars."""
+"""Runs a test on each row that computes f32 differently, with full vectors and with scalars."""
 
 
 def ulps(got: Array, want: Array) -> Array:
