@@ -121,12 +121,12 @@ def _kernel(
 def optimize(subgraph: Subgraph, dumps: Dumps | None = None) -> Subgraph:
     """Data flow: a positional Subgraph to its canonical form."""
     verify = verify_between if config.verify_passes() else None
-    if verify:
+    if config.verify_stages():
         verify_positional(subgraph)
     result: Subgraph = run_pipeline(
         graph.PIPELINE, subgraph, verify=verify, dump=writer(dumps, "graph")
     )
-    if verify:
+    if config.verify_stages():
         verify_canonical(result)
     _check_sizes(result)
     return result
@@ -152,7 +152,7 @@ def lower(
     result: LinearIR = run_pipeline(
         linear.pipeline(target, schedule), canonical, verify=verify, dump=writer(dumps, "linear")
     )
-    if verify:
+    if config.verify_stages():
         verify_linear(result, final=True)
     return result
 

@@ -5,7 +5,7 @@ SNIPJIT_CACHE=dir   keep kernels in ``dir`` (by default ``snipjit`` below ``XDG_
                     ``~/.cache``); 0, off or nothing keeps none
 SNIPJIT_DUMP=dir    write every stage of every subgraph to numbered files below ``dir``
 SNIPJIT_TARGET=row  compile for this row of ``target_machine.py`` instead of the host's best
-SNIPJIT_VERIFY=1    run the stage's verifier after every pass
+SNIPJIT_VERIFY=1    run the stage's verifier after every pass; ``final``: after the last one
 ==================  ==========================================================================
 """
 
@@ -40,6 +40,11 @@ def dump_directory() -> Path | None:
     return Path(directory) if directory else None
 
 
-def verify_passes() -> bool:
-    """Whether a verifier runs after each pass."""
+def verify_stages() -> bool:
+    """Whether a verifier looks at what a stage makes."""
     return os.environ.get("SNIPJIT_VERIFY", "0") not in ("", "0")
+
+
+def verify_passes() -> bool:
+    """Whether it does so after each pass."""
+    return verify_stages() and os.environ.get("SNIPJIT_VERIFY") != "final"

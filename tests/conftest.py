@@ -13,7 +13,8 @@ import pytest
 
 TESTS = Path(__file__).parent
 
-os.environ.setdefault("SNIPJIT_VERIFY", "1")
+# Pipelines are verified after each pass by tests of their own.
+os.environ.setdefault("SNIPJIT_VERIFY", "final")
 os.environ["SNIPJIT_CACHE"] = "0"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: the pools of several workers would spin against one another.

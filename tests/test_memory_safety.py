@@ -20,7 +20,6 @@ from snipjit.runtime.scratchpad import Scratchpads
 from snipjit.subgraph import Subgraph
 from tests import kernels, subgraphs
 from tests.guard import (
-    SIDES,
     Side,
     guarded,
     guarded_bytes,
@@ -50,7 +49,7 @@ CASES = [
     *compilable(EXAMPLES),
     *compilable(EXAMPLES, [name for name in EXAMPLES if "bfloat16" in name], IN_PAIRS),
 ]
-SIZES = [(1, 1), (13, 17), (31, 31), (49, 49), (65, 130)]
+SIZES = [(1, 1), (13, 17), (31, 31), (65, 130)]
 
 
 @cache
@@ -68,7 +67,7 @@ def run_between_guards(kernel: Structure, subgraph: Subgraph, m: int, n: int, si
     kernels.assert_right(run, subgraph, between, scalars)
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", ["end", pytest.param("start", marks=pytest.mark.long)])
 @pytest.mark.parametrize(("example", "target"), CASES)
 def test_no_byte_outside(example: str, target: str, side: Side) -> None:
     subgraph, kernel = EXAMPLES[example](), compiled(example, target)

@@ -38,7 +38,7 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "mlp": lambda: subgraphs.mlp(D=32),
 }
 SIZES = [(1, 1), (3, 400), (13, 17), (31, 31), (200, 300), (77, 130)]
-QUICK = ("D 7", "full", "grouped", "sdpa causal")
+QUICK = ("D 7", "full", "sdpa causal")
 
 variants = pytest.mark.parametrize("variant", natives_first(NARROW_VARIANTS))
 dtypes = pytest.mark.parametrize("dtype", NARROW)

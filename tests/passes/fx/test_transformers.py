@@ -39,7 +39,7 @@ def test_dynamo(name: str, implementation: str) -> None:
     assert len(distinct) <= (3 if name == "T5" else 1)
 
 
-@pytest.mark.parametrize("name", ["Bert", "Llama"])
+@pytest.mark.parametrize("name", ["Bert", pytest.param("Llama", marks=pytest.mark.models)])
 @implementations
 def test_exported(name: str, implementation: str) -> None:
     """An exported program and Dynamo's graph give one structure."""

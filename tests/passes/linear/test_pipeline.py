@@ -64,7 +64,7 @@ def calls(name: str, schedule: Schedule) -> list[Case]:
     """Calls of an example or another graph; by columns few rows, and several chunks."""
     if name in EXTRA:
         return [case_of(EXTRA[name], *size) for size in SIZES]
-    return cases(name, ((1, 1), (3, 70)) if schedule is Schedule.COLUMNS else EXAMPLE_SIZES)
+    return cases(name, ((1, 1), (3, 40)) if schedule is Schedule.COLUMNS else EXAMPLE_SIZES)
 
 
 @pytest.mark.parametrize(
