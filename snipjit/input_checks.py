@@ -13,7 +13,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind
 
 from snipjit.errors import InputError
 from snipjit.size_guards import size_guards
-from snipjit.torch_private import expression, is_plain
+from snipjit.torch_private import dispatches, expression
 
 Check = Callable[[Any, dict[Any, int]], None]
 """Raises InputError for a value that does not fit; reads and binds the symbols of sizes."""
@@ -83,7 +83,7 @@ def _check(name: str, example: Any, ranges: Any) -> Check:
         if value.layout is not torch.strided or value.is_nested:
             layout = "nested" if value.is_nested else value.layout
             raise InputError(f"input {name!r} is {layout}: pass a strided tensor")
-        if not is_plain(value):
+        if dispatches(value):
             kind = type(value).__name__
             raise InputError(f"input {name!r} is a {kind}: pass a plain tensor")
         if value.dtype != dtype or value.dim() != rank or value.device.type != "cpu":

@@ -120,6 +120,12 @@ def is_plain(tensor: torch.Tensor) -> bool:
     return type(tensor) in kinds or type(tensor) is _fake_tensor_class()
 
 
+def dispatches(tensor: torch.Tensor) -> bool:
+    """Whether a subclass decides itself what operations do with it, whatever its memory holds."""
+    own = getattr(type(tensor), "__torch_dispatch__", None)
+    return own is not getattr(torch.Tensor, "__torch_dispatch__", None)
+
+
 @cache
 def _fake_tensor_class() -> Any:
     try:

@@ -128,6 +128,17 @@ def test_programs_take_plain_tensors() -> None:
         program(q, Wrapper(q), q)
 
 
+def test_programs_take_subclasses_that_are_memory_with_a_name() -> None:
+    """As torchvision's images are."""
+
+    class Named(Tensor):
+        pass
+
+    q = torch.randn(2, 3, 9, 16)
+    program = snipjit.compile(attend, (q, q * 1, q * 2))
+    torch.testing.assert_close(program(q, q.as_subclass(Named), q), attend(q, q, q))
+
+
 @pytest.fixture
 def mesh() -> Iterator[Any]:
     """A device mesh of one process."""
