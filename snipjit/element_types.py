@@ -18,6 +18,9 @@ NARROW = ("bf16", "f16")
 
 FLOATS = ("f32", *NARROW)
 
+LARGEST = {"f32": 3.4028234663852886e38, "bf16": 3.3895313892515355e38, "f16": 65504.0}
+"""The largest finite number of a type; the lowest is its negative."""
+
 
 def computed_as(dtype: str) -> str:
     """The element type in which registers hold values of a type of memory."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import erf
+from math import e, erf, log
 
 import numpy as np
 
@@ -82,6 +82,9 @@ ELEMENTWISE: dict[str, Elementwise] = {row.name: row for row in _ROWS}
 
 EXPONENTIALS = ("exp", "exp2", "exp4")
 """Where the model has rounded what they are taken of to float16 they say so: ``rounded=f16``."""
+
+LOG4_E = log(e, 4)
+"""Turns an exponent of ``exp`` into one of ``exp4``. Less than 1: what is finite stays so."""
 
 
 @dataclass(frozen=True)

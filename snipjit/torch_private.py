@@ -78,8 +78,13 @@ def schema_arguments(overload: Any) -> Sequence[Any]:
 
 def has_meta_kernel(operation: str) -> bool:
     """Whether torch can trace an ATen operation; if nobody knows, it can."""
-    known = _named("_C._dispatch_has_kernel_for_dispatch_key")
-    return known is None or bool(known(f"aten::{operation}", "Meta"))
+    return _has_kernel(f"aten::{operation}", "Meta") is not False
+
+
+def _has_kernel(operation: str, key: str) -> bool | None:
+    """Whether an operation has a kernel of its own for a dispatch key; None if nobody knows."""
+    asked = _named("_C._dispatch_has_kernel_for_dispatch_key")
+    return None if asked is None else bool(asked(operation, key))
 
 
 def is_composite_under_autocast(target: Any) -> bool:
@@ -89,8 +94,7 @@ def is_composite_under_autocast(target: Any) -> bool:
     """
     if not isinstance(target, OpOverload) or target.is_view or target._schema.is_mutable:
         return False
-    known = _named("_C._dispatch_has_kernel_for_dispatch_key")
-    return target._can_decompose() and not (known and known(target.name(), "AutocastCPU"))
+    return target._can_decompose() and not _has_kernel(target.name(), "AutocastCPU")
 
 
 # Values that tracing leaves on nodes

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from snipjit.element_types import LARGEST
 from snipjit.elementwise import ELEMENTWISE
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_activations import ACTIVATIONS
@@ -17,7 +18,6 @@ from snipjit.passes.fx.expansion import Expansion
 from snipjit.passes.fx.op_table import Call
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 
-_LARGEST = {"f32": 3.4028234663852886e38, "bf16": 3.3895313892515355e38, "f16": 65504.0}
 _EXACT = 2**24  # up to here float32 holds every integer
 
 
@@ -112,7 +112,7 @@ def _isnan(e: Expansion) -> str:
 
 def _nan_to_num(e: Expansion) -> str:
     x = e["input"]
-    largest = _LARGEST.get(e.writer.types[x].dtype, _LARGEST["f32"])
+    largest = LARGEST.get(e.writer.types[x].dtype, LARGEST["f32"])
     names = ("posinf", "neginf", "nan")
     given = [e.call.get(name) for name in names]
     values = [

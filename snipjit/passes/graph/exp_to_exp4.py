@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from snipjit.elementwise import LOG4_E
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter
 from snipjit.subgraph import Node, Subgraph, TensorType
-
-LOG4_E = math.log(math.e, 4)
-"""Less than 1: what is finite stays so."""
 
 UNSCALED = (0.0, math.inf, -math.inf)
 """Numbers that a positive factor leaves as they are."""

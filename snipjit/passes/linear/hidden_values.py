@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from snipjit.element_types import LARGEST
 from snipjit.elementwise import ELEMENTWISE, EXPONENTIALS
 from snipjit.linear_ir import Expression
 from snipjit.loop_limits import Limit
@@ -13,7 +14,7 @@ from snipjit.passes.linear.index_conditions import limits_of
 
 ABSORBING = -(2.0**110)
 """Numbers so low stay below half of themselves whatever is added that is smaller than 2^100."""
-ABSORBING_F16 = -65504.0
+ABSORBING_F16 = -LARGEST["f16"]
 """The same where inputs are f16: the lowest number of that type, and what is smaller than 2^14."""
 
 ROUNDINGS = ("to_bf16", "to_f16")

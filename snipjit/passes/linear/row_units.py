@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from snipjit.elementwise import EXPONENTIALS
+from snipjit.element_types import LARGEST
+from snipjit.elementwise import EXPONENTIALS, LOG4_E
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
 from snipjit.passes.base import Pass
 
 LARGE = 2.0**126
 """A maximum that may not be doubled: float32 ends at 2^128."""
 
-LOWEST = -65504.0
+LOWEST = -LARGEST["f16"]
 """The lowest float16."""
 
 NEIGHBOUR = 1024.0
 """How far from it a sum of the lowest number and a score lies at most: a score beyond is told from
 it by float16 too."""
 
-LOG4_E = 0.7213475204444817
 NOTHING = 2.0**-60
 """A unit in which finite scores are all alike, and infinite ones are not."""
 
@@ -60,9 +60,12 @@ class RowUnits(Pass):
 class _Rewriter:
     lir: LinearIR
     definitions: Mapping[str, Expression] = field(init=False)
+    readers: Counter[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.definitions = {e.output: e for e in self.lir.expressions() if e.output is not None}
+        expressions = list(self.lir.expressions())
+        self.definitions = {e.output: e for e in expressions if e.output is not None}
+        self.readers = Counter(name for e in expressions for name in e.inputs)
 
     def rewrite(self, body: list[Statement]) -> None:
         """One body, and those inside it."""
@@ -88,14 +91,10 @@ class _Rewriter:
         for e in body:
             if isinstance(e, Expression) and e.op in EXPONENTIALS:
                 found[e.inputs[0]].append(e)
-        readers: defaultdict[str, int] = defaultdict(int)
-        for e in self.lir.expressions():
-            for name in e.inputs:
-                readers[name] += 1
         return {
             name: users
             for name, users in found.items()
-            if readers[name] == len(users) and len({_kind(e) for e in users}) == 1
+            if self.readers[name] == len(users) and len({_kind(e) for e in users}) == 1
             if _kind(users[0]) != (False, False)
         }
 
