@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
+from snipjit.element_types import Typed
 from snipjit.errors import InputError
 from snipjit.subgraph import Dim
 
 
 @dataclass(frozen=True)
-class TensorSpec:
+class TensorSpec(Typed):
     """One tensor of a kernel's call.
 
-    dtype   ``f32``, ``bf16``, ``f16``, ``i1`` (torch.bool, one byte an element) or ``i32``
+    dtype   a row of ``ELEMENT_TYPES``
     dims    each a product of axes, outer to inner
     order   the dims from outermost to innermost in memory; its last one has unit stride
     strict  dims that may not broadcast: size 1 there means that the axes have size 1

@@ -42,7 +42,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.element_types import BYTES
 from snipjit.linear_ir import LinearIR
 from snipjit.loop_nest import parallel_loops, shared_buffers, split_loop
 
@@ -86,7 +85,7 @@ def chunk_bytes(lir: LinearIR) -> int:
     """Bytes that each chunk of a split loop leaves in shared buffers: whole cache lines."""
     shared = shared_buffers(lir).values()
     ends = [
-        (buffer.offset or 0) + buffer.stride(buffer.axes[0]) * BYTES[buffer.dtype]
+        (buffer.offset or 0) + buffer.stride(buffer.axes[0]) * buffer.element.bytes
         for buffer in shared
     ]
     return -(-max(ends, default=0) // CACHE_LINE) * CACHE_LINE

@@ -1,46 +1,114 @@
-"""Element types: their bytes in memory, and rounding to those that memory holds in 16 bits.
+"""Element types: one row each, with all that is known of one.
 
-``bf16`` and ``f16`` are types of memory. Registers hold their values as ``f32``, which is exact;
-what is stored is rounded to the nearest, ties to even.
+Registers hold ``f32``, ``i32`` and ``i1``. All other types are of memory alone: loads give their
+values as the type of registers that holds each of them (``f32`` for all so far), and what is stored
+is rounded. How a row's bits become a register's is in ``passes/llvm/emit_convert.py``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 
-BYTES = {"f32": 4, "bf16": 2, "f16": 2, "i1": 1, "i32": 4}
-"""Bytes of an element in memory."""
-
-DTYPES = tuple(BYTES)
-
-NARROW = ("bf16", "f16")
-"""The types that only memory holds."""
-
-FLOATS = ("f32", *NARROW)
-
-LARGEST = {"f32": 3.4028234663852886e38, "bf16": 3.3895313892515355e38, "f16": 65504.0}
-"""The largest finite number of a type; the lowest is its negative."""
+Array = np.ndarray
 
 
-def computed_as(dtype: str) -> str:
-    """The element type in which registers hold values of a type of memory."""
-    return "f32" if dtype in NARROW else dtype
+def _as_it_is(array: Array) -> Array:
+    return array
 
 
-def round_to(dtype: str, array: np.ndarray) -> np.ndarray:
-    """The nearest values of an element type, in the floating-point type that the array has."""
-    array = np.asarray(array)
-    wide = array.dtype if array.dtype.kind == "f" else np.dtype(np.float32)
-    if dtype == "bf16":
-        return _round_to_bf16(array.astype(np.float32)).astype(wide)
-    return array.astype(np.float16).astype(wide) if dtype == "f16" else array
+@dataclass(frozen=True)
+class ElementType:
+    """One element type.
+
+    name      in both IRs
+    kind      what its numbers are
+    bits      of an element in memory
+    lowest    the least finite number; ``largest`` is the greatest
+    torch     the name of torch's dtype
+    register  the element type in which registers hold its values
+    round     NumPy: the nearest values of the type, in the floating-point type that an array has
+    """
+
+    name: str
+    kind: Literal["float", "integer", "truth"]
+    bits: int
+    lowest: float
+    largest: float
+    torch: str
+    register: str
+    round: Callable[[Array], Array] = _as_it_is
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of an element in memory."""
+        return self.bits // 8
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether only memory holds it: registers have its values in another type."""
+        return self.register != self.name
+
+    @property
+    def is_half(self) -> bool:
+        """Whether it is a float of 16 bits: a model that computes in it rounds for want of room."""
+        return self.kind == "float" and self.bits == 16
 
 
-def _round_to_bf16(array: np.ndarray) -> np.ndarray:
+def _to_bf16(array: Array) -> Array:
     """The upper half of a float32, plus one where the lower half is above a tie or makes odd."""
-    bits = np.atleast_1d(array).view(np.uint32)
+    bits = np.atleast_1d(array.astype(np.float32)).view(np.uint32)
     odd = (bits >> np.uint32(16)) & np.uint32(1)
     rounded = (bits + np.uint32(0x7FFF) + odd) & np.uint32(0xFFFF0000)
-    quiet = bits | np.uint32(0x00400000)
-    kept = np.where(np.isnan(np.atleast_1d(array)), quiet & np.uint32(0xFFFF0000), rounded)
+    quiet = (bits | np.uint32(0x00400000)) & np.uint32(0xFFFF0000)
+    kept = np.where(np.isnan(np.atleast_1d(array)), quiet, rounded)
     return kept.astype(np.uint32).view(np.float32).reshape(array.shape)
+
+
+def _to_integers(lowest: int, largest: int) -> Callable[[Array], Array]:
+    """What follows the point is cut off, as in torch; beyond the ends stands the end, 0 for NaN."""
+
+    def round(array: Array) -> Array:
+        return np.asarray(np.trunc(np.clip(np.nan_to_num(array, nan=0.0), lowest, largest)))
+
+    return round
+
+
+_F32, _BF16, _F16 = 3.4028234663852886e38, 3.3895313892515355e38, 65504.0
+
+_ROWS = (
+    ElementType("f32", "float", 32, -_F32, _F32, "float32", "f32"),
+    ElementType("bf16", "float", 16, -_BF16, _BF16, "bfloat16", "f32", _to_bf16),
+    ElementType("f16", "float", 16, -_F16, _F16, "float16", "f32", lambda x: x.astype(np.float16)),
+    ElementType("i8", "integer", 8, -128, 127, "int8", "f32", _to_integers(-128, 127)),
+    ElementType("u8", "integer", 8, 0, 255, "uint8", "f32", _to_integers(0, 255)),
+    ElementType("i1", "truth", 8, 0, 1, "bool", "i1"),
+    ElementType("i32", "integer", 32, -(2**31), 2**31 - 1, "int32", "i32"),
+)
+
+ELEMENT_TYPES: dict[str, ElementType] = {row.name: row for row in _ROWS}
+"""By name. Another row is added with ``operations.add_element_type``, which casts know too."""
+
+
+class Typed:
+    """What has an element type, by name."""
+
+    dtype: str
+
+    @property
+    def element(self) -> ElementType:
+        """The row of its element type."""
+        return ELEMENT_TYPES[self.dtype]
+
+
+def round_to(dtype: str, array: Array) -> Array:
+    """The nearest values of an element type, in the floating-point type that the array has."""
+    array = np.asarray(array)
+    row = ELEMENT_TYPES[dtype]
+    if not row.is_narrow:
+        return array
+    wide = array.dtype if array.dtype.kind == "f" else np.dtype(np.float32)
+    return row.round(array.astype(wide)).astype(wide)

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from snipjit.axis_arrays import align, solve_axis_sizes, view_by_axes
-from snipjit.element_types import BYTES, FLOATS, round_to
-from snipjit.elementwise import ELEMENTWISE, MONOIDS
+from snipjit.element_types import Typed, round_to
 from snipjit.errors import InputError, VerificationError
 from snipjit.interpret_loops import Chunk, carried_reductions, chunks, iterations
 from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement
 from snipjit.loop_limits import Limit
 from snipjit.loop_nest import join_of, shared_buffers
+from snipjit.operations import ELEMENTWISE, MONOIDS
 from snipjit.tensors import Buffer, Tensor
 from snipjit.text_linear import around
 
@@ -61,8 +61,7 @@ class _Machine:
         dtype: np.dtype[Any],
     ) -> None:
         self.lir = lir
-        integers = {"i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
-        self.dtypes = {**integers, **dict.fromkeys(FLOATS, dtype)}
+        self.registers = {"f32": dtype, "i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
         dims = [tensor.dims for tensor in lir.inputs]
         self.sizes = solve_axis_sizes(lir.axes, dims, [array.shape for array in tensors])
         self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
@@ -71,16 +70,17 @@ class _Machine:
         buffers = lir.buffers()
         self.held = {tensor.name: tensor.dtype for tensor in lir.outputs}
         self.held |= {buffer.name: buffer.dtype for buffer in buffers.values()}
-        least = min((BYTES[b.dtype] for b in buffers.values() if b.dtype in FLOATS), default=4)
+        floats = [b.element.bytes for b in buffers.values() if b.element.register == "f32"]
+        least = min(floats, default=4)
         self.scale = dtype.itemsize // least
         self.shared = shared_buffers(lir)
         self.chunk, self.scratch = Chunk((0, 0), 0, 1, True), self._scratchpad()
         self.carried = carried_reductions(lir)
         for tensor, array in zip(lir.inputs, tensors, strict=True):
-            typed = round_to(tensor.dtype, np.asarray(array).astype(self.dtypes[tensor.dtype]))
+            typed = round_to(tensor.dtype, np.asarray(array).astype(self._held_as(tensor)))
             self.arrays[tensor.name] = tensor.axes, view_by_axes(typed, tensor.dims, self.sizes)
         for tensor in lir.outputs:
-            self.arrays[tensor.name] = tensor.axes, self._empty(tensor.dtype, tensor.axes)
+            self.arrays[tensor.name] = tensor.axes, self._empty(tensor, tensor.axes)
         for name, value in zip(lir.scalars, scalars, strict=True):
             self.arrays[name] = (), np.array(value, dtype)
         self.scalars = dict(zip(lir.scalars, scalars, strict=True))
@@ -189,7 +189,7 @@ class _Machine:
         return self._aligned(e.inputs[0], e)
 
     def _fill(self, e: Expression) -> Array:
-        return np.array(e.attrs["value"], self.dtypes[e.type.dtype])
+        return np.array(e.attrs["value"], self._held_as(e.type))
 
     def _iota(self, e: Expression) -> Array:
         axis = e.attrs["axis"]
@@ -249,7 +249,7 @@ class _Machine:
         """Assign to the current part of a value."""
         assert e.output is not None
         if e.output not in self.arrays:
-            self.arrays[e.output] = e.type.axes, self._empty(e.type.dtype, e.type.axes)
+            self.arrays[e.output] = e.type.axes, self._empty(e.type, e.type.axes)
         axes, target = self._current(e.output, e)
         if axes != e.type.axes:
             raise self._fault(e, f"%{e.output} has axes [{' '.join(axes)}] elsewhere")
@@ -267,24 +267,29 @@ class _Machine:
 
     def _declare(self, buffer: Buffer) -> None:
         shape = tuple(buffer.extents.values())
-        dtype = self.dtypes[buffer.dtype]
+        dtype = self._held_as(buffer)
         if buffer.offset is None or buffer.name in self.shared:
             array = np.empty(shape, dtype)
         else:
             memory = self.scratch[buffer.offset * self.scale :][: buffer.elements * dtype.itemsize]
             array = memory.view(dtype).reshape(shape)
-        array[...] = np.nan if buffer.dtype in FLOATS else 0
+        array[...] = np.nan if dtype.kind == "f" else 0
         self.arrays[buffer.name] = buffer.axes, array
         self.origins[buffer.name] = {axis: self.ranges[axis][0] for axis in buffer.axes}
 
-    def _empty(self, dtype: str, axes: tuple[str, ...]) -> Array:
-        fill = np.nan if dtype in FLOATS else 0
-        return np.full([self.sizes[axis] for axis in axes], fill, self.dtypes[dtype])
+    def _empty(self, held: Typed, axes: tuple[str, ...]) -> Array:
+        dtype = self._held_as(held)
+        fill = np.nan if dtype.kind == "f" else 0
+        return np.full([self.sizes[axis] for axis in axes], fill, dtype)
+
+    def _held_as(self, held: Typed) -> np.dtype[Any]:
+        """The type of the arrays that stand for an element type."""
+        return self.registers[held.element.register]
 
     def _scratchpad(self) -> Array:
         """Bytes for all buffers, larger than the kernel's where ``f32`` is computed as float64."""
         buffers = self.lir.buffers().values()
-        ends = [(buffer.offset or 0) + buffer.elements * BYTES[buffer.dtype] for buffer in buffers]
+        ends = [(buffer.offset or 0) + buffer.elements * buffer.element.bytes for buffer in buffers]
         return np.zeros(max(ends, default=0) * self.scale, np.uint8)
 
 

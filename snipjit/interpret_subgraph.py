@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from snipjit.axis_arrays import align, view_by_axes
-from snipjit.element_types import FLOATS, round_to
-from snipjit.elementwise import ELEMENTWISE, MONOIDS
+from snipjit.element_types import round_to
 from snipjit.errors import InputError
+from snipjit.operations import ELEMENTWISE, MONOIDS
 from snipjit.subgraph import Dim, Node, Subgraph, TensorType
 
 Array = np.ndarray
@@ -34,7 +34,7 @@ def interpret(
     dtype: type[np.floating[Any]] = np.float64,
 ) -> list[Array]:
     """The results for parameters and scalars in call order; ``f32`` is computed as ``dtype``,
-    and values of 16-bit types are rounded to them.
+    and values of narrow types are rounded to them.
 
     Raises InputError for inputs that do not fit.
     """
@@ -62,8 +62,7 @@ class _Machine:
         self.types = {node.name: node.type for node in subgraph.nodes}
         self.positional = bool(subgraph.of(*POSITIONAL))
         self.sizes = _sizes(subgraph, [array.shape for array in tensors])
-        self.dtypes = {"i32": np.dtype(np.int64), "i1": np.dtype(np.bool_)}
-        self.dtypes |= dict.fromkeys(FLOATS, dtype)
+        self.held = {"f32": dtype, "i32": np.dtype(np.int64), "i1": np.dtype(np.bool_)}
         self.values: dict[str, Array] = {}
         given = [*zip(subgraph.parameters, tensors, strict=True)]
         given += [(node, np.asarray(x)) for node, x in zip(subgraph.scalars, scalars, strict=True)]
@@ -74,7 +73,7 @@ class _Machine:
                 self._define(node, self._evaluate(node))
 
     def _define(self, node: Node, value: Any) -> None:
-        typed = np.asarray(value).astype(self.dtypes[node.type.dtype])
+        typed = np.asarray(value).astype(self.held[node.type.element.register])
         self.values[node.name] = round_to(node.type.dtype, typed)
 
     def _evaluate(self, node: Node) -> Any:

@@ -87,7 +87,7 @@ pad %t          ``{axis, to}`` zeros in a buffer behind what the block has of an
                 axis, up to a multiple of ``to`` elements; no value
 fill            ``{value}`` every element is ``value``                             a move
 iota            ``{axis}`` the index along an axis, i32                            a move
-elementwise     any row of ``elementwise.py``; ``%name`` of a scalar is an operand
+elementwise     any row of ``operations.py``; ``%name`` of a scalar is an operand
                 ``{precision}`` of exp and exp2: no more exact than that type needs
 fma %a %b %c    ``{over}`` %c + Σ %a·%b over the elements of axes in the tile      a product
                 ``{pairs}`` of operands that hold pairs of that axis
@@ -108,6 +108,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from snipjit.element_types import Typed
 from snipjit.loop_limits import Limit
 from snipjit.tensors import Buffer, Tensor
 
@@ -119,7 +120,7 @@ MOVES = ("load", "store", "prefetch", "pad")
 
 
 @dataclass(frozen=True)
-class ValueType:
+class ValueType(Typed):
     """Element type and axes of a value; the axes are in the order of ``LinearIR.axes``.
 
     ``pairs`` is the axis of which an element holds two neighbours.

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, floor
 
-LARGEST_SCALAR = 2**22
-"""Scalars up to here limit loops: indices plus such a number are exact in float32."""
+from snipjit.exact_integers import FARTHEST
 
 Range = tuple[int, int]
 """The first index and the end of some elements along an axis."""
@@ -38,7 +37,7 @@ class Limit:
     def within(self, ranges: Mapping[str, Range], scalars: Mapping[str, float]) -> Range:
         """The part of the range of ``axis`` that some index of the range of ``of`` needs."""
         (start, stop), (first, end) = ranges[self.axis], ranges.get(self.of, (0, 1))
-        if not all(abs(scalars[name]) <= LARGEST_SCALAR for name in (*self.plus, *self.minus)):
+        if not all(abs(scalars[name]) <= FARTHEST for name in (*self.plus, *self.minus)):
             return start, stop
         up, down = (ceil, floor) if self.sense == "upto" else (floor, ceil)
         offset = self.offset + sum(up(scalars[name]) for name in self.plus)

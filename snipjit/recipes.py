@@ -5,6 +5,7 @@ from __future__ import annotations
 from snipjit.call_args import CallArgs, chunk_bytes
 from snipjit.linear_ir import LinearIR, Loop, is_block_loop, walk
 from snipjit.loop_nest import join_of, parallel_loops, split_loop
+from snipjit.operations import SCALINGS
 from snipjit.passes.linear.allocate_buffers import scratch_bytes
 from snipjit.runtime.runtime_configurator import ParallelLoop, Recipe, SplitLoop, TensorSpec
 from snipjit.subgraph import Subgraph
@@ -76,5 +77,5 @@ def contracted_dims(canonical: Subgraph) -> dict[str, tuple[int, ...]]:
 def _unscaled(canonical: Subgraph, name: str) -> str:
     """The value that is converted, or scaled by a scalar, to the one of that name."""
     node = canonical[name]
-    scaled = node.op in ("mul", "div") and not canonical[node.inputs[1]].type.axes
+    scaled = node.op in SCALINGS and not canonical[node.inputs[1]].type.axes
     return _unscaled(canonical, node.inputs[0]) if scaled or node.op == "to_f32" else name

@@ -7,10 +7,11 @@ Grammar of the printed form (``text_subgraph.py`` prints and parses it)::
     node     ::= "%" name "=" op operands attrs ":" type
     type     ::= dtype dim*
     dim      ::= "[" axis* "]"                     a product of axes, outer to inner; [] has size 1
-    dtype    ::= "f32" | "bf16" | "f16" | "i1" | "i32"
+    dtype    ::= the name of a row of ``ELEMENT_TYPES``
 
-``bf16`` and ``f16`` are what memory holds: conversions, moves and layout operations have them, and
-products, sums of which are ``f32`` whatever their operands are; everything else computes ``f32``.
+Narrow types (``bf16``, ``f16``, ``i8``, …) are what memory holds: conversions, moves and layout
+operations have them, and products, sums of which are ``f32`` whatever their operands are;
+everything else computes ``f32``.
 
 Every dimension of every value is a *product of named axes*. A head merge ``[B, S, H*D]`` is
 ``[b][s][h d]``; ``repeat_kv`` gives ``[b][hk g][n][d]``. Two forms share the classes:
@@ -31,7 +32,7 @@ scalar          one number of the call (a constant of the model, a SymFloat, a 1
 constant        ``{value}`` one number that is part of the structure
 iota            ``{axis}`` the index along an axis, i32, type ``[axis]``
 result %a       ``{order}`` the dims from outermost to innermost in memory; a result of the call
-elementwise     any row of ``elementwise.py``
+elementwise     any row of ``operations.py``
 brgemm %a %b    ``{over=(axis, …)}`` sum of products over axes                      canonical
 reduce %a       ``{monoid, over=(axis, …)}``                                        canonical
 matmul %a %b    ``[… m k] × [… k n]``                                               positional
@@ -52,11 +53,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from snipjit.element_types import Typed
+
 Dim = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class TensorType:
+class TensorType(Typed):
     """Element type and dimensions of a value; each dimension is a product of axes."""
 
     dtype: str

@@ -14,6 +14,7 @@ class TargetMachine:
 
     features        LLVM features that the row needs, and the host must have
     disabled        LLVM features that are switched off
+    cpu             LLVM's model of what instructions cost
     lanes           f32 elements of a vector register
     unroll          elements of a contracted axis in one iteration of a product
     pairs           element types whose products are summed two by two
@@ -58,6 +59,7 @@ class TargetMachine:
     tile_vectors: int = 2
     features: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
+    cpu: str = "x86-64"
 
     @property
     def llvm_features(self) -> str:
@@ -71,19 +73,20 @@ TARGETS: tuple[TargetMachine, ...] = (
     TargetMachine(
         "amx-bf16", lanes=16, tile=(8, 3), task_vectors=12, block=128, few_rows=10,
         pairs=("bf16",), tiles=8, features=(*_AVX512, "avx512bf16", "amx-tile", "amx-bf16"),
-        disabled=("prefer-256-bit",),
+        disabled=("prefer-256-bit",), cpu="x86-64-v4",
     ),
     TargetMachine(
         "avx512-bf16", lanes=16, tile=(8, 3), task_vectors=12, block=128,
         pairs=("bf16",), features=(*_AVX512, "avx512bf16"), disabled=("prefer-256-bit",),
+        cpu="x86-64-v4",
     ),
     TargetMachine(
         "avx512", lanes=16, tile=(8, 3), task_vectors=12, block=128,
-        features=_AVX512, disabled=("prefer-256-bit",),
+        features=_AVX512, disabled=("prefer-256-bit",), cpu="x86-64-v4",
     ),
     TargetMachine(
         "avx2", lanes=8, tile=(4, 3), task_vectors=12, block=128, few_rows=16,
-        features=("avx2", "fma", "f16c", "bmi2"), disabled=("avx512f",),
+        features=("avx2", "fma", "f16c", "bmi2"), disabled=("avx512f",), cpu="x86-64-v3",
     ),
     TargetMachine("portable", lanes=4, tile=(4, 2), task_vectors=12, block=128,
                   few_rows=8),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from snipjit.element_types import Typed
 from snipjit.subgraph import Dim
 
 
 @dataclass(frozen=True)
-class Tensor:
+class Tensor(Typed):
     """An input or output: element type, dimensions (products of axes), memory order of the dims.
 
     The innermost axis of the innermost dim has stride 1 when the dim holds an axis;
@@ -34,7 +35,7 @@ class Tensor:
 
 
 @dataclass
-class Buffer:
+class Buffer(Typed):
     """Scratch memory, declared where its life begins; ``extents`` are in layout order.
 
     Of the axis in ``pairs`` the extent is even, and two neighbours lie innermost.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from snipjit.element_types import DTYPES
+from snipjit.element_types import ELEMENT_TYPES
 from snipjit.errors import ParseError
 
 _TOKEN = re.compile(r'\s+|#[^\n]*|;|"[^"\n]*"|[{}\[\]()=,:]|[^\s{}\[\]()=,:;#"]+')
@@ -140,8 +140,8 @@ class Tokens:
 
     def dtype(self) -> str:
         """An element type."""
-        if self.peek() not in DTYPES:
-            raise self.expected(f"an element type ({', '.join(DTYPES)})")
+        if self.peek() not in ELEMENT_TYPES:
+            raise self.expected(f"an element type ({', '.join(ELEMENT_TYPES)})")
         return self.next().text
 
     def axes(self) -> tuple[str, ...]:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snipjit.element_types import DTYPES, computed_as
-from snipjit.elementwise import ELEMENTWISE, MONOIDS
+from snipjit.element_types import ELEMENT_TYPES, Typed
 from snipjit.errors import VerificationError
 from snipjit.linear_ir import MOVES, Expression, LinearIR, Loop, Nest, Retry, ValueType
 from snipjit.loop_nest import join_of
+from snipjit.operations import ELEMENTWISE, MONOIDS, wrong_operands
 from snipjit.tensors import Buffer, Tensor
 from snipjit.text_linear import around, print_type
 from snipjit.verify_linear_buffers import check_buffers
 from snipjit.verify_linear_joins import check_joins
 from snipjit.verify_linear_loops import check_loops, check_place
 from snipjit.verify_linear_pairs import check_pairs
-from snipjit.verify_linear_rules import CASTS, LOGIC, MOVED, RULES, Rule
+from snipjit.verify_linear_rules import MOVED, Rule, rule_of
 
 
 def verify(lir: LinearIR, final: bool = False) -> None:
@@ -47,7 +47,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Known(Typed):
     """What a name stands for: its kind, element type and axes."""
 
     kind: str
@@ -56,7 +56,7 @@ class _Known:
 
     def types(self) -> tuple[str, ...]:
         """The element types of registers that are moved to it and from it, the usual one last."""
-        return (self.dtype, computed_as(self.dtype)) if self.kind != "register" else (self.dtype,)
+        return (self.dtype,) if self.kind == "register" else (self.dtype, self.element.register)
 
 
 @dataclass
@@ -92,7 +92,8 @@ class _Verifier:
 
     def tensor(self, kind: str, tensor: Tensor) -> None:
         """An input or output: known axes, each once, and an order of all dims."""
-        self.demand(tensor.dtype in DTYPES, f"%{tensor.name} has element type {tensor.dtype}")
+        known = tensor.dtype in ELEMENT_TYPES
+        self.demand(known, f"%{tensor.name} has element type {tensor.dtype}")
         self.axes(tensor.axes, f"%{tensor.name}")
         dims = tuple(range(len(tensor.dims)))
         complete = tuple(sorted(tensor.order)) == dims or (kind == "input" and not tensor.order)
@@ -133,7 +134,8 @@ class _Verifier:
         if buffer.name in self.buffers:
             same = self.buffers[buffer.name] == buffer
             return self.demand(same, f"%{buffer.name} is declared differently elsewhere")
-        self.demand(buffer.dtype in DTYPES, f"%{buffer.name} has element type {buffer.dtype}")
+        known = buffer.dtype in ELEMENT_TYPES
+        self.demand(known, f"%{buffer.name} has element type {buffer.dtype}")
         self.axes(buffer.axes, f"%{buffer.name}")
         positive = all(extent > 0 for extent in buffer.extents.values())
         self.demand(positive, "an extent must be at least 1")
@@ -143,7 +145,7 @@ class _Verifier:
     def expression(self, e: Expression, loops: Nest) -> None:
         """Operation, operands, attributes, types; then its output becomes known."""
         self.here = e
-        rule = RULES.get(e.op)
+        rule = rule_of(e.op)
         if rule is None:
             return self.demand(False, f"unknown operation {e.op}")
         self.demand(rule.final or not self.final, f"{e.op} must be lowered before emission")
@@ -222,12 +224,10 @@ class _Verifier:
         """The element types an operation takes, and the one it gives."""
         wanted = e.type.dtype
         if e.op in ELEMENTWISE:
-            result = ELEMENTWISE[e.op].result
-            wanted = found[-1] if result == "same" else result
-            alike = found[1:] if e.op == "where" else found
-            self.demand(e.op in CASTS or len(set(alike)) == 1, f"operands are {', '.join(found)}")
-            conditions = found if e.op in LOGIC else found[:1] if e.op == "where" else []
-            self.demand(set(conditions) <= {"i1"}, f"{e.op} takes i1, not {', '.join(conditions)}")
+            row = ELEMENTWISE[e.op]
+            if wrong := wrong_operands(row, found):
+                self.demand(False, wrong)
+            wanted = row.result or found[-1]
         elif e.over:
             wanted = MONOIDS[e.attrs.get("monoid", "sum")].dtype
             taken = {wanted, "bf16"} if "pairs" in e.attrs else {wanted}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from snipjit.element_types import BYTES
 from snipjit.linear_ir import Expression, LinearIR, Loop, Nest, Piece, Statement, walk
 from snipjit.loop_nest import most, shared_buffers, task_body
 from snipjit.tensors import Buffer
@@ -141,7 +140,7 @@ class _Life:
 
 def _bytes(buffer: Buffer) -> range:
     start = buffer.offset or 0
-    return range(start, start + buffer.elements * BYTES[buffer.dtype])
+    return range(start, start + buffer.elements * buffer.element.bytes)
 
 
 def _check_offsets(lir: LinearIR, body: list[Statement], outer: list[Buffer]) -> None:
@@ -167,7 +166,7 @@ def _check_shared_offsets(lir: LinearIR) -> None:
     """What a chunk leaves in one shared buffer ends before the next one begins."""
     shared = sorted(shared_buffers(lir).values(), key=lambda buffer: buffer.offset or 0)
     for one, two in itertools.pairwise(shared):
-        size = one.stride(one.axes[0]) * BYTES[one.dtype]
+        size = one.stride(one.axes[0]) * one.element.bytes
         if (one.offset or 0) + size > (two.offset or 0):
             raise _collision(lir, one, two)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snipjit.element_types import NARROW
+from snipjit.element_types import Typed
 from snipjit.linear_ir import MOVES, Expression, LinearIR
+from snipjit.operations import kind_of
 from snipjit.tensors import Buffer
 from snipjit.verify_linear_loops import fault
 
-MAKE_PAIRS = ("load", "store", "pad", "to_bf16")
+MAKE_PAIRS = ("load", "store", "pad")
+"""What makes pairs besides casts to their element type."""
 PRODUCTS = ("brgemm", "fma")
 HELD = ("fill", "load", "store", "fma")
 """What tile registers take part in."""
@@ -21,7 +23,7 @@ def check_pairs(lir: LinearIR) -> None:
     registers = _Registers(lir)
     for statement, _ in lir.walk():
         if isinstance(statement, Buffer):
-            _check_axis(lir, statement, statement.dtype, statement.axes, statement.pairs)
+            _check_axis(lir, statement, statement, statement.axes, statement.pairs)
         elif isinstance(statement, Expression):
             _check_type(lir, statement)
             _check_operands(lir, statement, held)
@@ -30,15 +32,15 @@ def check_pairs(lir: LinearIR) -> None:
 
 
 def _check_axis(
-    lir: LinearIR, at: Buffer | Expression, dtype: str, axes: tuple[str, ...], pairs: str | None
+    lir: LinearIR, at: Buffer | Expression, held: Typed, axes: tuple[str, ...], pairs: str | None
 ) -> None:
-    if pairs is not None and (pairs not in axes or dtype not in NARROW):
+    if pairs is not None and (pairs not in axes or not held.element.is_half):
         raise fault(lir, at, f"pairs are of 16-bit elements along axis {pairs}")
 
 
 def _check_type(lir: LinearIR, e: Expression) -> None:
-    _check_axis(lir, e, e.type.dtype, e.type.axes, e.type.pairs)
-    if e.type.pairs is not None and e.op not in MAKE_PAIRS:
+    _check_axis(lir, e, e.type, e.type.axes, e.type.pairs)
+    if e.type.pairs is not None and e.op not in MAKE_PAIRS and kind_of(e.op) != "cast":
         raise fault(lir, e, f"{e.op} makes no pairs")
     if "pairs" in e.attrs and e.over != (e.attrs["pairs"],):
         raise fault(lir, e, "a product of pairs is over their axis alone")

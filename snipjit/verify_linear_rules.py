@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.elementwise import ELEMENTWISE, EXPONENTIALS
+from snipjit.operations import ELEMENTWISE
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,14 @@ RULES: dict[str, Rule] = {
     "horizon": Rule((1,), ("monoid", "over")),
     "brgemm": Rule((2, 3), ("over",), final=False, optional=("pairs", "tiles")),
     "reduce": Rule((1,), ("monoid", "over"), final=False),
-    **{name: Rule((row.arity,)) for name, row in ELEMENTWISE.items()},
-    **dict.fromkeys(EXPONENTIALS, Rule((1,), optional=("precision", "rounded"))),
 }
+"""All but the elementwise functions."""
 MOVED = {"prefetch": ("input",), "pad": ("buffer",)}
-LOGIC = ("and", "or", "xor", "not")
-CASTS = ("to_f32", "to_bf16", "to_f16", "to_i1")
+
+
+def rule_of(op: str) -> Rule | None:
+    """How an operation is written; None for one that does not exist."""
+    if (row := ELEMENTWISE.get(op)) is None:
+        return RULES.get(op)
+    optional = ("precision", "rounded") if row.kind == "exponential" else ()
+    return Rule((row.arity,), optional=optional)

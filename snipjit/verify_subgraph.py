@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from snipjit.element_types import DTYPES
+from snipjit.element_types import ELEMENT_TYPES
 from snipjit.errors import VerificationError
 from snipjit.subgraph import Node, Subgraph, TensorType
 from snipjit.text_subgraph import around
@@ -74,7 +74,7 @@ def _problem(
 
 
 def _type_problem(subgraph: Subgraph, type: TensorType) -> str | None:
-    if type.dtype not in DTYPES:
+    if type.dtype not in ELEMENT_TYPES:
         return f"unknown element type {type.dtype!r}"
     unknown = [axis for axis in type.axes if axis not in subgraph.axes]
     if unknown:

@@ -11,13 +11,9 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from snipjit.element_types import FLOATS, NARROW
-from snipjit.elementwise import ELEMENTWISE, EXPONENTIALS, MONOIDS
+from snipjit.operations import ELEMENTWISE, MONOIDS, cast_to, wrong_operands
 from snipjit.subgraph import Dim, Node, TensorType
 from snipjit.text_subgraph import print_type
-
-CONVERTS = ("to_f32", "to_bf16", "to_f16")
-"""The functions that take operands of 16-bit types."""
 
 Types = Sequence[TensorType]
 Rule = Callable[[Node, Types], str | None]
@@ -51,24 +47,20 @@ def elementwise(alignment: Rule) -> dict[str, Row]:
     def rule(node: Node, types: Types) -> str | None:
         return _element_types(node, types) or alignment(node, types)
 
-    rows = {name: Row((row.arity,), rule) for name, row in ELEMENTWISE.items()}
-    return rows | dict.fromkeys(EXPONENTIALS, Row((1,), rule, {"?rounded": str}))
+    return {
+        name: Row((row.arity,), rule, {"?rounded": str} if row.kind == "exponential" else {})
+        for name, row in ELEMENTWISE.items()
+    }
 
 
 def _element_types(node: Node, types: Types) -> str | None:
-    dtypes = [type.dtype for type in types]
-    if node.op == "where" and dtypes.pop(0) != "i1":
-        return "the condition must be i1"
-    if node.op in ("and", "or", "xor", "not") and dtypes[0] != "i1":
-        return "the operands must be i1"
-    narrow = [dtype for dtype in dtypes if dtype in NARROW]
-    if narrow and node.op not in CONVERTS:
-        return f"computes f32, not {narrow[0]}; convert the operands"
-    if len(set(dtypes)) > 1:
-        return f"operands of different element types {', '.join(dtypes)}; convert one"
-    result = ELEMENTWISE[node.op].result
-    wanted = dtypes[-1] if result == "same" else result
-    return None if node.type.dtype == wanted else f"the element type must be {wanted}"
+    dtypes, row, to = [type.dtype for type in types], ELEMENTWISE[node.op], cast_to(node.op)
+    narrow = [type.dtype for type in types if type.element.is_narrow]
+    if narrow and (to is None or to.register != types[0].element.register):
+        return f"computes {types[0].element.register}, not {narrow[0]}; convert the operands"
+    wanted = row.result or dtypes[-1]
+    wrong = None if node.type.dtype == wanted else f"the element type must be {wanted}"
+    return wrong_operands(row, dtypes) or wrong
 
 
 def is_broadcast(node: Node, types: Types) -> str | None:
@@ -138,9 +130,10 @@ def _reduce(node: Node, types: Types) -> str | None:
 
 
 def _factors(node: Node, types: Types) -> str | None:
-    """Products are of floats, not of two 16-bit types, and sum in f32."""
+    """Products are of what registers hold as f32, not of two narrow types, and sum in f32."""
     dtypes = {type.dtype for type in types}
-    if not dtypes <= {*FLOATS} or dtypes == {*NARROW}:
+    narrow = {type.dtype for type in types if type.element.is_narrow}
+    if any(type.element.register != "f32" for type in types) or len(narrow) > 1:
         return f"no products of {' and '.join(sorted(dtypes))}"
     return None if node.type.dtype == "f32" else "products sum in f32"
 

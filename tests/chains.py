@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from snipjit.elementwise import ELEMENTWISE
+from snipjit.operations import ELEMENTWISE
 from snipjit.subgraph import Dim, SubgraphBuilder, TensorType
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -146,7 +146,7 @@ class ChainBuilder:
         """Add a function; dims align from the right, those of size 1 yield."""
         dims = broadcast([v.type.dims for v in operands], self.ones)
         row = ELEMENTWISE[op].result
-        type = TensorType(operands[-1].type.dtype if row == "same" else row, dims)
+        type = TensorType(row or operands[-1].type.dtype, dims)
         name = self.build.add(op, type, *(v.name for v in operands))
         value = Value(name, type, *interval, quantum)
         return value if value.exact else replace(value, quantum=0.0)

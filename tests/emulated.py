@@ -171,5 +171,5 @@ def object_code(llvm_ir: str, target: TargetMachine) -> bytes:
     host = rows_for(features)[0]
     return engine.compile_object(
         in_calls(llvm_ir, features),
-        replace(target, features=host.features, disabled=host.disabled),
+        replace(target, features=host.features, disabled=host.disabled, cpu=host.cpu),
     )

@@ -13,7 +13,6 @@ import torch
 
 from snipjit import target_machine
 from snipjit.compiler import assemble, lower, optimize
-from snipjit.element_types import NARROW
 from snipjit.interpret_subgraph import interpret
 from snipjit.linear_ir import LinearIR
 from snipjit.passes.base import run_pipeline
@@ -21,11 +20,12 @@ from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.specialize_sizes import feature_axes
 from snipjit.passes.linear import few_rows_axis
 from snipjit.runtime import engine
-from snipjit.runtime.launcher import DTYPES, Launcher
+from snipjit.runtime.launcher import Launcher
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine
 from tests import emulated
+from tests.narrow import HALVES, torch_type
 
 T = TypeVar("T")
 
@@ -206,13 +206,13 @@ def inputs(
     for shape, node in zip(shapes(subgraph, sizes), subgraph.parameters, strict=True):
         tensor = torch.randn(shape, generator=generator)
         dtype = node.type.dtype
-        tensors.append(tensor > 0 if dtype == "i1" else tensor.to(DTYPES[dtype]))
+        tensors.append(tensor > 0 if dtype == "i1" else tensor.to(torch_type(dtype)))
     return tensors, [0.3 + 0.1 * i for i in range(len(subgraph.scalars))]
 
 
 def expected(subgraph: Subgraph, tensors: list[torch.Tensor], scalars: list[float]) -> Arrays:
     """The results in float64; of 16 bits those of kernels, which round no value on the way."""
-    if any(node.type.dtype in NARROW for node in subgraph.results):
+    if any(node.type.dtype in HALVES for node in subgraph.results):
         subgraph = optimize(subgraph)
     with np.errstate(all="ignore"):
         return interpret(subgraph, [array(tensor) for tensor in tensors], scalars)
@@ -239,7 +239,7 @@ def assert_right(
 ) -> None:
     """The kernel's results equal the float64 ones; NaN and infinities stand where they stand."""
     dtypes = [node.type.dtype for node in subgraph.results]
-    tolerance = max([tolerance, *(ROUNDING[dtype] for dtype in dtypes if dtype in NARROW)])
+    tolerance = max([tolerance, *(ROUNDING[dtype] for dtype in dtypes if dtype in HALVES)])
     for got, want in zip(
         results(run, tensors, scalars), expected(subgraph, tensors, scalars), strict=True
     ):

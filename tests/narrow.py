@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from snipjit.element_types import NARROW
+import torch
+
+from snipjit.element_types import ELEMENT_TYPES
 from snipjit.subgraph import Node, Subgraph, TensorType
 
 MOVES = ("transpose", "view", "unsqueeze", "expand", "result")
 FACTORS = {"matmul": 2, "sdpa": 3}
+HALVES = tuple(row.name for row in ELEMENT_TYPES.values() if row.is_half)
+
+
+def torch_type(dtype: str) -> torch.dtype:
+    """torch's name of an element type."""
+    found: torch.dtype = getattr(torch, ELEMENT_TYPES[dtype].torch)
+    return found
 
 
 def narrowed(subgraph: Subgraph, dtype: str) -> Subgraph:
@@ -45,7 +54,7 @@ class _Narrowing:
 
     def wide(self, name: str) -> str:
         type = self.nodes[name].type
-        if type.dtype not in NARROW:
+        if type.dtype not in HALVES:
             return name
         node = Node(f"{name}.wide", "to_f32", (name,), TensorType("f32", type.dims))
         self.nodes.setdefault(node.name, node)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from snipjit.elementwise import ELEMENTWISE
 from snipjit.errors import ParseError, VerificationError
 from snipjit.interpret_linear import Array, interpret
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.operations import ELEMENTWISE
 from snipjit.parse_linear import parse_linear
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
@@ -129,7 +129,7 @@ def _overlap(lir: LinearIR, one: str, two: str) -> bool:
 
 def _bytes(buffer: Buffer) -> range:
     start = buffer.offset or 0
-    return range(start, start + buffer.elements * BYTES[buffer.dtype])
+    return range(start, start + buffer.elements * buffer.element.bytes)
 
 
 # Mutations of the text

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snipjit.elementwise import ELEMENTWISE
 from snipjit.errors import InputError, VerificationError
 from snipjit.interpret_linear import Array, interpret
+from snipjit.operations import ELEMENTWISE
 from snipjit.parse_linear import parse_linear
 from tests.kernels import ROWS, in_turn
 from tests.linear_examples import EXAMPLES, cases, check_results, final

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from snipjit.elementwise import ELEMENTWISE
 from snipjit.errors import VerificationError
 from snipjit.linear_ir import MOVES
+from snipjit.operations import ELEMENTWISE
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.target_machine import TARGETS
 from snipjit.verify_linear import verify
-from snipjit.verify_linear_rules import RULES
+from snipjit.verify_linear_rules import RULES, rule_of
 from tests.linear_examples import EXAMPLES, TINY, canonical, final
 
 GOOD = """
@@ -59,7 +59,8 @@ def test_final_forms_of_real_targets_are_legal(target: object) -> None:
 
 def test_every_operation_has_a_rule() -> None:
     moves, sums = {*MOVES, "fill", "iota"}, {"fma", "horizon", "brgemm", "reduce"}
-    assert set(RULES) == {*ELEMENTWISE, *moves, *sums}
+    assert set(RULES) == {*moves, *sums}
+    assert all(rule_of(op) is not None for op in (*RULES, *ELEMENTWISE))
 
 
 def test_the_example_is_legal() -> None:
@@ -111,10 +112,10 @@ FAULTS = [
     ("brgemm %q %k {over=(d)}", "brgemm %q %k %q {over=(d)}", "the accumulator %q has an axis"),
     # Element types.
     ("where %keep %t %low", "where %t %t %low", "where takes i1, not f32"),
-    ("where %keep %t %low", "where %keep %t %keep", "operands are i1, f32, i1"),
-    ("mul %s %scale", "mul %s %keep", "operands are f32, i1"),
+    ("where %keep %t %low", "where %keep %t %keep", "operands of different element types f32, i1"),
+    ("mul %s %scale", "mul %s %keep", "operands of different element types f32, i1"),
     ("%t = mul %s %scale : f32", "%t = lt %s %scale : f32", "the result of lt is i1"),
-    ("%t = mul %s %scale : f32", "%t = or %s %scale : i1", "or takes i1, not f32, f32"),
+    ("%t = mul %s %scale : f32", "%t = or %s %scale : i1", "or takes i1, not f32"),
     ("brgemm %q %k", "brgemm %q %keep", "brgemm takes f32, not f32, i1"),
     # Moves.
     ("load %q : f32[d m]", "load %t : f32[d m]", "%t is no input or buffer"),

@@ -24,7 +24,7 @@ CANONICAL = print_subgraph(as_written(attention("padding", D=64)))
         ("{dim=-1}", "{dim=-1, axis=n}", "no attribute 'axis'"),
         ("{dim=-1}", "{dim=minus}", "another type"),
         ("where %mask %6 %7", "where %mask %mask %7", "different element types"),
-        ("i1[p0]", "f32[p0]", "the condition must be i1"),
+        ("i1[p0]", "f32[p0]", "where takes i1, not f32"),
         ("axis k2\n", "", "axis k2 is not declared"),
         ("%mask = ", "%q = ", "defined twice"),
         ("%5 = matmul %q", "%5 = matmul %later", "not defined above"),

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from snipjit.call_args import FIXED
-from snipjit.runtime.runtime_configurator import FARTHEST, Recipe
+from snipjit.exact_integers import FARTHEST
+from snipjit.runtime.runtime_configurator import Recipe
 from snipjit.runtime.threads import THREADS_SLOT
 from snipjit.torch_private import IN_FORWARD_AD
 

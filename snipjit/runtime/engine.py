@@ -24,9 +24,6 @@ from snipjit.target_machine import TARGETS, TargetMachine
 CODE_GENERATION_LEVEL = 3
 """LLVM's effort in instruction selection, scheduling and register allocation (0 to 3)."""
 
-_CPUS = (("x86-64-v4", "avx512vl"), ("x86-64-v3", "avx2"), ("x86-64", ""))
-"""LLVM's models of scheduling costs, each with the feature that a row must have to use it."""
-
 _LIBRARY_NUMBERS = itertools.count()
 
 
@@ -107,7 +104,7 @@ def _module(
     llvm_ir: str, target: TargetMachine
 ) -> Iterator[tuple[llvm.ModuleRef, llvm.TargetMachine]]:
     """A verified module in a context of its own, and the machine to emit it."""
-    machine = _target_machine(target.name, target.features, target.llvm_features)
+    machine = _target_machine(target.cpu, target.llvm_features)
     module = _parse(llvm_ir)
     with module:
         yield module, machine
@@ -123,9 +120,8 @@ def _parse(llvm_ir: str) -> llvm.ModuleRef:
 
 
 @cache
-def _target_machine(name: str, features: tuple[str, ...], text: str) -> llvm.TargetMachine:
+def _target_machine(cpu: str, text: str) -> llvm.TargetMachine:
     _initialize()
-    cpu = next(cpu for cpu, needed in _CPUS if not needed or needed in features)
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=cpu, features=text, opt=CODE_GENERATION_LEVEL, reloc="pic", codemodel="small", jit=True
     )

@@ -15,22 +15,15 @@ import numpy as np
 import torch
 
 from snipjit.call_args import CACHE_LINE, FIXED
+from snipjit.element_types import Typed
 from snipjit.errors import InputError
+from snipjit.exact_integers import FARTHEST
 from snipjit.runtime.call_path import compile_call, source
 from snipjit.runtime.kernel import Structure
-from snipjit.runtime.runtime_configurator import FARTHEST, InputCopy, Ints
+from snipjit.runtime.runtime_configurator import InputCopy, Ints
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads, pitch
 from snipjit.runtime.threads import ENTRY_SLOT, is_forked, run_many, run_one, thread_count
 from snipjit.torch_private import empty_strided, forward_ad
-
-DTYPES = {
-    "f32": torch.float32,
-    "bf16": torch.bfloat16,
-    "f16": torch.float16,
-    "i1": torch.bool,
-    "i32": torch.int32,
-}
-"""torch's name of each element type."""
 
 PITCH_SLOT = FIXED.index("pitch")
 
@@ -51,6 +44,12 @@ output."""
 
 
 unpack_dual: Any = forward_ad.unpack_dual  # torch gives it no type
+
+
+def torch_dtype(held: Typed) -> torch.dtype:
+    """torch's name of an element type."""
+    found: torch.dtype = getattr(torch, held.element.torch)
+    return found
 
 
 class Launcher:
@@ -112,8 +111,8 @@ class Launcher:
         recipe = self.structure.recipe
         many = run_many()
         return {
-            **{f"d{i}": DTYPES[spec.dtype] for i, spec in enumerate(recipe.inputs)},
-            **{f"e{i}": DTYPES[spec.dtype] for i, spec in enumerate(recipe.outputs)},
+            **{f"d{i}": torch_dtype(spec) for i, spec in enumerate(recipe.inputs)},
+            **{f"e{i}": torch_dtype(spec) for i, spec in enumerate(recipe.outputs)},
             "calls": self._calls,
             "dense_inputs": dense_inputs,
             "empty": empty,
@@ -155,7 +154,7 @@ class Launcher:
     def _refuse(self, *tensors: Any) -> NoReturn:
         """Raise the InputError for the first argument that is not as the recipe wants it."""
         for spec, value in zip(self.structure.recipe.inputs, tensors, strict=True):
-            wanted = DTYPES[spec.dtype]
+            wanted = torch_dtype(spec)
             if not isinstance(value, torch.Tensor):
                 raise InputError(f"input {spec.name!r} is a {type(value).__name__}: pass a tensor")
             if value.dtype is not wanted:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from snipjit.runtime.launcher import DTYPES, Launcher
+from snipjit.runtime.launcher import Launcher, torch_dtype
 from snipjit.runtime.runtime_configurator import Recipe
 from snipjit.version import __version__
 
@@ -63,7 +63,7 @@ def _schema(recipe: Recipe, scalar_types: Sequence[str]) -> str:
 def _meta(launcher: Launcher) -> Any:
     """Outputs without data, of the shapes, strides and dtypes that the launcher returns."""
     structure = launcher.structure
-    dtypes = [DTYPES[spec.dtype] for spec in structure.recipe.outputs]
+    dtypes = [torch_dtype(spec) for spec in structure.recipe.outputs]
     count = len(structure.recipe.inputs)
 
     def meta(*args: Any) -> Any:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from snipjit.axis_sizes import TensorSpec, solve_axes
 from snipjit.call_args import MOST_GROUPS, finalization_offset
-from snipjit.element_types import BYTES
 from snipjit.errors import InputError
+from snipjit.exact_integers import LONGEST
 from snipjit.subgraph import Dim
 
 __all__ = ["InputCopy", "Recipe", "RuntimeConfig", "RuntimeConfigurator", "TensorSpec"]
@@ -28,12 +28,6 @@ LITTLE_WORK = 1 << 18
 
 TASKS_OF_A_SPLIT = MOST_GROUPS + 1
 """A loop is split into chunks until there are about so many tasks."""
-
-LONGEST = 1 << 23
-"""How long a dim may be whose indices a mask is made of. Float32 holds whole numbers to 2^24."""
-
-FARTHEST = 1 << 22
-"""How large a scalar may be that is added to indices."""
 
 Ints = tuple[int, ...]
 
@@ -164,7 +158,7 @@ class RuntimeConfigurator:
     def _moves(self) -> list[tuple[int, list[list[tuple[str, int, int]]]]]:
         """Per tensor, bytes of an element and, per dim, its axes (inner to outer) with slots."""
         return [
-            (BYTES[spec.dtype], [self._axis_slots(spec, dim) for dim in spec.dims])
+            (spec.element.bytes, [self._axis_slots(spec, dim) for dim in spec.dims])
             for spec in (*self.recipe.inputs, *self.recipe.outputs)
         ]
 

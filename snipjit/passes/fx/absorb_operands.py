@@ -15,7 +15,7 @@ from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementw
 from snipjit.passes.fx.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.op_table import Call, lookup
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.traced import DTYPES, NARROW, element_type, is_number, is_tensor, tensor
+from snipjit.passes.fx.traced import DTYPES, HALVES, element_type, is_number, is_tensor, tensor
 from snipjit.passes.fx.value_flow import ValueFlow
 
 
@@ -55,7 +55,7 @@ def _chain(flow: ValueFlow, node: fx.Node, taken: Collection[fx.Node]) -> list[f
         source = _source(flow, chain[-1], call) if call is not None else None
         if source is None or not is_tensor(source) or tensor(source).dtype not in DTYPES:
             break
-        if {tensor(source).dtype, tensor(chain[-1]).dtype} == {*NARROW}:
+        if {tensor(source).dtype, tensor(chain[-1]).dtype} == {*HALVES}:
             break  # neither holds the values of the other
         chain.append(source)
     return chain

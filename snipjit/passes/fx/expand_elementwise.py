@@ -1,4 +1,4 @@
-"""Composed functions written in the rows of ``elementwise.py``; one small function each.
+"""Composed functions written in the rows of ``operations.py``; one small function each.
 
 Numbers that the model chose become scalars of the call; numbers that belong to the function itself
 (the 0.5 of gelu) become constants of the structure.
@@ -10,15 +10,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from snipjit.element_types import LARGEST
-from snipjit.elementwise import ELEMENTWISE
+from snipjit.element_types import ELEMENT_TYPES
+from snipjit.exact_integers import EXACT
+from snipjit.operations import ELEMENTWISE
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_activations import ACTIVATIONS
 from snipjit.passes.fx.expansion import Expansion
 from snipjit.passes.fx.op_table import Call
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-
-_EXACT = 2**24  # up to here float32 holds every integer
 
 
 def expand_elementwise(call: Call, writer: SubgraphWriter, operand: Callable[[Any], str]) -> str:
@@ -112,12 +111,12 @@ def _isnan(e: Expansion) -> str:
 
 def _nan_to_num(e: Expansion) -> str:
     x = e["input"]
-    largest = LARGEST.get(e.writer.types[x].dtype, LARGEST["f32"])
+    element = e.writer.types[x].element
+    element = element if element.kind == "float" else ELEMENT_TYPES["f32"]
     names = ("posinf", "neginf", "nan")
     given = [e.call.get(name) for name in names]
-    values = [
-        v if v is not None else d for v, d in zip(given, (largest, -largest, 0.0), strict=True)
-    ]
+    usual = (element.largest, element.lowest, 0.0)
+    values = [v if v is not None else d for v, d in zip(given, usual, strict=True)]
     high, low, nan = (e.operand(value) for value in values)
     finite = e.op("where", e.op("eq", x, math.inf), high, x)
     finite = e.op("where", e.op("eq", x, -math.inf), low, finite)
@@ -132,7 +131,7 @@ def _trunc(e: Expansion) -> str:
 def _fake_quantize(e: Expansion) -> str:
     """As torch rounds: times the reciprocal of the scale, half to even; NaN gives the lowest."""
     limits = [e.call.get(name) for name in ("quant_min", "quant_max")]
-    if not all(isinstance(limit, int) and abs(limit) <= _EXACT for limit in limits):
+    if not all(isinstance(limit, int) and abs(limit) <= EXACT for limit in limits):
         raise RefusedError(f"`fake_quantize` to {limits}; accepted: integers that float32 holds")
     scale, zero = e["scale"], e["zero_point"]
     level = e.op("round", e.op("mul", e["input"], e.op("div", 1.0, scale)))

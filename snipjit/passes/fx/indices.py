@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
-LARGEST = 2**22
-"""Indices are summed from numbers, scalars and indices below; float32 holds integers to 2^24."""
+from snipjit.exact_integers import FARTHEST
 
 WHOLE = (torch.int64, torch.int32)
 ELEMENTS = (torch.float32, torch.bool, *WHOLE)
@@ -69,5 +68,5 @@ def is_whole(number: float) -> bool:
 
 def checked(found: Indices) -> Indices | None:
     """None where float32 may not hold the elements, or an index counts twice."""
-    small = abs(found.number) < LARGEST and max(map(abs, found.factors), default=0) <= 1
+    small = abs(found.number) < FARTHEST and max(map(abs, found.factors), default=0) <= 1
     return found if small and all(abs(n) == 1 for _, n in found.symbols.values()) else None

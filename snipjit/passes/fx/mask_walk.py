@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from snipjit.exact_integers import SMALL
+from snipjit.operations import ELEMENTWISE, is_exact, kind_of
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.created import creation
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
@@ -19,23 +21,15 @@ from snipjit.passes.fx.index_values import IndexValues
 from snipjit.passes.fx.indices import ELEMENTS, WHOLE, Indices
 from snipjit.passes.fx.op_table import Call, lookup
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.traced import DTYPES, NARROW, is_number, is_one, is_tensor, tensor
+from snipjit.passes.fx.traced import DTYPES, HALVES, is_number, is_one, is_tensor, tensor
 from snipjit.passes.fx.triangles import TRIANGLES, cut
 from snipjit.passes.fx.value_flow import ValueFlow
 from snipjit.subgraph import Dim, TensorType
 
-# What whole numbers give in float32 as they do in int64.
-_EXACT = (
-    "add sub rsub neg abs sign maximum minimum clamp clamp_min clamp_max where where_method "
-    "masked_fill"
-).split()
-_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _CHOICES = ("where", "where_method", "masked_fill")
 """Their literals take the type of the result, and are not computed with."""
 _CONSTANTS = (0.0, 1.0, float("inf"), -float("inf"))
 """Numbers that belong to the structure: what they hide can be left out."""
-_SMALL = 2**20
-"""Whole numbers up to here may be added to indices: float32 holds the sums."""
 
 
 def is_large(node: fx.Node) -> bool:
@@ -105,7 +99,7 @@ class MaskWalk:
         return self.writer.side_input(node)
 
     def _scalar(self, node: fx.Node) -> str:
-        if is_tensor(node) and tensor(node).dtype not in (*ELEMENTS, *NARROW):
+        if is_tensor(node) and tensor(node).dtype not in (*ELEMENTS, *HALVES):
             raise RefusedError(f"`{node.name}` is a number that float32 may not hold")
         if node not in self.known:
             self.scalars.add(node)
@@ -162,7 +156,7 @@ class MaskWalk:
         found = tensor(node)
         if call is None or mutated(node) is not None or self.flow.is_mutated(node):
             raise RefusedError(f"`{node.name}` is no pure operation of the table")
-        if found.dtype not in (*ELEMENTS, *NARROW) or found.device.type != "cpu":
+        if found.dtype not in (*ELEMENTS, *HALVES) or found.device.type != "cpu":
             raise RefusedError(f"`{node.name}` is {found.dtype} on {found.device}")
         name = self._operation(node, call)
         return self.writer.to(name, "i1" if found.dtype == torch.bool else "f32")
@@ -176,13 +170,20 @@ class MaskWalk:
             return self._triangle(node, call)
         if (made := creation(node)) is not None and not made.is_range:
             return self._operand(node, made.value)
-        if call.op in _COMPARISONS and (name := self._compared(node, call)) is not None:
+        if kind_of(call.op) == "comparison" and (name := self._compared(node, call)) is not None:
             return name
         if is_elementwise(call.op):
-            if tensor(node).dtype in WHOLE and call.op not in _EXACT:
-                raise RefusedError(f"`{node.name}` computes whole numbers")
-            return expand_elementwise(call, self.writer, lambda arg: self._operand(node, arg))
+            return self._computed(node, call)
         return self._moved(node, call)
+
+    def _computed(self, node: fx.Node, call: Call) -> str:
+        """An elementwise call; whole numbers only by what gives them in float32 as in int64."""
+        written = len(self.writer.operations)
+        name = expand_elementwise(call, self.writer, lambda arg: self._operand(node, arg))
+        made = {made.op for made in self.writer.operations[written:]} & ELEMENTWISE.keys()
+        if tensor(node).dtype in WHOLE and not all(is_exact(op) for op in made):
+            raise RefusedError(f"`{node.name}` computes whole numbers")
+        return name
 
     def _compared(self, node: fx.Node, call: Call) -> str | None:
         """A comparison of indices that count from the same scalars: these may be of any size."""
@@ -212,7 +213,7 @@ class MaskWalk:
             raise RefusedError(f"`{reader.name}` takes {argument!r}; accepted: tensors and numbers")
         if (call := lookup(reader)) is not None and call.op in _CHOICES:
             argument = held(argument, tensor(reader).dtype)
-        if argument is None or (tensor(reader).dtype in WHOLE and abs(argument) > _SMALL):
+        if argument is None or (tensor(reader).dtype in WHOLE and abs(argument) > SMALL):
             raise RefusedError(f"`{reader.name}` makes whole numbers that float32 may not hold")
         return self._number(float(argument) if isinstance(argument, bool) else argument)
 
@@ -230,7 +231,7 @@ class MaskWalk:
         source = self.flow.read(node, call.get("input"))
         if tensor(source).dtype.is_floating_point and tensor(node).dtype in WHOLE:
             raise RefusedError(f"`{node.name}` cuts off what is no whole number")
-        if tensor(source).dtype in WHOLE and tensor(node).dtype in NARROW:
+        if tensor(source).dtype in WHOLE and tensor(node).dtype in HALVES:
             raise RefusedError(f"`{node.name}` rounds whole numbers")
         return self.name(source)
 

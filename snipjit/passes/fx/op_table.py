@@ -3,7 +3,7 @@
 A row lists functions, Tensor methods, operators and ATen overloads that mean one canonical op and
 take their arguments under the same names. ``names`` stands for what is called the same everywhere:
 ``torch.add``, ``Tensor.add``, ``Tensor.add_``, ``aten.add.*``, ``aten.add_.*``. Canonical ops are
-those of ``elementwise.py``, the composed functions of ``expand_elementwise.py``, and the layouts,
+those of ``operations.py``, the composed functions of ``expand_elementwise.py``, and the layouts,
 products, reductions and whole attention calls of ``translate.py``.
 """
 
@@ -89,7 +89,7 @@ _QUANTIZED = "input scale zero_point quant_min quant_max"
 _SDPA = "query key value attn_mask dropout_p is_causal scale enable_gqa"
 
 ROWS = (
-    # Elementwise, as in elementwise.py.
+    # Elementwise, as in operations.py.
     Row("add", "input other alpha", "add", (op.add, op.iadd)),
     Row("sub", "input other alpha", "sub subtract", (op.sub, op.isub)),
     Row("rsub", "input other alpha", "rsub", ("__rsub__",)),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from snipjit.elementwise import ELEMENTWISE
+from snipjit.operations import ELEMENTWISE
 from snipjit.passes.fx.axes import Axes
 from snipjit.passes.fx.candidate import RefusedError, Scalar
 from snipjit.passes.fx.head_scale import HeadScale
@@ -26,13 +26,6 @@ from snipjit.subgraph import Dim, Node, Subgraph, TensorType
 
 # Side inputs are named by letters that no operand or axis has: q, k, v; g: repeats; s: scalars.
 _LETTERS = "abcdefhijlmnoprtuwxyz"
-
-# Element types of operands, where they are not all f32.
-_OPERANDS = {
-    **dict.fromkeys(("and", "or", "xor"), ("i1", "i1")),
-    "not": ("i1",),
-    "where": ("i1", "f32", "f32"),
-}
 
 ROLES = ("q", "k", "v")
 
@@ -105,10 +98,10 @@ class SubgraphWriter:
 
     def op(self, function: str, *inputs: str) -> str:
         """An elementwise function; operands of another element type are converted first."""
-        wanted = _OPERANDS.get(function, ("f32",) * len(inputs))
+        row = ELEMENTWISE[function]
+        wanted = [dtype or "f32" for dtype in row.operands]
         operands = [self.to(name, dtype) for name, dtype in zip(inputs, wanted, strict=True)]
-        result = ELEMENTWISE[function].result
-        dtype = wanted[-1] if result == "same" else result
+        dtype = row.result or "f32"
         # Of a where, the last operand names the dims: the first is a mask.
         dims = self.broadcast(*(reversed(operands) if function == "where" else operands))
         return self.add(function, TensorType(dtype, dims), *operands)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from snipjit.element_types import ELEMENT_TYPES
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.torch_private import (
     expression,
@@ -26,14 +27,10 @@ from snipjit.torch_private import (
 
 Size = int | torch.SymInt
 
-DTYPES = {
-    torch.float32: "f32",
-    torch.bfloat16: "bf16",
-    torch.float16: "f16",
-    torch.bool: "i1",
-}
+DTYPES = {getattr(torch, ELEMENT_TYPES[name].torch): name for name in ("f32", "bf16", "f16", "i1")}
+"""The element types that tensors of a candidate may have."""
 ACCEPTED = "float32, bfloat16, float16 and bool tensors on the CPU"
-NARROW = (torch.bfloat16, torch.float16)
+HALVES = tuple(dtype for dtype, name in DTYPES.items() if ELEMENT_TYPES[name].is_half)
 
 
 EARLIER = "snipjit_earlier"

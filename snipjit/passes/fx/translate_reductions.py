@@ -6,7 +6,7 @@ import math
 
 from torch import fx
 
-from snipjit.elementwise import MONOIDS
+from snipjit.operations import MONOIDS, SCALINGS, cast_to
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.op_table import Call, lookup, spelled
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
@@ -18,8 +18,8 @@ REDUCTIONS = {"sum": "sum", "amax": "max", "max": "max", "amin": "min", "min": "
 SOFTMAXES = ("softmax", "softmin", "log_softmax", "logsumexp")
 
 
-_SCALED = ("mul", "div", "view", "unsqueeze", "transpose", "to_f32", "to_bf16", "to_f16")
-"""What moves or scales scores: a scalar stands second."""
+_SCALED = (*SCALINGS, "view", "unsqueeze", "transpose")
+"""What moves or scales scores, as casts do: a scalar stands second."""
 
 
 class ReductionTranslator:
@@ -76,7 +76,7 @@ class ReductionTranslator:
     def _is_scaled_product(self, name: str) -> bool:
         """Whether nothing hides scores: less a large number, a logarithm would be rounded off."""
         made = {node.name: node for node in self.writer.operations}
-        while (node := made.get(name)) is not None and node.op in _SCALED:
+        while (node := made.get(name)) is not None and (node.op in _SCALED or cast_to(node.op)):
             name = node.inputs[0]
         return node is not None and node.op == "matmul"
 

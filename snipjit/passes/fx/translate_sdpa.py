@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.element_types import NARROW
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.head_scale import HeadScale
 from snipjit.passes.fx.op_table import Call
@@ -43,8 +42,7 @@ def sdpa(
 
 def factors(writer: SubgraphWriter, node: fx.Node, *names: str) -> tuple[str, ...]:
     """The factors of a product, in the element type of its result: autocast converts them."""
-    found = {writer.types[name].dtype for name in names}
-    if found >= {*NARROW}:
+    if len({writer.types[name].dtype for name in names if writer.types[name].element.is_half}) > 1:
         raise RefusedError(
             f"`{node.name}` multiplies bfloat16 and float16; accepted: factors of one element type"
         )

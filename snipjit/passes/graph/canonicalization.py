@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from snipjit.elementwise import ELEMENTWISE
 from snipjit.errors import UnsupportedError
+from snipjit.operations import ELEMENTWISE
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.axis_unification import AxisUnification
 from snipjit.subgraph import Dim, Node, Subgraph, TensorType

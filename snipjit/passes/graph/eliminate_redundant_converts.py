@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snipjit.operations import ELEMENTWISE, kind_of
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter, rewrite
 from snipjit.subgraph import Node, Subgraph
@@ -11,7 +12,7 @@ from snipjit.subgraph import Node, Subgraph
 
 @dataclass(frozen=True)
 class EliminateRedundantConverts(Pass):
-    """Drop ``to_f32`` of f32 and ``to_i1`` of i1.
+    """Drop casts of values to the element type that they have.
 
     Before:  %a = to_f32 %x : f32[m]
              %b = exp %a : f32[m]
@@ -20,7 +21,8 @@ class EliminateRedundantConverts(Pass):
 
     def run(self, subgraph: Subgraph) -> Subgraph:
         """The Subgraph without conversions that change nothing."""
-        return rewrite(subgraph, {"to_f32": _convert, "to_i1": _convert})
+        casts = (name for name in ELEMENTWISE if kind_of(name) == "cast")
+        return rewrite(subgraph, dict.fromkeys(casts, _convert))
 
 
 def _convert(out: Rewriter, node: Node) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from snipjit.elementwise import LOG4_E
+from snipjit.operations import LOG4_E, MONOIDS, SCALINGS
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter
 from snipjit.subgraph import Node, Subgraph, TensorType
@@ -83,7 +83,7 @@ def _keeps_unit(node: Node, units: set[str], nodes: dict[str, Node]) -> bool:
     values = node.inputs[1:] if node.op == "where" else node.inputs
     fits = all(name in units or _number(nodes[name]) in UNSCALED for name in values)
     if node.op == "reduce":
-        return node.attrs["monoid"] in ("larger", "max")
+        return MONOIDS[node.attrs["monoid"]].is_maximum
     return node.op in ("sub", "where", "eq", "exp") and fits
 
 
@@ -104,7 +104,7 @@ class _Scale:
         node = self.nodes[name]
         if not is_root and node.op != "constant" and len(self.users[name]) > 1:
             return False
-        if node.op in ("mul", "div"):
+        if node.op in SCALINGS:
             return not self.nodes[node.inputs[1]].type.axes
         if node.op == "where":
             return all(self.reaches(side, False) for side in node.inputs[1:])
@@ -119,7 +119,7 @@ class _Scale:
     def apply(self, out: Rewriter, node: Node) -> str:
         """The scaled value of a node that the factor can go into."""
         node, hint = out.renamed(node), f"{node.name}.base4"
-        if node.op in ("mul", "div"):
+        if node.op in SCALINGS:
             factor = self._times(out, f"{node.name}.factor", node.inputs[1], node.op == "div")
             return out.add(hint, node.op, node.type, node.inputs[0], factor)
         if node.op == "where":

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from snipjit.operations import ELEMENTWISE, SCALINGS
 from snipjit.passes.graph.rewriter import Rewriter
 from snipjit.subgraph import Node, TensorType
 
 
 @dataclass(frozen=True)
 class Factor:
-    """``value`` = ``rest`` op ``factor`` with op ``mul`` or ``div``."""
+    """``value`` = ``rest`` op ``factor`` with an op of ``SCALINGS``."""
 
     value: str
     op: str
@@ -21,10 +22,12 @@ class Factor:
 
 def split_factor(node: Node, is_factor: Callable[[str], bool]) -> Factor | None:
     """The node as a rest and one factor that satisfies ``is_factor``, if it is such a product."""
-    if node.op == "mul" and is_factor(node.inputs[0]):
-        return Factor(node.name, "mul", node.inputs[1], node.inputs[0])
-    if node.op in ("mul", "div") and is_factor(node.inputs[1]):
-        return Factor(node.name, node.op, *node.inputs)
+    if node.op not in SCALINGS:
+        return None
+    for (rest,) in reversed(ELEMENTWISE[node.op].linear):
+        factor = node.inputs[1 - rest]
+        if is_factor(factor):
+            return Factor(node.name, node.op, node.inputs[rest], factor)
     return None
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from snipjit.elementwise import ELEMENTWISE
 from snipjit.errors import UnsupportedError
+from snipjit.operations import ELEMENTWISE
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter, rewrite
 from snipjit.subgraph import Node, Subgraph, TensorType

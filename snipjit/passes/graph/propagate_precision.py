@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from snipjit.element_types import NARROW
-from snipjit.elementwise import EXPONENTIALS
+from snipjit.element_types import ELEMENT_TYPES
+from snipjit.operations import EXPONENTIALS, MONOIDS, cast_to
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter, rewrite
 from snipjit.subgraph import Node, Subgraph, TensorType
 
 LAYOUTS = ("transpose", "view", "unsqueeze", "expand")
-NARROWING = tuple(f"to_{dtype}" for dtype in NARROW)
 FACTORS = {"matmul": 2, "sdpa": 3}
 """Operations that multiply, and how many of their operands are factors."""
 
@@ -53,7 +52,7 @@ class PropagatePrecision(Pass):
         mark = partial(_mark, _of_float16(subgraph))
         rules: dict[str, Callable[[Rewriter, Node], str]] = {
             "to_f32": _widen,
-            **dict.fromkeys(NARROWING, _narrow),
+            **{f"to_{row.name}": _narrow for row in ELEMENT_TYPES.values() if row.is_half},
             **dict.fromkeys(LAYOUTS, _layout),
             **dict.fromkeys(FACTORS, _multiply),
             **dict.fromkeys(("softmax", *EXPONENTIALS), mark),
@@ -68,20 +67,21 @@ def _of_float16(subgraph: Subgraph) -> set[str]:
     """
     nodes = subgraph.by_name
 
-    def peeled(name: str, *ops: str) -> Node:
-        while nodes[name].op in ("to_f32", *LAYOUTS, *ops):
+    def peeled(name: str, roundings: bool = False) -> Node:
+        while nodes[name].op in ("to_f32", *LAYOUTS) or (roundings and _rounds(nodes[name])):
             name = nodes[name].inputs[0]
         return nodes[name]
 
     def exponent(node: Node) -> str | None:
         if node.op == "softmax":
             return node.inputs[0]
-        difference = peeled(node.inputs[0], *NARROWING)
+        difference = peeled(node.inputs[0], roundings=True)
         if difference.op != "sub":
             return None
         value, less = difference.inputs
-        maximum = peeled(less, *NARROWING)
-        return value if maximum.attrs.get("monoid") in ("max", "larger") else None
+        maximum = peeled(less, roundings=True)
+        monoid = MONOIDS.get(maximum.attrs.get("monoid", ""))
+        return value if monoid is not None and monoid.is_maximum else None
 
     found = {node.name: exponent(node) for node in subgraph.of("softmax", *EXPONENTIALS)}
     return {name for name, of in found.items() if of is not None and peeled(of).op == "to_f16"}
@@ -93,10 +93,16 @@ def _mark(rounded: set[str], out: Rewriter, node: Node) -> str:
     return out.keep(replace(node, attrs={**node.attrs, **attrs}))
 
 
+def _rounds(node: Node) -> bool:
+    """Whether a model does this for want of room, not to quantize."""
+    to = cast_to(node.op)
+    return to is not None and to.is_half
+
+
 def _exact(out: Rewriter, name: str) -> str:
     """The value that another one was rounded from, or that one."""
     node = out[name]
-    return node.inputs[0] if node.op in NARROWING else name
+    return node.inputs[0] if _rounds(node) else name
 
 
 def _widen(out: Rewriter, node: Node) -> str:
@@ -123,9 +129,10 @@ def _multiply(out: Rewriter, node: Node) -> str:
     factors = node.inputs[: FACTORS[node.op]]
     exact = [_exact(out, name) for name in factors]
     narrow = [_unconverted(out, name) for name in exact]
-    types = {out.type(name).dtype for name in narrow}
-    rounded = any(out.type(name).dtype in NARROW for name in factors)
-    alike = len(types & {*NARROW}) < 2 and (rounded or types <= {*NARROW})
+    types = [out.type(name) for name in narrow]
+    halves = {type.dtype for type in types if type.element.is_half}
+    rounded = any(out.type(name).element.is_half for name in factors)
+    alike = len(halves) < 2 and (rounded or all(type.element.is_half for type in types))
     chosen = narrow if alike else [out.to_f32(name) for name in exact]
     return out.keep(replace(node, inputs=(*chosen, *node.inputs[len(factors) :])))
 
@@ -133,5 +140,5 @@ def _multiply(out: Rewriter, node: Node) -> str:
 def _unconverted(out: Rewriter, name: str) -> str:
     """The operand of a conversion to f32, or the value itself."""
     node = out[name]
-    widened = node.op == "to_f32" and out.type(node.inputs[0]).dtype in NARROW
+    widened = node.op == "to_f32" and out.type(node.inputs[0]).element.is_half
     return node.inputs[0] if widened else name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.element_types import NARROW
+from snipjit.operations import SCALINGS
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.factors import Factor, apply, peel
 from snipjit.passes.graph.rewriter import Rewriter
@@ -17,7 +17,7 @@ class ScaleRows(Pass):
 
     The operand must be an input, whose rows are brought into lanes once anyway, and the summed
     axes static, so that the scaled rows can be kept. Nothing else may read the unscaled product.
-    Rows of 16-bit elements stay as they are: scaled ones would not fit these.
+    Rows of narrow elements stay as they are: scaled ones would not fit these.
 
     Before:  %0 = brgemm %q %k {over=(d)} : f32[m][n]
              %1 = mul %0 %s : f32[m][n]
@@ -49,7 +49,7 @@ def _factors(out: Rewriter, value: str) -> list[Factor]:
 
 def _goes_on(users: list[Node], node: Node) -> bool:
     """Whether the only reader scales the value once more: that one takes all factors along."""
-    return len(users) == 1 and users[0].op in ("mul", "div") and users[0].type == node.type
+    return len(users) == 1 and users[0].op in SCALINGS and users[0].type == node.type
 
 
 def _is_scalable(out: Rewriter, product: Node, rows: list[str]) -> bool:
@@ -60,7 +60,7 @@ def _is_scalable(out: Rewriter, product: Node, rows: list[str]) -> bool:
     with_rows = [name for name in product.inputs if rows[0] in out.type(name).axes]
     if len(with_rows) != 1 or out[with_rows[0]].op != "parameter":
         return False
-    return out.type(with_rows[0]).dtype not in NARROW
+    return not out.type(with_rows[0]).element.is_narrow
 
 
 def _scaled(out: Rewriter, node: Node, row: str, factors: list[Factor]) -> str:

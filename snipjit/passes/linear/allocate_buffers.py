@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import networkx as nx
 
 from snipjit.call_args import CACHE_LINE
-from snipjit.element_types import BYTES
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, bodies, walk
 from snipjit.loop_nest import shared_buffers, task_body
@@ -66,11 +65,11 @@ def _place(shared: dict[str, Buffer]) -> None:
     offset = 0
     for buffer in shared.values():
         buffer.offset = offset
-        offset += _aligned(buffer.stride(buffer.axes[0]) * BYTES[buffer.dtype])
+        offset += _aligned(buffer.stride(buffer.axes[0]) * buffer.element.bytes)
 
 
 def _bytes(buffer: Buffer) -> int:
-    return _aligned(buffer.elements * BYTES[buffer.dtype])
+    return _aligned(buffer.elements * buffer.element.bytes)
 
 
 def _aligned(size: int) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from snipjit.element_types import NARROW
 from snipjit.linear_ir import Expression, LinearIR, ValueType
 from snipjit.passes.base import Pass
 
 
 @dataclass(frozen=True)
 class FuseConverts(Pass):
-    """Read 16-bit inputs as the f32 that a load gives; store f32 to 16-bit outputs.
+    """Read narrow inputs as the f32 that a load gives; store f32 to narrow outputs.
 
     Before:  %0 = to_f32 %bias : f32[n]                     with %bias and %y of bf16
              %1 = add %s %0 : f32[n m]
@@ -31,7 +30,7 @@ class FuseConverts(Pass):
             for e in expressions
             if e.output not in read
         ]
-        rounded = {e.output: e.inputs[0] for e in renamed if e.type.dtype in NARROW and e.output}
+        rounded = {e.output: e.inputs[0] for e in renamed if e.type.element.is_narrow and e.output}
         stores = [_stored(lir, e, rounded) for e in renamed]
         uses = Counter(name for e in stores for name in e.inputs)
         lir.body = [e for e in stores if e.output not in rounded or uses[e.output]]
@@ -40,7 +39,7 @@ class FuseConverts(Pass):
 
 def _widens_input(lir: LinearIR, e: Expression) -> bool:
     source = lir.tensors.get(e.inputs[0]) if e.op == "to_f32" else None
-    return source is not None and source.dtype in NARROW
+    return source is not None and source.element.is_narrow
 
 
 def _stored(lir: LinearIR, e: Expression, rounded: dict[str, str]) -> Expression:

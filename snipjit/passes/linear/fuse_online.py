@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from snipjit.elementwise import EXPONENTIALS
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
+from snipjit.operations import ELEMENTWISE, EXPONENTIALS, MAXIMA
 from snipjit.passes.base import Pass
 
 
@@ -108,25 +108,21 @@ class _Chain:
         return True
 
     def _is_linear(self, e: Expression) -> bool:
-        scaled = [name for name in e.inputs if name in self.scaled]
         other = (self.aliases | self.shifted).intersection(e.inputs)
         updates = e.output in e.inputs and e.op not in ("add", "brgemm", "fma")
         if other or updates:
             return False
-        if e.op in ("mul", "brgemm", "fma"):
-            accumulator = e.inputs[2:3]
-            return len([n for n in e.inputs[:2] if n in self.scaled]) == 1 and (
-                not accumulator or accumulator[0] == e.output
-            )
-        if e.op == "div":
-            return e.inputs[0] in self.scaled and e.inputs[1] not in self.scaled
+        if e.op in ("brgemm", "fma"):
+            one = (e.inputs[0] in self.scaled) != (e.inputs[1] in self.scaled)
+            return one and e.inputs[2:3] in ((), (e.output,))
         if e.op == "reduce":
             return bool(e.attrs["monoid"] == "sum")
-        if e.op == "add":
-            return e.inputs[0] == e.output and e.inputs[1] in self.scaled
-        if e.op == "where":
-            return scaled == [e.inputs[1]] and e.inputs[2] in self.zeros
-        return e.op == "neg"
+        if e.op not in ELEMENTWISE:
+            return False
+        # An accumulator is scaled where it stands; zeros are as they were.
+        scaled = {i for i, name in enumerate(e.inputs) if name in self.scaled}
+        fits = scaled | {i for i, n in enumerate(e.inputs) if n == e.output or n in self.zeros}
+        return any(scaled <= {*of} <= fits for of in ELEMENTWISE[e.op].linear)
 
 
 def _fuse(
@@ -139,7 +135,7 @@ def _fuse(
     maxima = [
         e.output
         for e in first.body
-        if isinstance(e, Expression) and e.op in ("larger", "maximum") and e.inputs[0] == e.output
+        if isinstance(e, Expression) and e.op in MAXIMA and e.inputs[0] == e.output
     ]
     constants = _constants([*outer, *between], second)
     chains = (_analyse(maximum or "", constants, between, second) for maximum in maxima)

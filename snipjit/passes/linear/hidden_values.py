@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from snipjit.element_types import LARGEST
-from snipjit.elementwise import ELEMENTWISE, EXPONENTIALS
 from snipjit.linear_ir import Expression
 from snipjit.loop_limits import Limit
+from snipjit.operations import ELEMENTWISE, EXPONENTIALS, MAXIMA, cast_to
 from snipjit.passes.linear.call_scalars import CallScalars, Scalar
 from snipjit.passes.linear.index_conditions import limits_of
 
 ABSORBING = -(2.0**110)
 """Numbers so low stay below half of themselves whatever is added that is smaller than 2^100."""
-ABSORBING_F16 = -LARGEST["f16"]
-"""The same where inputs are f16: the lowest number of that type, and what is smaller than 2^14."""
-
-ROUNDINGS = ("to_bf16", "to_f16")
-MAXIMA = ("max", "larger")
-COMBINED = ("maximum", "larger")
+"""Where inputs are f16 the lowest number of that type absorbs what is smaller than 2^14."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,7 @@ class HiddenValues:
             return self._chosen(e, *operands)
         if len(known) == len(operands) and all(operand.exact for operand in known):
             return Hidden(self._applied(e, e.op, known))
-        if len(known) == len(operands) and e.op in COMBINED:
+        if len(known) == len(operands) and e.op in MAXIMA:
             return Hidden(self._applied(e, e.op, known), exact=False)
         if e.op == "add" and known:
             return self._absorbed(e, known[0])
@@ -173,7 +168,7 @@ class HiddenValues:
             safe = self._is_minus_infinity(made.inputs[0], of=made.inputs[2])
             name = made.inputs[2] if safe else ""
             made = definitions.get(name)
-        names = made.inputs if made is not None and made.op in COMBINED else (name,)
+        names = made.inputs if made is not None and made.op in MAXIMA else (name,)
         return next((n for n in names if n in self.maxima), ""), safe
 
     def _is_minus_infinity(self, condition: str, of: str) -> bool:
@@ -190,12 +185,11 @@ class HiddenValues:
     def _zero(self, e: Expression, limit: Limit) -> Tests | None:
         if e.op in EXPONENTIALS:
             return self.shifted.get(e.inputs[0], {}).get(limit)
-        if e.op not in ("mul", "div", "neg", "where", *ROUNDINGS):
-            return None
         tests = [self._zero_at(name, limit) for name in e.inputs]
         if e.op == "where":
             return self._zero_chosen(e, limit, *tests[1:])
-        found = [t for t in (tests if e.op == "mul" else tests[:1]) if t is not None]
+        sets = ([tests[operand] for operand in operands] for operands in _vanish_with(e.op))
+        found = [NONE.union(*filter(None, of)) for of in sets if None not in of]
         return min(found, key=len, default=None)
 
     def _zero_chosen(
@@ -205,3 +199,9 @@ class HiddenValues:
         if condition is not None and not isinstance(condition.value, str):
             return a if condition.value else b
         return None if a is None or b is None else a | b
+
+
+def _vanish_with(op: str) -> Sequence[tuple[int, ...]]:
+    """The sets of operands that make a result 0 when they are."""
+    to = cast_to(op)
+    return ((0,),) if to is not None and to.kind == "float" else ELEMENTWISE[op].linear

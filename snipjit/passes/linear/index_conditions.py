@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from snipjit.linear_ir import Expression
 from snipjit.loop_limits import Limit
+from snipjit.operations import ELEMENTWISE, kind_of
 
 Definitions = dict[str, Expression | None]
 """The Expression that makes a value, None if there are several; ``scalar`` for those of a call."""
 
-MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq"}
-NEGATED = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}
+
+WIDENING = ("to_f32", "to_i32")
+"""Casts that leave the whole numbers of a mask as they are."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ def limits_of(
     if e.op == ("and" if holds else "or"):
         both = (limits_of(definitions, name, holds, axis, of) for name in e.inputs)
         return set[Limit]().union(*both)
-    op = e.op if holds else NEGATED.get(e.op)
-    if op not in MIRRORED:
+    if kind_of(e.op) != "comparison":
         return set()
+    op = e.op if holds else ELEMENTWISE[e.op].negated
     left, right = (_linear(definitions, name) for name in e.inputs)
     if left is None or right is None:
         return set()
@@ -53,7 +55,7 @@ def limits_of(
 def _solve(difference: _Linear, op: str, axis: str, of: str) -> set[Limit]:
     """The limits that follow from ``difference op 0``."""
     if difference.factors.get(axis) == -1:
-        difference, op = _Linear({}, 0).plus(difference, -1), MIRRORED[op]
+        difference, op = _Linear({}, 0).plus(difference, -1), ELEMENTWISE[op].mirrored
     rest = dict(difference.factors)
     if rest.pop(axis, 0) != 1 or (of and rest.pop(of, 0) != -1):
         return set()
@@ -85,7 +87,7 @@ def _linear(definitions: Definitions, name: str) -> _Linear | None:
     operands = [_linear(definitions, operand) for operand in e.inputs]
     if e.op == "neg" and operands[0] is not None:
         return _Linear({}, 0).plus(operands[0], -1)
-    if e.op in ("to_f32", "to_i32") and operands[0] is not None:
+    if e.op in WIDENING and operands[0] is not None:
         return operands[0]
     if e.op in ("add", "sub") and operands[0] is not None and operands[1] is not None:
         return operands[0].plus(operands[1], 1 if e.op == "add" else -1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from snipjit.elementwise import MONOIDS
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
+from snipjit.operations import MONOIDS
 from snipjit.passes.base import Pass
 
 

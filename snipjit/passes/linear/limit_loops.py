@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Statement, expressions, walk
 from snipjit.loop_limits import Limit
 from snipjit.loop_nest import task_body
+from snipjit.operations import MAXIMA, MONOIDS
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import panel_axes
 from snipjit.passes.linear.call_scalars import CallScalars
 from snipjit.passes.linear.hidden_values import (
     ABSORBING,
-    ABSORBING_F16,
-    COMBINED,
-    MAXIMA,
     NONE,
     HiddenValues,
     RowTest,
@@ -65,7 +63,8 @@ class LimitLoops(Pass):
 
 def _absorbing(lir: LinearIR) -> float:
     """How low a number must be to hide what it is added to."""
-    return ABSORBING_F16 if any(t.dtype == "f16" for t in lir.inputs) else ABSORBING
+    halves = (tensor.element.lowest for tensor in lir.inputs if tensor.element.is_half)
+    return max([ABSORBING, *halves])
 
 
 def _definitions(lir: LinearIR) -> Definitions:
@@ -78,7 +77,7 @@ def _definitions(lir: LinearIR) -> Definitions:
 
 
 def _is_running_maximum(e: Expression) -> bool:
-    return e.op in COMBINED and e.output == e.inputs[0]
+    return e.op in MAXIMA and e.output == e.inputs[0]
 
 
 def _nest(loop: Loop) -> list[Loop]:
@@ -150,7 +149,7 @@ class _Stream:
         """Outside of which limits a reduction adds nothing."""
         if e.op == "brgemm" or (e.op == "reduce" and e.attrs["monoid"] == "sum"):
             return values.vanishing(e)
-        if e.op != "reduce" or e.attrs["monoid"] not in MAXIMA:
+        if e.op != "reduce" or not MONOIDS[e.attrs["monoid"]].is_maximum:
             return {}
         users = [u for u in panel if isinstance(u, Expression) and e.output in u.inputs]
         maximum = next((u.output for u in users if _is_running_maximum(u)), None)

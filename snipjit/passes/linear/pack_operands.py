@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from snipjit.element_types import NARROW, computed_as
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
 from snipjit.loop_nest import is_bounded, parallel_loops, task_body
 from snipjit.passes.base import Pass
@@ -47,7 +46,7 @@ class PackOperands(Pass):
 def loaded_type(lir: LinearIR, name: str, pairs: str | None = None) -> ValueType:
     """The register type of an input."""
     tensor = lir.tensors[name]
-    dtype = computed_as(tensor.dtype) if pairs is None else tensor.dtype
+    dtype = tensor.element.register if pairs is None else tensor.dtype
     return ValueType(dtype, lir.sort_axes(tensor.axes), pairs)
 
 
@@ -92,7 +91,7 @@ class _Packing:
                 if tiles or self.lir.vector_axis(tensor.axes) != unit:
                     self.pack(e, name, self.task)
                 continue
-            pays = not in_lanes and tensor.dtype in NARROW and unit not in direct
+            pays = not in_lanes and tensor.element.is_narrow and unit not in direct
             if (tiles or pays) and is_bounded(self.lir, tensor.axes, loops):
                 if in_lanes or self.add_lanes(tensor):
                     self.pack(e, name, head)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from snipjit.element_types import NARROW
-from snipjit.elementwise import EXPONENTIALS
 from snipjit.linear_ir import Expression, LinearIR
+from snipjit.operations import EXPONENTIALS
 from snipjit.passes.base import Pass
 from snipjit.target_machine import TargetMachine
 
@@ -31,7 +30,7 @@ class RelaxExponentials(Pass):
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Mark them, wherever they are."""
-        if all(output.dtype in NARROW for output in lir.outputs):
+        if all(output.element.is_half for output in lir.outputs):
             for dtype in self.target.pairs:
                 _mark(lir, dtype)
         return lir

@@ -6,15 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from snipjit.element_types import LARGEST
-from snipjit.elementwise import EXPONENTIALS, LOG4_E
+from snipjit.element_types import ELEMENT_TYPES
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.operations import EXPONENTIALS, LOG4_E
 from snipjit.passes.base import Pass
 
 LARGE = 2.0**126
 """A maximum that may not be doubled: float32 ends at 2^128."""
 
-LOWEST = -LARGEST["f16"]
+LOWEST = ELEMENT_TYPES["f16"].lowest
 """The lowest float16."""
 
 NEIGHBOUR = 1024.0

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from snipjit.element_types import BYTES
-from snipjit.passes.llvm.emission import IN_MEMORY, Emission, elements_per_lane
-from snipjit.passes.llvm.emit_convert import from_memory, to_memory
+from snipjit.passes.llvm.emission import Emission, elements_per_lane
+from snipjit.passes.llvm.emit_convert import from_memory, in_memory, to_memory
 from snipjit.passes.llvm.tile import Index, Tile
 from snipjit.passes.llvm.vector_ir import (
     I8,
@@ -39,8 +38,8 @@ class Access:
         self.lanes = emission.vector_axis(self.axes, pairs)
         self.pointer = emission.scope.pointers[name]
         self.scope = emission.scope
-        self.type = IN_MEMORY[self.tensor.dtype]
-        self.bytes = BYTES[self.tensor.dtype]
+        self.type = in_memory(self.tensor.element)
+        self.bytes = self.tensor.element.bytes
         self.is_buffer = isinstance(self.tensor, Buffer)
         self.contiguous = self.lanes is not None and self.stride(self.lanes) == 1
         self.unit = self.unit_axis()

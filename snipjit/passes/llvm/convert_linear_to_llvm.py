@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from snipjit.call_args import CallArgs
-from snipjit.element_types import BYTES
 from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement, expressions
 from snipjit.loop_nest import join_of, parallel_loops
 from snipjit.passes.base import Pass
@@ -15,7 +14,7 @@ from snipjit.passes.llvm.emission import POINTER, Emission, Scope, TaskGroup
 from snipjit.passes.llvm.emit_join import emit_join
 from snipjit.passes.llvm.emit_loop import emit_loop
 from snipjit.passes.llvm.emit_memory import emit_load, emit_prefetch, emit_store
-from snipjit.passes.llvm.emit_operations import OPERATIONS, emit_scalar
+from snipjit.passes.llvm.emit_operations import emit_operation, emit_scalar
 from snipjit.passes.llvm.emit_pad import emit_pad
 from snipjit.passes.llvm.emit_retry import emit_retry
 from snipjit.passes.llvm.emit_tiles import (
@@ -174,7 +173,7 @@ def _emit_expression(emission: Emission, e: Expression) -> None:
         tile = emit_load(emission, e)
         emission.scope.pending.append((e.inputs[0], tile))
     else:
-        tile = OPERATIONS[e.op](emission, e, [registers[name] for name in e.inputs])
+        tile = emit_operation(emission, e, [registers[name] for name in e.inputs])
         if e.output in e.inputs:
             tile.force(emission.scope.counts)
     registers[e.output] = tile
@@ -208,7 +207,7 @@ def _place(emission: Emission, name: str) -> Place:
     if not isinstance(tensor, Buffer) or name in emission.shared:
         return name, 0, 1, ()
     start = tensor.offset or 0
-    end = start + tensor.elements * BYTES[tensor.dtype]
+    end = start + tensor.elements * tensor.element.bytes
     return "scratchpad", start, end, tuple(tensor.extents.items())
 
 

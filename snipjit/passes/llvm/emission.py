@@ -9,15 +9,14 @@ from functools import cached_property
 from llvmlite import ir
 
 from snipjit.call_args import CallArgs
-from snipjit.element_types import BYTES
+from snipjit.element_types import ELEMENT_TYPES
 from snipjit.linear_ir import LinearIR, ValueType
 from snipjit.loop_nest import shared_buffers
+from snipjit.passes.llvm.emit_convert import in_register
 from snipjit.passes.llvm.tile import Index, Tile, indices, steps
 from snipjit.passes.llvm.vector_ir import (
-    F32,
     I1,
     I8,
-    I16,
     I32,
     I64,
     broadcast,
@@ -27,8 +26,6 @@ from snipjit.target_machine import TargetMachine
 from snipjit.tensors import Buffer, Tensor
 
 POINTER = ir.PointerType()
-ELEMENTS = {"f32": F32, "bf16": F32, "f16": F32, "i1": I1, "i32": I32}
-IN_MEMORY = {"f32": F32, "bf16": I16, "f16": I16, "i1": I8, "i32": I32}
 
 
 @dataclass
@@ -130,7 +127,7 @@ class Emission:
 
     def shape(self, dtype: str, axes: tuple[str, ...]) -> ir.Type:
         """The LLVM type of one value of a tile: a vector if the tile has an axis in lanes."""
-        element = ELEMENTS[dtype]
+        element = in_register(ELEMENT_TYPES[dtype])
         return ir.VectorType(element, self.width) if self.vector_axis(axes) else element
 
     def tile(
@@ -237,5 +234,5 @@ class Emission:
         """Bytes between neighbours along an axis of an input or output."""
         memory = self.lir.tensors[tensor]
         if memory.unit_axis == axis:
-            return ir.Constant(I64, BYTES[memory.dtype])
+            return ir.Constant(I64, memory.element.bytes)
         return self.field(f"stride.{tensor}.{axis}")

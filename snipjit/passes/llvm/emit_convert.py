@@ -1,21 +1,34 @@
-"""Between registers and memory, where that holds other types.
+"""Between registers and memory, where that holds other types: the ``CONVERSIONS`` table.
 
-Booleans are bytes in memory, ``bf16`` and ``f16`` are ``f32`` in registers. Memory's side is an
-integer (or a vector of them). Widening is exact. Narrowing rounds to the
-nearest, ties to even; a NaN stays a NaN, what is too large becomes infinite. ``f16`` has
-instructions where the row has F16C; elsewhere integer operations do the same, since LLVM would
-call a library.
+Booleans are bytes in memory, narrow types are ``f32`` in registers. Memory's side is an integer (or
+a vector of them) of the type's size. Widening is exact. Narrowing to floats rounds to the nearest,
+ties to even; a NaN stays a NaN, what is too large becomes infinite. For ``f16`` some
+CPUs have instructions; elsewhere integer operations do the same, since LLVM would call a library.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from llvmlite import ir
 
-from snipjit.element_types import NARROW
-from snipjit.passes.llvm.vector_ir import F32, I8, I16, I32, constant, with_element
+from snipjit.element_types import ElementType
+from snipjit.passes.llvm.instructions import instruction
+from snipjit.passes.llvm.vector_ir import (
+    F32,
+    I1,
+    I8,
+    I16,
+    I32,
+    call_intrinsic,
+    constant,
+    type_suffix,
+    with_element,
+)
 from snipjit.target_machine import TargetMachine
 
-HALF = ir.HalfType()
+Convert = Callable[[ir.IRBuilder, TargetMachine, ir.Value], ir.Value]
 
 _SIGN, _INFINITY = 0x80000000, 0x7F800000
 _LARGE = (127 + 16) << 23
@@ -28,58 +41,100 @@ _REBIAS = float(2**112)
 """What f16's bits, taken for those of a float32, are too small by: 2^(127 - 15)."""
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """How the bits in memory and the value in a register follow from one another.
+
+    widen        the value for some bits
+    narrow       the bits of the nearest value
+    splat_first  widening takes more instructions for one element than for a vector of copies
+    """
+
+    widen: Convert
+    narrow: Convert
+    splat_first: bool = False
+
+
+def in_memory(element: ElementType) -> ir.Type:
+    """The LLVM type of an element in memory."""
+    return in_register(element) if element.name == "f32" else ir.IntType(element.bits)
+
+
+def in_register(element: ElementType) -> ir.Type:
+    """The LLVM type of a value in a register."""
+    return {"f32": F32, "i1": I1, "i32": I32}[element.register]
+
+
 def from_memory(
     builder: ir.IRBuilder, target: TargetMachine, dtype: str, value: ir.Value
 ) -> ir.Value:
     """What a register holds for a value in memory."""
-    if dtype == "i1":
-        return builder.icmp_unsigned("!=", value, constant(value.type, 0))
-    return widen(builder, target, dtype, value) if dtype in NARROW else value
+    conversion = CONVERSIONS.get(dtype)
+    return conversion.widen(builder, target, value) if conversion is not None else value
 
 
 def to_memory(
     builder: ir.IRBuilder, target: TargetMachine, dtype: str, value: ir.Value
 ) -> ir.Value:
     """What memory holds for a value in a register."""
-    if dtype == "i1":
-        return builder.zext(value, with_element(value.type, I8))
-    return narrow(builder, target, dtype, value) if dtype in NARROW else value
+    conversion = CONVERSIONS.get(dtype)
+    return conversion.narrow(builder, target, value) if conversion is not None else value
 
 
-def widen(builder: ir.IRBuilder, target: TargetMachine, dtype: str, bits: ir.Value) -> ir.Value:
-    """The ``f32`` that 16 bits of memory stand for."""
-    if dtype == "f16" and "f16c" in target.features:
-        half = builder.bitcast(bits, with_element(bits.type, HALF))
-        return builder.fpext(half, with_element(bits.type, F32))
+def splat_first(dtype: str) -> bool:
+    """Whether one element for all lanes is widened in all of them."""
+    return dtype in CONVERSIONS and CONVERSIONS[dtype].splat_first
+
+
+def to_integer(builder: ir.IRBuilder, number: ir.Value, element: ir.IntType, name: str) -> ir.Value:
+    """What stands before the point; the nearest end where that is too large, 0 for NaN."""
+    shape = with_element(number.type, element)
+    name = f"llvm.{name}.sat.{type_suffix(shape)}.{type_suffix(number.type)}"
+    return call_intrinsic(builder, name, shape, [number])
+
+
+def _integers(signed: bool) -> Conversion:
+    def widen(builder: ir.IRBuilder, _: TargetMachine, bits: ir.Value) -> ir.Value:
+        wide = (builder.sext if signed else builder.zext)(bits, with_element(bits.type, I32))
+        return builder.sitofp(wide, with_element(bits.type, F32))
+
+    def narrow(builder: ir.IRBuilder, _: TargetMachine, value: ir.Value) -> ir.Value:
+        return to_integer(builder, value, I8, "fptosi" if signed else "fptoui")
+
+    return Conversion(widen, narrow)
+
+
+def _widen_i1(builder: ir.IRBuilder, _: TargetMachine, bits: ir.Value) -> ir.Value:
+    return builder.icmp_unsigned("!=", bits, constant(bits.type, 0))
+
+
+def _narrow_i1(builder: ir.IRBuilder, _: TargetMachine, value: ir.Value) -> ir.Value:
+    return builder.zext(value, with_element(value.type, I8))
+
+
+def _widen_bf16(builder: ir.IRBuilder, _: TargetMachine, bits: ir.Value) -> ir.Value:
     wide = builder.zext(bits, with_element(bits.type, I32))
-    if dtype == "bf16":
-        upper = builder.shl(wide, constant(wide.type, 16))
-        return builder.bitcast(upper, with_element(bits.type, F32))
-    return _widen_half(builder, wide)
+    upper = builder.shl(wide, constant(wide.type, 16))
+    return builder.bitcast(upper, with_element(bits.type, F32))
 
 
-def narrow(builder: ir.IRBuilder, target: TargetMachine, dtype: str, value: ir.Value) -> ir.Value:
-    """The 16 bits nearest to an ``f32``."""
-    shape = with_element(value.type, I16)
-    if dtype == "f16" and "f16c" in target.features:
-        return builder.bitcast(builder.fptrunc(value, with_element(value.type, HALF)), shape)
-    bits = builder.bitcast(value, with_element(value.type, I32))
-    rounded = (_narrow_bf16 if dtype == "bf16" else _narrow_half)(builder, value, bits)
-    return builder.trunc(rounded, shape)
-
-
-def _narrow_bf16(builder: ir.IRBuilder, value: ir.Value, bits: ir.Value) -> ir.Value:
+def _narrow_bf16(builder: ir.IRBuilder, _: TargetMachine, value: ir.Value) -> ir.Value:
     """The upper half, one more where the lower half is above a tie or the upper one is odd."""
+    bits = builder.bitcast(value, with_element(value.type, I32))
     type = bits.type
     odd = builder.and_(builder.lshr(bits, constant(type, 16)), constant(type, 1))
     rounded = builder.add(bits, builder.add(odd, constant(type, 0x7FFF)))
     quiet = builder.or_(bits, constant(type, 0x00400000))
     kept = builder.select(builder.fcmp_unordered("uno", value, value), quiet, rounded)
-    return builder.lshr(kept, constant(type, 16))
+    upper = builder.lshr(kept, constant(type, 16))
+    return builder.trunc(upper, with_element(type, I16))
 
 
-def _widen_half(builder: ir.IRBuilder, half: ir.Value) -> ir.Value:
+def _widen_f16(builder: ir.IRBuilder, target: TargetMachine, bits: ir.Value) -> ir.Value:
     """A product sets the exponent right, of subnormal numbers too; all ones stay all ones."""
+    if (text := instruction(target, "widen f16", bits.type)) is not None:
+        return text(builder, bits)
+    half = builder.zext(bits, with_element(bits.type, I32))
     type, floats = half.type, with_element(half.type, F32)
     magnitude = builder.shl(builder.and_(half, constant(type, 0x7FFF)), constant(type, 13))
     sign = builder.shl(builder.and_(half, constant(type, 0x8000)), constant(type, 16))
@@ -91,8 +146,11 @@ def _widen_half(builder: ir.IRBuilder, half: ir.Value) -> ir.Value:
     return builder.bitcast(result, floats)
 
 
-def _narrow_half(builder: ir.IRBuilder, value: ir.Value, bits: ir.Value) -> ir.Value:
+def _narrow_f16(builder: ir.IRBuilder, target: TargetMachine, value: ir.Value) -> ir.Value:
     """Numbers that are normal in f16, subnormal there, too large, or none: each by its own way."""
+    if (text := instruction(target, "narrow f16", value.type)) is not None:
+        return text(builder, value)
+    bits = builder.bitcast(value, with_element(value.type, I32))
     type = bits.type
     sign = builder.and_(bits, constant(type, _SIGN))
     magnitude = builder.xor(bits, sign)
@@ -101,18 +159,29 @@ def _narrow_half(builder: ir.IRBuilder, value: ir.Value, bits: ir.Value) -> ir.V
     normal = builder.lshr(builder.add(builder.add(magnitude, rebias), odd), constant(type, 13))
     result = builder.select(
         builder.icmp_unsigned("<", magnitude, constant(type, _NORMAL)),
-        _subnormal_half(builder, magnitude),
+        _subnormal_f16(builder, magnitude),
         normal,
     )
     large = builder.icmp_unsigned(">=", magnitude, constant(type, _LARGE))
     result = builder.select(large, constant(type, 0x7C00), result)
     is_nan = builder.fcmp_unordered("uno", value, value)
     result = builder.select(is_nan, constant(type, 0x7E00), result)
-    return builder.or_(result, builder.lshr(sign, constant(type, 16)))
+    signed = builder.or_(result, builder.lshr(sign, constant(type, 16)))
+    return builder.trunc(signed, with_element(type, I16))
 
 
-def _subnormal_half(builder: ir.IRBuilder, magnitude: ir.Value) -> ir.Value:
+def _subnormal_f16(builder: ir.IRBuilder, magnitude: ir.Value) -> ir.Value:
     floats = with_element(magnitude.type, F32)
     magic = constant(magnitude.type, _MAGIC)
     shifted = builder.fadd(builder.bitcast(magnitude, floats), builder.bitcast(magic, floats))
     return builder.sub(builder.bitcast(shifted, magnitude.type), magic)
+
+
+CONVERSIONS: dict[str, Conversion] = {
+    "i1": Conversion(_widen_i1, _narrow_i1),
+    "bf16": Conversion(_widen_bf16, _narrow_bf16),
+    "f16": Conversion(_widen_f16, _narrow_f16, splat_first=True),
+    "i8": _integers(signed=True),
+    "u8": _integers(signed=False),
+}
+"""By element type; memory holds all others as registers do."""

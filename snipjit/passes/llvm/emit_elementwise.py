@@ -1,4 +1,4 @@
-"""How each row of ``elementwise.py`` becomes LLVM IR: the ``EMITTERS`` table.
+"""How each row of ``operations.py`` becomes LLVM IR: the ``EMITTERS`` table.
 
 An emitter takes the builder, the target row and operands of one shape (float, i1, i32, or vectors
 of equal length) and returns the value. No optimisation runs afterwards, so what is emitted is what
@@ -8,10 +8,13 @@ runs: as few instructions as the function needs, constants as splats, never a ca
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from llvmlite import ir
 
-from snipjit.passes.llvm.emit_convert import narrow, widen
+from snipjit.operations import cast_to
+from snipjit.passes.llvm.arithmetic import fma
+from snipjit.passes.llvm.emit_convert import from_memory, to_integer, to_memory
 from snipjit.passes.llvm.emit_exp import emit_exp, emit_exp2, emit_sigmoid
 from snipjit.passes.llvm.emit_log import emit_log
 from snipjit.passes.llvm.emit_pow import emit_pow
@@ -20,9 +23,9 @@ from snipjit.passes.llvm.emit_round import emit_ceil, emit_floor, emit_round
 from snipjit.passes.llvm.vector_ir import (
     F32,
     I1,
+    I32,
     constant,
     element_of,
-    fma,
     intrinsic,
     with_element,
 )
@@ -127,14 +130,16 @@ def _to_f32(builder: ir.IRBuilder, _: TargetMachine, x: ir.Value) -> ir.Value:
     return builder.sitofp(x, shape)
 
 
-def _rounded_to(dtype: str) -> Emitter:
-    """The nearest value that memory holds in 16 bits, still as a float32."""
+def _rounded_to(dtype: str, builder: ir.IRBuilder, target: TargetMachine, x: ir.Value) -> ir.Value:
+    """The nearest value of a narrow type, still as a float32."""
+    bits = to_memory(builder, target, dtype, _to_f32(builder, target, x))
+    return from_memory(builder, target, dtype, bits)
 
-    def emit(builder: ir.IRBuilder, target: TargetMachine, x: ir.Value) -> ir.Value:
-        number = _to_f32(builder, target, x)
-        return widen(builder, target, dtype, narrow(builder, target, dtype, number))
 
-    return emit
+def _to_i32(builder: ir.IRBuilder, _: TargetMachine, x: ir.Value) -> ir.Value:
+    if _is_float(x):
+        return to_integer(builder, x, I32, "fptosi")
+    return x if element_of(x.type) == I32 else builder.zext(x, with_element(x.type, I32))
 
 
 def _to_i1(builder: ir.IRBuilder, _: TargetMachine, x: ir.Value) -> ir.Value:
@@ -191,7 +196,16 @@ EMITTERS: dict[str, Emitter] = {
     "not": _logical("not_"),
     "where": _where,
     "to_f32": _to_f32,
-    "to_bf16": _rounded_to("bf16"),
-    "to_f16": _rounded_to("f16"),
+    "to_i32": _to_i32,
     "to_i1": _to_i1,
 }
+"""All but the casts to narrow types."""
+
+
+def emitter_of(op: str) -> Emitter:
+    """What emits an elementwise function."""
+    if op in EMITTERS:
+        return EMITTERS[op]
+    to = cast_to(op)
+    assert to is not None, op
+    return partial(_rounded_to, to.name)

@@ -25,17 +25,9 @@ from math import e, log, log2
 
 from llvmlite import ir
 
-from snipjit.passes.llvm.vector_ir import (
-    F32,
-    I32,
-    at_least,
-    at_most,
-    call_intrinsic,
-    constant,
-    fma,
-    polynomial,
-    with_element,
-)
+from snipjit.passes.llvm.arithmetic import at_least, at_most, fma, polynomial
+from snipjit.passes.llvm.instructions import Text, instruction
+from snipjit.passes.llvm.vector_ir import I32, constant, with_element
 from snipjit.target_machine import TargetMachine
 
 LOG2_E = log2(e)
@@ -79,10 +71,10 @@ def emit_exp2(
     builder: ir.IRBuilder, target: TargetMachine, x: ir.Value, precision: str = "f32"
 ) -> ir.Value:
     """``2^x``."""
-    if _has_scalef(target, x):
-        fraction = _avx512(builder, "reduce", x, constant(I32, 9))  # round down, no exceptions
+    if (scale := instruction(target, "scale", x.type)) is not None:
+        fraction = _known(target, "fraction", x)(builder, x)
         power = polynomial(builder, target, fraction, EXP2_FLOOR[precision])
-        return _avx512(builder, "scalef", power, x)
+        return scale(builder, power, x)
     x = at_most(builder, at_least(builder, x, -126.4), 129.0)
     shifted = builder.fadd(x, constant(x.type, ROUNDING + 126))
     n = builder.fsub(shifted, constant(x.type, ROUNDING + 126))
@@ -98,13 +90,13 @@ def _exp(
     power_of_e: Sequence[float],
 ) -> ir.Value:
     """``e^(sign·x)`` for a sign of ±1 and the polynomial of ``e^r``."""
-    if _has_scalef(target, x):
+    if (scale := instruction(target, "scale", x.type)) is not None:
         shifted = _round(builder, target, x, sign * LOG2_E, ROUNDING)
         n = builder.fsub(shifted, constant(x.type, ROUNDING))
         r = _remainder(builder, target, x, n, sign)
-        r = _avx512(builder, "range", r, constant(x.type, 1.0), constant(I32, 2))  # least |value|
+        r = _known(target, "bounded", x)(builder, r, constant(x.type, 1.0))
         coefficients = [c * sign**power for power, c in enumerate(power_of_e)]
-        return _avx512(builder, "scalef", polynomial(builder, target, r, coefficients), n)
+        return scale(builder, polynomial(builder, target, r, coefficients), n)
     low, high = sorted((sign * -87.6, sign * 89.2))
     x = at_most(builder, at_least(builder, x, low), high)
     shifted = _round(builder, target, x, sign * LOG2_E, ROUNDING + 126)
@@ -126,7 +118,8 @@ def _remainder(
     builder: ir.IRBuilder, target: TargetMachine, x: ir.Value, n: ir.Value, sign: float
 ) -> ir.Value:
     """``x - sign·n·ln(2)``; one rounding with fma leaves 2e-9·n, without it takes two parts."""
-    for part in (LN2,) if "fma" in target.features else LN2_PARTS:
+    has_fma = instruction(target, "fma", x.type) is not None
+    for part in (LN2,) if has_fma else LN2_PARTS:
         x = fma(builder, target, n, constant(x.type, -sign * part), x)
     return x
 
@@ -138,16 +131,8 @@ def _power_of_two(builder: ir.IRBuilder, shifted: ir.Value) -> ir.Value:
     return builder.bitcast(bits, shifted.type)
 
 
-def _has_scalef(target: TargetMachine, x: ir.Value) -> bool:
-    """Whether ``x`` is a full vector of a CPU with AVX-512's exponent instructions."""
-    full = isinstance(x.type, ir.VectorType) and x.type.count == 16
-    return full and {"avx512f", "avx512dq"}.issubset(target.features)
-
-
-def _avx512(builder: ir.IRBuilder, name: str, *operands: ir.Value) -> ir.Value:
-    """An AVX-512 instruction on 16 floats, unmasked, rounding as MXCSR says."""
-    type = ir.VectorType(F32, 16)
-    unmasked = (constant(type, 0.0), constant(ir.IntType(16), -1), constant(I32, 4))
-    return call_intrinsic(
-        builder, f"llvm.x86.avx512.mask.{name}.ps.512", type, [*operands, *unmasked]
-    )
+def _known(target: TargetMachine, name: str, x: ir.Value) -> Text:
+    """An instruction that comes with ``scale``."""
+    text = instruction(target, name, x.type)
+    assert text is not None, name
+    return text

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from snipjit.call_args import chunk_bytes
-from snipjit.element_types import BYTES
 from snipjit.linear_ir import Join, Statement
 from snipjit.passes.llvm.emission import POINTER, Emission, Scope, TaskGroup
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
@@ -61,7 +60,7 @@ class _JoinEmitter(LoopState):
         emission, scope, axis = self.emission, self.scope.inner(), self.loop.axis
         scope.counts[axis], scope.index[axis] = 1, self.group.task
         for port in self.loop.pieces[0].ports:
-            size = int(port.ptr_increment) * BYTES[emission.tensors[port.tensor].dtype]
+            size = int(port.ptr_increment) * emission.tensors[port.tensor].element.bytes
             distance = emission.builder.mul(self.group.task, ir.Constant(I64, size))
             pointer = begin[f"pointer {port.tensor}"]
             pointer = emission.builder.gep(pointer, [distance], source_etype=I8)

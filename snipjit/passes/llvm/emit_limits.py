@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from snipjit.loop_limits import LARGEST_SCALAR, Limit
+from snipjit.exact_integers import FARTHEST
+from snipjit.loop_limits import Limit
 from snipjit.passes.llvm.emission import Emission, Scope
 from snipjit.passes.llvm.vector_ir import F32, I64, intrinsic
 
@@ -97,7 +98,7 @@ def _rounded(emission: Emission, name: str, up: bool) -> tuple[ir.Value, ir.Valu
     """A scalar as an integer, and whether it is within bounds; NaN is not."""
     head, number = emission.entry, emission.field(f"scalar.{name}", F32)
     size = intrinsic(head, "llvm.fabs", number)
-    bounded = head.fcmp_ordered("<=", size, ir.Constant(F32, float(LARGEST_SCALAR)))
+    bounded = head.fcmp_ordered("<=", size, ir.Constant(F32, float(FARTHEST)))
     number = head.select(bounded, number, ir.Constant(F32, 0.0))
     # Conversion cuts off: one more where that fell on the wrong side.
     cut = head.fptosi(number, I64)

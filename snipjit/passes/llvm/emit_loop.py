@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from snipjit.element_types import BYTES
 from snipjit.linear_ir import STRIDE, Loop, Piece, is_block_loop, least_remainder
 from snipjit.passes.llvm.emission import Emission, Scope
 from snipjit.passes.llvm.emit_limits import emit_limit, emit_range
@@ -199,7 +198,7 @@ class _LoopEmitter(LoopState):
         """Bytes a pointer moves in one iteration."""
         if ptr_increment == STRIDE:
             return self.scaled(f"stride.{tensor}.{self.loop.axis}", step)
-        size = BYTES[self.emission.tensors[tensor].dtype]
+        size = self.emission.tensors[tensor].element.bytes
         return ir.Constant(I64, int(ptr_increment) * step * size)
 
     def scaled(self, field: str, step: int) -> ir.Value:

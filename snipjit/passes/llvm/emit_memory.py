@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from snipjit.linear_ir import Expression
 from snipjit.passes.llvm.emission import Emission
+from snipjit.passes.llvm.emit_convert import splat_first
 from snipjit.passes.llvm.pair_access import PairAccess
 from snipjit.passes.llvm.strided_access import StridedAccess
 from snipjit.passes.llvm.tile import Tile, indices
-
-SPLAT_FIRST = ("f16",)
-"""Element types whose conversion takes more instructions for one element than for a vector."""
 
 CACHE_LINE = 64
 """Bytes that a prefetch brings."""
@@ -20,7 +18,7 @@ def emit_load(emission: Emission, e: Expression) -> Tile:
     access = _access(emission, e)
     if access.lanes is None:
         tile = emission.tile(e.type, access.load_element)
-        tile.make_splat = access.load_splat if access.tensor.dtype in SPLAT_FIRST else None
+        tile.make_splat = access.load_splat if splat_first(access.tensor.dtype) else None
         return tile
     load = access.load_vectors if access.contiguous else access.load_block
     tile = emission.tile(e.type, lambda i: load(tile, i), (), access.load_element)

@@ -7,19 +7,18 @@ from functools import partial
 
 from llvmlite import ir
 
-from snipjit.element_types import FLOATS
 from snipjit.linear_ir import Expression, ValueType
-from snipjit.passes.llvm.emission import ELEMENTS, Emission
-from snipjit.passes.llvm.emit_elementwise import EMITTERS
+from snipjit.passes.llvm.emission import Emission
+from snipjit.passes.llvm.emit_elementwise import emitter_of
 from snipjit.passes.llvm.emit_reductions import emit_fma, emit_horizon
 from snipjit.passes.llvm.pairs import halves, pair
 from snipjit.passes.llvm.tile import Index, Tile
-from snipjit.passes.llvm.vector_ir import I32, I64, broadcast, constant, lane_numbers
+from snipjit.passes.llvm.vector_ir import F32, I32, I64, broadcast, constant, lane_numbers
 
 
 def emit_elementwise(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     """Element by element; operands with other lanes than the result's are broadcast to them."""
-    emitter = partial(EMITTERS[e.op], emission.builder, emission.target, **e.attrs)
+    emitter = partial(emitter_of(e.op), emission.builder, emission.target, **e.attrs)
 
     def make(index: Index) -> ir.Value:
         values = [emission.operand(tile, index, e.type.axes) for tile in operands]
@@ -28,21 +27,20 @@ def emit_elementwise(emission: Emission, e: Expression, operands: list[Tile]) ->
     return emission.tile(e.type, make, tuple(operands))
 
 
-def emit_rounding(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
-    """To 16 bits; where pairs are asked for, two neighbours into one element."""
-    if e.type.pairs is None:
-        return emit_elementwise(emission, e, operands)
+def emit_pairs(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
+    """A cast that makes pairs: two neighbours, rounded, into one element."""
     axis, (source,) = e.type.pairs, operands
+    assert axis is not None
     side_by_side = emission.vector_axis(e.type.axes, axis) == axis
-    distance = emission.width if side_by_side else 1
+    distance, join = (emission.width, halves) if side_by_side else (1, pair)
 
     def make(index: Index) -> ir.Value:
         here = [{**index, axis: index[axis] + i} for i in (0, distance)]
         first = emission.operand(source, here[0], e.type.axes)
         if emission.scope.counts.get(axis, 1) == 1:
-            return pair(emission.builder, first, constant(first.type, 0.0))
+            return pair(emission.builder, emission.target, first, constant(first.type, 0.0))
         second = emission.operand(source, here[1], e.type.axes)
-        return (halves if side_by_side else pair)(emission.builder, first, second)
+        return join(emission.builder, emission.target, first, second)
 
     return emission.tile(e.type, make, tuple(operands))
 
@@ -51,7 +49,7 @@ def emit_fill(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     """One constant everywhere."""
     value = e.attrs["value"]
     shape = emission.shape(e.type.dtype, e.type.axes)
-    number = constant(shape, float(value) if e.type.dtype in FLOATS else int(value))
+    number = constant(shape, float(value) if e.type.element.register == "f32" else int(value))
     return emission.tile(e.type, lambda index: number)
 
 
@@ -74,7 +72,7 @@ def emit_iota(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
 
 def emit_scalar(emission: Emission, name: str) -> Tile:
     """A number of the call."""
-    value = emission.field(f"scalar.{name}", ELEMENTS["f32"])
+    value = emission.field(f"scalar.{name}", F32)
     return emission.given(ValueType("f32"), {(): value})
 
 
@@ -83,6 +81,12 @@ OPERATIONS: dict[str, Callable[[Emission, Expression, list[Tile]], Tile]] = {
     "iota": emit_iota,
     "fma": emit_fma,
     "horizon": emit_horizon,
-    **dict.fromkeys(EMITTERS, emit_elementwise),
-    "to_bf16": emit_rounding,
 }
+"""All but the elementwise functions."""
+
+
+def emit_operation(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
+    """The tile of an operation on registers."""
+    if e.op in OPERATIONS:
+        return OPERATIONS[e.op](emission, e, operands)
+    return (emit_elementwise if e.type.pairs is None else emit_pairs)(emission, e, operands)

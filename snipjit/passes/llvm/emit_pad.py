@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from snipjit.element_types import BYTES
 from snipjit.linear_ir import Expression
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.vector_ir import (
@@ -46,7 +45,7 @@ class _Pad:
 
     def rows(self) -> None:
         """Rows of pairs one after another: all lines from the first one behind the end."""
-        line = ir.Constant(I64, self.buffer.stride(self.axis) * 2 * BYTES[self.buffer.dtype])
+        line = ir.Constant(I64, self.buffer.stride(self.axis) * 2 * self.buffer.element.bytes)
         first = self.builder.mul(self.pairs(self.count), line)
         last = self.builder.mul(self.pairs(self.rounded()), line)
         self.repeat(first, last, LINE, lambda at: self.store(self.offset(at)))
@@ -58,9 +57,9 @@ class _Pad:
         rest = self.pairs(builder.sub(self.count, start))
         wide = broadcast(builder, builder.trunc(rest, I32), width)
         mask = builder.icmp_signed(">=", lane_numbers(tuple(range(width))), wide)
-        begin = builder.mul(start, ir.Constant(I64, BYTES[self.buffer.dtype]))
-        line = self.buffer.extents[self.axis] * BYTES[self.buffer.dtype]
-        end = ir.Constant(I64, self.buffer.elements * BYTES[self.buffer.dtype])
+        begin = builder.mul(start, ir.Constant(I64, self.buffer.element.bytes))
+        line = self.buffer.extents[self.axis] * self.buffer.element.bytes
+        end = ir.Constant(I64, self.buffer.elements * self.buffer.element.bytes)
         # Where nothing is left over, the vector would lie behind the row: then none is written.
         some = builder.icmp_signed("!=", start, self.count)
         last = builder.select(some, end, ir.Constant(I64, 0))

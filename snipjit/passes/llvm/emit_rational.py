@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from snipjit.passes.llvm.vector_ir import at_least, at_most, polynomial
+from snipjit.passes.llvm.arithmetic import at_least, at_most, polynomial
 from snipjit.target_machine import TargetMachine
 
 TANH_SETTLES = 9.02

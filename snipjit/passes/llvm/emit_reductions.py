@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 
 from llvmlite import ir
 
-from snipjit.elementwise import MONOIDS
 from snipjit.linear_ir import Expression
+from snipjit.operations import MONOIDS
 from snipjit.passes.llvm.across import Across, Combine
+from snipjit.passes.llvm.arithmetic import fma
 from snipjit.passes.llvm.emission import Emission
-from snipjit.passes.llvm.emit_elementwise import EMITTERS
+from snipjit.passes.llvm.emit_elementwise import emitter_of
 from snipjit.passes.llvm.pairs import fma_pairs
 from snipjit.passes.llvm.tile import Index, Tile, indices, steps
-from snipjit.passes.llvm.vector_ir import F32, constant, fma, keep_order
+from snipjit.passes.llvm.vector_ir import F32, constant, keep_order
 
 
 def emit_fma(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
@@ -81,7 +82,7 @@ def _products(
 def emit_horizon(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     """Combine the elements of a tile pairwise, as a tree; those in lanes last."""
     source, monoid = operands[0], MONOIDS[e.attrs["monoid"]]
-    emitter = EMITTERS[monoid.combine]
+    emitter = emitter_of(monoid.combine)
     by_vectors = steps(source.vector, emission.width)
 
     def combine(x: ir.Value, y: ir.Value) -> ir.Value:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from snipjit.element_types import BYTES
 from snipjit.linear_ir import Expression, LinearIR
 from snipjit.passes.llvm.emission import Emission
+from snipjit.passes.llvm.instructions import INSTRUCTIONS
 from snipjit.passes.llvm.tile import Tile
 from snipjit.passes.llvm.vector_ir import I8, I64, call_intrinsic
 from snipjit.tensors import Buffer, Tensor
@@ -57,10 +57,10 @@ def emit_in_tiles(emission: Emission, e: Expression, operands: list[Tile]) -> Ti
     registers = tuple(e.attrs["registers"])
     if e.op == "fill":
         for register in registers:
-            _call(emission, "tilezero", register)
+            _call(emission, "tile zero", register)
     elif e.op == "load":
         for register, address, stride in _parts(emission, e, registers):
-            _call(emission, "tileloadd64", register, address, stride)
+            _call(emission, "tile load", register, address, stride)
     else:
         _multiply(emission, registers, operands)
     return _held(emission, e, registers)
@@ -69,7 +69,7 @@ def emit_in_tiles(emission: Emission, e: Expression, operands: list[Tile]) -> Ti
 def emit_tile_store(emission: Emission, e: Expression) -> None:
     """Write the registers of a value to its buffer."""
     for register, address, stride in _parts(emission, e, tuple(e.attrs["registers"])):
-        _call(emission, "tilestored64", register, address, stride)
+        _call(emission, "tile store", register, address, stride)
 
 
 def _held(emission: Emission, e: Expression, registers: tuple[int, ...]) -> HeldTile:
@@ -83,7 +83,7 @@ def _multiply(emission: Emission, sums: tuple[int, ...], operands: list[Tile]) -
     a, b = (tile.registers for tile in operands[:2] if isinstance(tile, HeldTile))
     for number, register in enumerate(sums):
         row, column = divmod(number, len(b))
-        _call(emission, "tdpbf16ps", register, a[row], b[column])
+        _call(emission, "tile dot", register, a[row], b[column])
 
 
 def _parts(
@@ -120,7 +120,7 @@ def _rows_and_columns(lir: LinearIR, e: Expression, counts: Mapping[str, int]) -
 def _stride(emission: Emission, name: str, axis: str, count: int) -> ir.Value:
     """Bytes to the element that is ``count`` further along an axis."""
     tensor: Tensor | Buffer = emission.tensors[name]
-    size = BYTES[tensor.dtype]
+    size = tensor.element.bytes
     if isinstance(tensor, Buffer):
         return ir.Constant(I64, tensor.stride(axis) * count * size)
     stride = emission.stride(name, axis)
@@ -130,5 +130,4 @@ def _stride(emission: Emission, name: str, axis: str, count: int) -> ir.Value:
 
 
 def _call(emission: Emission, name: str, register: int, *operands: ir.Value | int) -> None:
-    values = [ir.Constant(I8, x) if isinstance(x, int) else x for x in (register, *operands)]
-    call_intrinsic(emission.builder, f"llvm.x86.{name}", ir.VoidType(), values)
+    INSTRUCTIONS[name].text(emission.builder, register, *operands)

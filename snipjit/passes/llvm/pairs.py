@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from snipjit.passes.llvm.instructions import instruction
 from snipjit.passes.llvm.vector_ir import (
     I32,
-    call_intrinsic,
     constant,
     pick,
     pick_of_two,
@@ -18,51 +18,41 @@ from snipjit.passes.llvm.vector_ir import (
 from snipjit.target_machine import TargetMachine
 
 
-class BFloat(ir.Type):  # type: ignore[misc]  # llvmlite has no types
-    """LLVM's ``bfloat``, which llvmlite does not know."""
-
-    def _to_string(self) -> str:
-        return "bfloat"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, BFloat)
-
-    def __hash__(self) -> int:
-        return hash(BFloat)
-
-
-BF16 = BFloat()
-
-
 def fma_pairs(
     builder: ir.IRBuilder, target: TargetMachine, a: ir.Value, b: ir.Value, c: ir.Value
 ) -> ir.Value:
     """``c + a[0]*b[0] + a[1]*b[1]`` for each pair of two vectors."""
-    type = ir.VectorType(BF16, 2 * c.type.count)
-    operands = [c, builder.bitcast(a, type), builder.bitcast(b, type)]
-    name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * c.type.count}"
-    return call_intrinsic(builder, name, c.type, operands)
+    text = instruction(target, "dot pairs", c.type)
+    assert text is not None, "the target marks products of pairs"
+    return text(builder, a, b, c)
 
 
-def pair(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
+def pair(
+    builder: ir.IRBuilder, target: TargetMachine, first: ir.Value, second: ir.Value
+) -> ir.Value:
     """Two vectors of ``f32``, rounded, as one of pairs: an element of each."""
     count = first.type.count
     turns = [lane for number in range(count) for lane in (number, count + number)]
     return builder.bitcast(
-        pick(builder, _rounded(builder, first, second), turns), with_element(first.type, I32)
+        pick(builder, _rounded(builder, target, first, second), turns),
+        with_element(first.type, I32),
     )
 
 
-def halves(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
+def halves(
+    builder: ir.IRBuilder, target: TargetMachine, first: ir.Value, second: ir.Value
+) -> ir.Value:
     """Two vectors of ``f32``, rounded, as one of pairs: those of the first, then of the second."""
-    return builder.bitcast(_rounded(builder, first, second), with_element(first.type, I32))
+    return builder.bitcast(_rounded(builder, target, first, second), with_element(first.type, I32))
 
 
-def _rounded(builder: ir.IRBuilder, first: ir.Value, second: ir.Value) -> ir.Value:
+def _rounded(
+    builder: ir.IRBuilder, target: TargetMachine, first: ir.Value, second: ir.Value
+) -> ir.Value:
     """The elements of two vectors, one after another."""
-    type = ir.VectorType(BF16, 2 * first.type.count)
-    name = f"llvm.x86.avx512bf16.cvtne2ps2bf16.{32 * first.type.count}"
-    return call_intrinsic(builder, name, type, [second, first])
+    text = instruction(target, "round two", first.type)
+    assert text is not None, "the target marks products of pairs"
+    return text(builder, first, second)
 
 
 def interleave_halves(

@@ -10,7 +10,6 @@ from math import gcd
 
 from llvmlite import ir
 
-from snipjit.element_types import NARROW
 from snipjit.passes.llvm.access import Access
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_transpose import columns_to_rows, rows_to_columns
@@ -30,7 +29,7 @@ class StridedAccess(Access):
         count = self.scope.counts.get(self.unit, 1) if self.unit else 1
         self.run, self.held = gcd(count, emission.width), 1
         # Of what memory holds in 16 bits whole rows are converted: floats transpose faster.
-        self.by_rows = self.run > 1 and self.tensor.dtype in NARROW
+        self.by_rows = self.run > 1 and self.tensor.element.is_narrow
 
     def load_block(self, tile: Tile, index: Index) -> ir.Value:
         """Load and transpose the block that holds an element; the whole block enters the tile."""

@@ -1,4 +1,4 @@
-"""What llvmlite's IRBuilder lacks for vectors: splat constants, intrinsics by type, polynomials.
+"""What llvmlite's IRBuilder lacks for vectors: splat constants, intrinsics by type.
 
 A *shape* here is the LLVM type of a value: an element type, or a vector ``<N x element>`` of it.
 Every helper takes either, so that emitters are written once for scalars and vectors.
@@ -11,8 +11,22 @@ from functools import cache
 
 from llvmlite import ir
 
-from snipjit.target_machine import TargetMachine
 
+class BFloat(ir.Type):  # type: ignore[misc]  # llvmlite has no types
+    """LLVM's ``bfloat``, which llvmlite does not know."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BFloat)
+
+    def __hash__(self) -> int:
+        return hash(BFloat)
+
+
+BF16 = BFloat()
+F16 = ir.HalfType()
 F32 = ir.FloatType()
 F64 = ir.DoubleType()
 I1 = ir.IntType(1)
@@ -141,13 +155,6 @@ def intrinsic(builder: ir.IRBuilder, name: str, *operands: ir.Value) -> ir.Value
     return call_intrinsic(builder, f"{name}.{type_suffix(type)}", type, operands)
 
 
-def fma(
-    builder: ir.IRBuilder, target: TargetMachine, a: ir.Value, b: ir.Value, c: ir.Value
-) -> ir.Value:
-    """``a*b + c``: one rounding where the CPU has it, else two (``llvm.fma`` would call libm)."""
-    return intrinsic(builder, "llvm.fma" if "fma" in target.features else "llvm.fmuladd", a, b, c)
-
-
 def keep_order(builder: ir.IRBuilder) -> None:
     """No instruction moves across this place: a label, as debuggers want them, bounds scheduling.
 
@@ -159,26 +166,3 @@ def keep_order(builder: ir.IRBuilder) -> None:
         signature = ir.FunctionType(ir.VoidType(), [ir.MetaDataType()])
         function = ir.Function(module, signature, name)
     builder.call(function, [module.add_metadata([ir.MetaDataString(module, "order")])])
-
-
-def polynomial(
-    builder: ir.IRBuilder, target: TargetMachine, x: ir.Value, coefficients: Sequence[float]
-) -> ir.Value:
-    """``c[0] + c[1]·x + c[2]·x² + …`` by Horner's rule: one fma for each power of ``x``."""
-    *lower, last = coefficients
-    result: ir.Value = constant(x.type, last)
-    for coefficient in reversed(lower):
-        result = fma(builder, target, result, x, constant(x.type, coefficient))
-    return result
-
-
-def at_least(builder: ir.IRBuilder, x: ir.Value, bound: float) -> ir.Value:
-    """``max(x, bound)``, NaN stays NaN; the operand order makes it one instruction on x86."""
-    limit = constant(x.type, bound)
-    return builder.select(builder.fcmp_ordered(">", limit, x), limit, x)
-
-
-def at_most(builder: ir.IRBuilder, x: ir.Value, bound: float) -> ir.Value:
-    """``min(x, bound)``, NaN stays NaN; the operand order makes it one instruction on x86."""
-    limit = constant(x.type, bound)
-    return builder.select(builder.fcmp_ordered("<", limit, x), limit, x)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snipjit.element_types import NARROW
 from snipjit.interpret_subgraph import interpret
 from snipjit.passes.graph.propagate_precision import PropagatePrecision
 from snipjit.subgraph import Subgraph
 from snipjit.verify_subgraph import verify_between, verify_positional
 from tests import kernels
-from tests.narrow import narrowed
+from tests.narrow import HALVES, narrowed
 from tests.passes.graph.support import examples, lines, rewritten
 from tests.subgraphs import ALL
 
@@ -60,7 +59,7 @@ AFTER = """
 """Roundings that nothing reads are left to EliminateDeadNodes."""
 
 
-@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("dtype", HALVES)
 @examples
 def test_what_is_left_is_nearer_to_float64(example: str, dtype: str) -> None:
     """The sum of errors falls: a single element may be lucky with several roundings."""

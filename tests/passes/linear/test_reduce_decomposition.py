@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from snipjit.elementwise import MONOIDS
 from snipjit.linear_ir import Expression
+from snipjit.operations import MONOIDS
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
 from tests.linear_examples import before_and_after

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from snipjit.passes.llvm.emit_elementwise import EMITTERS
+from snipjit.passes.llvm.emit_elementwise import emitter_of
 from snipjit.passes.llvm.vector_ir import F32, I1, I32, constant, element_of, with_element
 from snipjit.runtime import engine
 from snipjit.target_machine import TargetMachine
@@ -42,7 +42,7 @@ class OneFunction:
         kernel = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), "kernel")
         builder = ir.IRBuilder(kernel.append_basic_block())
         operands = [self._operand(builder, kernel, index) for index in range(len(self.dtypes))]
-        value = EMITTERS[self.name](builder, self.target, *operands, **self.attrs)
+        value = emitter_of(self.name)(builder, self.target, *operands, **self.attrs)
         if element_of(value.type) == I1:
             value = builder.zext(value, with_element(value.type, I8))
         builder.store(value, kernel.args[-1], align=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snipjit.element_types import NARROW, round_to
+from snipjit.element_types import round_to
+from tests.narrow import HALVES
 from tests.passes.llvm.one_function import Array, Machine, on_each_machine
 
 
@@ -32,7 +33,7 @@ def _between(dtype: str) -> Array:
     return np.concatenate(numbers)
 
 
-@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("dtype", HALVES)
 @on_each_machine
 def test_every_number_comes_back(machine: Machine, dtype: str) -> None:
     numbers = _numbers(dtype)
@@ -42,7 +43,7 @@ def test_every_number_comes_back(machine: Machine, dtype: str) -> None:
     assert np.isnan(got[~there]).all()
 
 
-@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("dtype", HALVES)
 @on_each_machine
 def test_rounds_to_the_nearest_and_ties_to_even(machine: Machine, dtype: str) -> None:
     numbers = _between(dtype)
@@ -58,6 +59,6 @@ def test_no_library_is_called() -> None:
     from tests.passes.llvm.one_function import MACHINES
 
     for machine in MACHINES:
-        for dtype in NARROW:
+        for dtype in HALVES:
             text = machine.function(f"to_{dtype}", "float32").instructions()
             assert not any(word.startswith("call") for word in text)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from snipjit.passes.llvm.arithmetic import fma, polynomial
 from snipjit.passes.llvm.vector_ir import (
     F32,
     F64,
     I32,
     constant,
     element_of,
-    fma,
     intrinsic,
     number_of,
-    polynomial,
     with_element,
 )
 from snipjit.target_machine import TARGETS
