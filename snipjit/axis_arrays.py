@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,3 +49,8 @@ def align(array: np.ndarray, own: tuple[str, ...], axes: tuple[str, ...]) -> np.
         raise ValueError(f"an operand has axes {extra}, which the result lacks")
     shape = [array.shape[own.index(axis)] if axis in own else 1 for axis in axes]
     return array.transpose(order).reshape(shape)
+
+
+def unset(dtype: np.dtype[Any]) -> float:
+    """What an array holds that was never written: NaN, but 0 of whole numbers."""
+    return np.nan if dtype.kind == "f" else 0

@@ -32,6 +32,11 @@ class TensorSpec(Typed):
     order: tuple[int, ...]
     strict: tuple[int, ...] = ()
 
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Every axis of the tensor, as its dims list them."""
+        return tuple(axis for dim in self.dims for axis in dim)
+
 
 class _Equation(NamedTuple):
     """The product of ``axes`` is ``size``; if it is not ``firm``, the dim may broadcast instead."""

@@ -16,15 +16,19 @@ slot  field      meaning
 7     shared     bytes at the front of the scratchpad that all workers share
 ====  =========  ================================================================
 
-then, in the order of ``CallArgs.fields``, for a LinearIR:
+then what all kernels of one structure have, in the order of ``shared_fields``:
 
 ``data.<tensor>``           address of an input or output
 ``scalar.<name>``           a float32 in the low four bytes
-``size.<axis>``             work amount of the outermost loop over an axis (elements)
-``blocks.<axis>``           how many iterations a parallel loop has
-``step.<axis>``             the increment of a parallel loop, at most the one in the IR (elements)
+``size.<axis>``             work amount of the outermost loop over an axis of a tensor (elements)
 ``stride.<tensor>.<axis>``  ptr_increment of a unit step along an axis (bytes)
 ``rewind.<tensor>.<axis>``  finalization offset of a whole loop over an axis (bytes)
+
+and what a LinearIR has besides:
+
+``size.<axis>``             the same of an axis that no tensor has
+``blocks.<axis>``           how many iterations a parallel loop has
+``step.<axis>``             the increment of a parallel loop, at most the one in the IR (elements)
 ``arrived.<group>``         of a split loop: how many chunks of a group have come to the join; the
                             last one to come puts back the 0 that every call begins with
 
@@ -33,14 +37,15 @@ what chunk ``c`` of group ``g`` leaves in a shared buffer lies ``blocks * (g * b
 size`` bytes into the scratchpad: ``bytes`` of all shared buffers of a chunk, ``at`` the offset of
 this one among them, ``size`` its own bytes.
 
-What changes with every call stands first, in the same slots for all schedules of one structure.
 The kernel's signature is ``void kernel(CallArgs*)``; it is a *worker*: called by each thread once,
 it takes tasks until none is left.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from snipjit.linear_ir import LinearIR
 from snipjit.loop_nest import parallel_loops, shared_buffers, split_loop
@@ -54,6 +59,36 @@ MOST_GROUPS = 63
 """With more groups of tasks than this no loop is split."""
 
 
+class Shaped(Protocol):
+    """A tensor, as far as slots depend on it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Its axes."""
+
+
+def shared_fields(tensors: Sequence[Shaped], scalars: Sequence[str]) -> tuple[str, ...]:
+    """The slots that depend on tensors and scalars alone: every kernel of a structure has them."""
+    fields = list(FIXED)
+    fields += [f"data.{tensor.name}" for tensor in tensors]
+    fields += [f"scalar.{name}" for name in scalars]
+    fields += dict.fromkeys(f"size.{axis}" for tensor in tensors for axis in tensor.axes)
+    for tensor in tensors:
+        for axis in tensor.axes:
+            fields += [f"stride.{tensor.name}.{axis}", f"rewind.{tensor.name}.{axis}"]
+    return tuple(fields)
+
+
+def axes_of_no_tensor(lir: LinearIR) -> list[str]:
+    """The axes of a kernel that its call does not know."""
+    known = {axis for tensor in lir.tensors.values() for axis in tensor.axes}
+    return [axis for axis in lir.axes if axis not in known]
+
+
 @dataclass(frozen=True)
 class CallArgs:
     """The slots of one kernel's call structure, by field name."""
@@ -63,15 +98,10 @@ class CallArgs:
     @staticmethod
     def of(lir: LinearIR) -> CallArgs:
         """The structure that the kernel of ``lir`` reads."""
-        fields = list(FIXED)
-        fields += [f"data.{name}" for name in lir.tensors]
-        fields += [f"scalar.{name}" for name in lir.scalars]
-        fields += [f"size.{axis}" for axis in lir.axes]
+        fields = [*shared_fields([*lir.tensors.values()], lir.scalars)]
+        fields += [f"size.{axis}" for axis in axes_of_no_tensor(lir)]
         for loop in parallel_loops(lir):
             fields += [f"blocks.{loop.axis}", f"step.{loop.axis}"]
-        for tensor in lir.tensors.values():
-            for axis in tensor.axes:
-                fields += [f"stride.{tensor.name}.{axis}", f"rewind.{tensor.name}.{axis}"]
         if split_loop(lir) is not None:
             fields += [f"arrived.{group}" for group in range(MOST_GROUPS)]
         return CallArgs(tuple(fields))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from snipjit import config
 from snipjit.axis_sizes import undetermined
@@ -16,13 +17,13 @@ from snipjit.linear_ir import LinearIR
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
-from snipjit.recipes import recipe_of
+from snipjit.recipes import interface_of, recipe_of
 from snipjit.runtime import engine
 from snipjit.runtime.disk_cache import DiskCache, disk_cache
 from snipjit.runtime.host import require_executable_memory
-from snipjit.runtime.kernel import Kernel, KernelFamily, Structure
-from snipjit.runtime.kernel_cache import FAMILIES, KERNELS
-from snipjit.runtime.runtime_configurator import Recipe
+from snipjit.runtime.kernel import Kernel
+from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES
+from snipjit.runtime.structure import GENERAL, Choice, Selection, Structure
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine, select
@@ -32,90 +33,125 @@ from snipjit.verify_subgraph import verify_between, verify_canonical, verify_pos
 
 log = logging.getLogger(__name__)
 
-SPECIALIZED_SIZES = 4
-"""For how many sizes of its features a structure gets kernels of their own."""
-
 
 def compile_subgraph(subgraph: Subgraph, target: TargetMachine | None = None) -> Structure:
-    """The kernel of a positional Subgraph, from the cache if its structure was compiled before.
+    """The structure of a positional Subgraph, from the cache if it was compiled before.
 
-    If it has features of dynamic size, or another schedule for few rows, the kernel for the sizes
-    of a call is compiled when the call brings them. Raises UnsupportedError if this version cannot
-    compile it, or if this process may not run what it compiles.
+    Where there is one kernel for all sizes it is compiled now; of several, each when a call brings
+    sizes that it serves. Raises UnsupportedError if this version cannot compile it, or if this
+    process may not run what it compiles.
     """
     require_executable_memory()
     target = target or select(engine.host_features())
-    dumps = Dumps.of(print_subgraph(subgraph))
+    dumps = Dumps.of(subgraph)
     canonical = optimize(subgraph, dumps)
-    if feature_axes(canonical) or linear.few_rows_axis(canonical):
-        key = _key(canonical, target)
-        return FAMILIES.get(key, lambda: _family(key, canonical, target, dumps))
-    return _kernel(canonical, target, dumps)
+    key = _key(canonical, target)
+    return STRUCTURES.get(key, lambda: _structure(key, Kernels(canonical, target, dumps)))
 
 
 def _key(canonical: Subgraph, target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> str:
     return f"{target.name} {schedule.value}\n{print_subgraph(canonical)}"
 
 
-def _family(
-    key: str, canonical: Subgraph, target: TargetMachine, dumps: Dumps | None
-) -> KernelFamily:
-    """Kernels for the first few sizes of the features, by rows and by columns; a general one."""
-    features, few = feature_axes(canonical), linear.few_rows_axis(canonical)
-    seen: set[tuple[int, ...]] = set()
-    general = _general_recipe(key, canonical, target)
-
-    @cache
-    def kernel(wanted: tuple[int, ...], schedule: Schedule) -> Kernel:
-        """The kernel for sizes of the features; the general one for none."""
-        own = canonical
-        if wanted:
-            specialize = SpecializeSizes(dict(zip(features, wanted, strict=True)))
-            own = run_pipeline((specialize, *graph.SIZED), canonical)
-        try:
-            return _kernel(own, target, dumps_of(wanted, schedule, own), schedule)
-        except UnsupportedError:
-            if schedule is not Schedule.ROWS:
-                return kernel(wanted, Schedule.ROWS)
-            if not wanted:
-                raise
-            return kernel((), schedule)
-
-    def dumps_of(wanted: tuple[int, ...], schedule: Schedule, own: Subgraph) -> Dumps | None:
-        sizes = (f"{axis}{size}" for axis, size in zip(features, wanted, strict=False))
-        name = "_".join((schedule.value, *sizes))
-        return dumps.kernel(name, print_subgraph(own)) if dumps is not None else None
-
-    def choose(sizes: Mapping[str, int]) -> Kernel:
-        wanted = tuple(sizes[axis] for axis in features)
-        if wanted not in seen and (not all(wanted) or len(seen) >= SPECIALIZED_SIZES):
-            return kernel((), Schedule.ROWS)
-        seen.add(wanted)
-        few_rows = few is not None and sizes[few] <= target.few_rows
-        return kernel(wanted, Schedule.COLUMNS if few_rows else Schedule.ROWS)
-
-    return KernelFamily(key, general, choose)
+def _structure(key: str, kernels: Kernels) -> Structure:
+    interface = interface_of(kernels.canonical)
+    structure = Structure(key, interface, kernels.selection, kernels.build)
+    if kernels.selection.is_single:
+        structure.kernel(GENERAL)
+    else:
+        kernels.check_general()
+    return structure
 
 
-def _general_recipe(key: str, canonical: Subgraph, target: TargetMachine) -> Recipe:
-    """The recipe of the general kernel, without its code. UnsupportedError if it has none."""
-    disk, name = disk_cache(), f"recipe\n{key}\n{target}"
-    if disk is not None and (kept := disk.load(name)) is not None:
-        return kept[0]
-    found = recipe_of(lower(canonical, target), canonical)
-    if disk is not None:
-        disk.store(name, found, b"")
-    return found
+@dataclass
+class _Version:
+    """The Subgraph of one kernel, and where its stages are dumped."""
+
+    subgraph: Subgraph
+    dumps: Dumps | None
 
 
-def _kernel(
-    canonical: Subgraph,
-    target: TargetMachine,
-    dumps: Dumps | None,
-    schedule: Schedule = Schedule.ROWS,
-) -> Kernel:
-    key = _key(canonical, target, schedule)
-    return KERNELS.get(key, lambda: _compile(key, canonical, target, dumps, schedule))
+@dataclass
+class Kernels:
+    """Compiles the kernels of one canonical Subgraph.
+
+    general  the LinearIR of the general one, from when it was looked at until it is compiled
+    """
+
+    canonical: Subgraph
+    target: TargetMachine
+    dumps: Dumps | None = None
+    general: LinearIR | None = None
+    _versions: dict[Choice, _Version] = field(default_factory=dict)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """Which there are."""
+        few = linear.few_rows_axis(self.canonical)
+        features = tuple(feature_axes(self.canonical))
+        return Selection(features, few, self.target.few_rows if few else 0)
+
+    def build(self, choice: Choice) -> Kernel:
+        """One kernel. Raises UnsupportedError if it cannot be compiled."""
+        key = _key(self._version(choice).subgraph, self.target, choice.schedule)
+        return KERNELS.get(key, lambda: self._compile(key, choice))
+
+    def lower(self, choice: Choice) -> LinearIR:
+        """The LinearIR of one kernel. Raises UnsupportedError likewise."""
+        if choice == GENERAL and self.general is not None:
+            found, self.general = self.general, None
+            return found
+        version = self._version(choice)
+        return lower(version.subgraph, self.target, version.dumps, choice.schedule)
+
+    def first(self, choices: Iterable[Choice]) -> tuple[Choice, LinearIR]:
+        """The first kernel that can be compiled, up to machine code. UnsupportedError for none."""
+        refused: UnsupportedError | None = None
+        for choice in choices:
+            try:
+                lir = self.lower(choice)
+                emit(lir, self.target)
+            except UnsupportedError as error:
+                refused = error
+            else:
+                return choice, lir
+        assert refused is not None
+        raise refused
+
+    def check_general(self) -> None:
+        """Raise UnsupportedError if there is no kernel for all sizes; else keep its LinearIR.
+
+        That there is one is kept on disk, so that a process after this one need not look.
+        """
+        disk, name = disk_cache(), f"general\n{_key(self.canonical, self.target)}\n{self.target}"
+        if disk is not None and disk.load(name) is not None:
+            return
+        self.general = self.lower(GENERAL)
+        if disk is not None:
+            disk.store(name, recipe_of(self.general), b"")
+
+    def _version(self, choice: Choice) -> _Version:
+        """The Subgraph with the sizes of features that a kernel has compiled in."""
+        if choice not in self._versions:
+            own, features = self.canonical, self.selection.features
+            if choice.features:
+                sizes = dict(zip(features, choice.features, strict=True))
+                own = run_pipeline((SpecializeSizes(sizes), *graph.SIZED), self.canonical)
+            dumps = self.dumps
+            if dumps is not None and not self.selection.is_single:
+                dumps = dumps.kernel(choice.name(features), print_subgraph(own))
+            self._versions[choice] = _Version(own, dumps)
+        return self._versions[choice]
+
+    def _compile(self, key: str, choice: Choice) -> Kernel:
+        """The kernel of a key, from the disk if a process before compiled it."""
+        disk, name = disk_cache(), f"{key}\n{self.target}"
+        if disk is not None and (kernel := _from_disk(key, disk, name)) is not None:
+            return kernel
+        kernel = assemble(key, self.lower(choice), self.target, self._version(choice).dumps)
+        if disk is not None:
+            disk.store(name, kernel.recipe, kernel.object_code)
+        return kernel
 
 
 def optimize(subgraph: Subgraph, dumps: Dumps | None = None) -> Subgraph:
@@ -175,37 +211,13 @@ def _collection_paused() -> Iterator[None]:
             gc.enable()
 
 
-def assemble(
-    key: str,
-    lir: LinearIR,
-    target: TargetMachine,
-    dumps: Dumps | None = None,
-    canonical: Subgraph | None = None,
-) -> Kernel:
-    """LinearIR to a kernel that can be called; of inputs its Subgraph says more."""
+def assemble(key: str, lir: LinearIR, target: TargetMachine, dumps: Dumps | None = None) -> Kernel:
+    """LinearIR to a kernel that can be called."""
     llvm_ir = emit(lir, target, dumps)
     if dumps is not None:
         dumps.write("assembly.s", engine.assembly(llvm_ir, target))
     object_code = engine.compile_object(llvm_ir, target)
-    return Kernel.from_object(key, recipe_of(lir, canonical), object_code, llvm.SYMBOL)
-
-
-def _compile(
-    key: str,
-    canonical: Subgraph,
-    target: TargetMachine,
-    dumps: Dumps | None,
-    schedule: Schedule,
-) -> Kernel:
-    """The kernel of a canonical Subgraph, from the disk if a process before compiled it."""
-    disk, name = disk_cache(), f"{key}\n{target}"
-    if disk is not None and (kernel := _from_disk(key, disk, name)) is not None:
-        return kernel
-    lir = lower(canonical, target, dumps, schedule)
-    kernel = assemble(key, lir, target, dumps, canonical)
-    if disk is not None:
-        disk.store(name, kernel.recipe, kernel.object_code)
-    return kernel
+    return Kernel.from_object(key, recipe_of(lir), object_code, llvm.SYMBOL)
 
 
 def _from_disk(key: str, disk: DiskCache, name: str) -> Kernel | None:

@@ -33,11 +33,12 @@ class Dumps:
     count: int = 0
 
     @staticmethod
-    def of(source: str) -> Dumps | None:
+    def of(subgraph: Subgraph) -> Dumps | None:
         """The dumps of a Subgraph; None if they are off."""
         root = config.dump_directory()
         if root is None:
             return None
+        source = print_subgraph(subgraph)
         name = f"subgraph_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
         dumps = Dumps(root / name, source)
         dumps.write("tokenized.txt", source)

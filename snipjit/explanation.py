@@ -12,18 +12,21 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
-from snipjit.compiler import lower, optimize
+from snipjit.compiler import Kernels, optimize
 from snipjit.errors import InputError, UnsupportedError
 from snipjit.files import load_pt2
 from snipjit.passes.fx import NEEDS_GRAD, Candidate, needs_grad, tokenize, with_bodies
+from snipjit.passes.fx.traced import tensor
 from snipjit.program import Target, lifted
+from snipjit.recipes import interface_of
 from snipjit.refusal import Refusal
 from snipjit.runtime.engine import host_features
 from snipjit.runtime.host import require_executable_memory, require_platform
+from snipjit.runtime.structure import GENERAL, Choice
 from snipjit.target_machine import select
 from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import print_subgraph
-from snipjit.torch_private import uncompiled
+from snipjit.torch_private import traced_number, uncompiled
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,14 @@ class Explained:
     nodes       the FX nodes it covers, in order
     tokenized   the Subgraph as lifted from the graph
     canonical   the same after data-flow optimization: equal texts share a kernel
-    linear      the final LinearIR
+    kernel      which of its kernels serves the sizes that were traced, such as ``rows_d64``
+    linear      the final LinearIR of that one
     """
 
     nodes: tuple[str, ...]
     tokenized: str
     canonical: str
+    kernel: str
     linear: str
 
     def __str__(self) -> str:
@@ -62,7 +67,8 @@ class Report:
         shown: set[str] = set()
         for number, subgraph in enumerate(self.subgraphs, 1):
             nodes = subgraph.nodes
-            lines.append(f"\n[{number}] fused: {nodes[0]} … {nodes[-1]} ({len(nodes)} nodes)")
+            covers = f"{nodes[0]} … {nodes[-1]} ({len(nodes)} nodes)"
+            lines.append(f"\n[{number}] fused: {covers} into {subgraph.kernel}")
             lines.append("    " + " ▸ ".join(nodes))
             if subgraph.canonical in shown:
                 lines.append("    the same kernel as one above")
@@ -82,10 +88,10 @@ class Report:
 def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
     """What ``snipjit`` finds in an ExportedProgram, a ``.pt2`` file, or a module with arguments.
 
-    Nothing is compiled to machine code and nothing is counted in ``stats``. A module is traced
-    anew, and Dynamo is reset for it, as ``torch._dynamo.explain`` does: what ``torch.compile`` has
-    compiled in this process is traced again at its next call. Raises InputError for a missing or
-    damaged file, and UnsupportedError on systems but x86-64 Linux.
+    Kernels are made up to LLVM IR and not compiled; nothing is counted in ``stats``. A module is
+    traced anew, and Dynamo is reset for it, as ``torch._dynamo.explain`` does: what
+    ``torch.compile`` has compiled in this process is traced again at its next call. Raises
+    InputError for a missing or damaged file, and UnsupportedError on systems but x86-64 Linux.
     """
     require_platform()
     if isinstance(target, ExportedProgram) or not callable(target):
@@ -137,10 +143,26 @@ def _explained(gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
 def _one(candidate: Candidate) -> Explained | Refusal:
     try:
         require_executable_memory()
-        canonical = optimize(candidate.subgraph)
-        text = print_subgraph(canonical)
-        lir = lower(canonical, select(host_features()))
+        kernels = Kernels(optimize(candidate.subgraph), select(host_features()))
+        choice, lir = kernels.first(_choices(kernels, candidate))
     except UnsupportedError as error:
         return Refusal(candidate.outputs[0].name, str(error))
     nodes = tuple(node.name for node in candidate.nodes)
-    return Explained(nodes, print_subgraph(candidate.subgraph), text, print_linear(lir))
+    tokenized, canonical = map(print_subgraph, (candidate.subgraph, kernels.canonical))
+    kernel = choice.name(kernels.selection.features)
+    return Explained(nodes, tokenized, canonical, kernel, print_linear(lir))
+
+
+def _choices(kernels: Kernels, candidate: Candidate) -> list[Choice]:
+    """The kernels for the sizes that were traced; the general one where nothing is known of one."""
+    shapes = [[_traced(size) for size in tensor(node).shape] for node in candidate.tensors]
+    known = [[size for size in shape if size is not None] for shape in shapes]
+    if known != shapes:
+        return [GENERAL]
+    return kernels.selection.choices(interface_of(kernels.canonical).sizes(known), seen=())
+
+
+def _traced(size: int | torch.SymInt) -> int | None:
+    """A size while tracing; None if nothing was known of it."""
+    found: int | None = traced_number(size) if isinstance(size, torch.SymInt) else size
+    return found

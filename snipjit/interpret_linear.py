@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from snipjit.axis_arrays import align, solve_axis_sizes, view_by_axes
-from snipjit.element_types import Typed, round_to
+from snipjit.axis_arrays import align, solve_axis_sizes, unset, view_by_axes
+from snipjit.element_types import Array, Typed, round_to
 from snipjit.errors import InputError, VerificationError
 from snipjit.interpret_loops import Chunk, carried_reductions, chunks, iterations
 from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement
@@ -24,8 +24,6 @@ from snipjit.loop_nest import join_of, shared_buffers
 from snipjit.operations import ELEMENTWISE, MONOIDS
 from snipjit.tensors import Buffer, Tensor
 from snipjit.text_linear import around
-
-Array = np.ndarray
 
 
 def interpret(
@@ -69,10 +67,9 @@ class _Machine:
         self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
         buffers = lir.buffers()
         self.held = {tensor.name: tensor.dtype for tensor in lir.outputs}
-        self.held |= {buffer.name: buffer.dtype for buffer in buffers.values()}
+        self.held |= {name: buffer.dtype for name, buffer in buffers.items()}
         floats = [b.element.bytes for b in buffers.values() if b.element.register == "f32"]
-        least = min(floats, default=4)
-        self.scale = dtype.itemsize // least
+        self.scale = dtype.itemsize // min(floats, default=4)
         self.shared = shared_buffers(lir)
         self.chunk, self.scratch = Chunk((0, 0), 0, 1, True), self._scratchpad()
         self.carried = carried_reductions(lir)
@@ -259,7 +256,7 @@ class _Machine:
         name, value = e.inputs
         axes, target = self._current(name, e)
         own, array = self._current(value, e)
-        missing = tuple(own.index(axis) for axis in own if axis not in axes)
+        missing = tuple(i for i, axis in enumerate(own) if axis not in axes)
         if any(array.shape[i] != 1 for i in missing):
             raise self._fault(e, f"%{name} has no axis for {len(missing)} axes of %{value}")
         kept = tuple(axis for axis in own if axis in axes)
@@ -273,14 +270,13 @@ class _Machine:
         else:
             memory = self.scratch[buffer.offset * self.scale :][: buffer.elements * dtype.itemsize]
             array = memory.view(dtype).reshape(shape)
-        array[...] = np.nan if dtype.kind == "f" else 0
+        array[...] = unset(dtype)
         self.arrays[buffer.name] = buffer.axes, array
         self.origins[buffer.name] = {axis: self.ranges[axis][0] for axis in buffer.axes}
 
     def _empty(self, held: Typed, axes: tuple[str, ...]) -> Array:
         dtype = self._held_as(held)
-        fill = np.nan if dtype.kind == "f" else 0
-        return np.full([self.sizes[axis] for axis in axes], fill, dtype)
+        return np.full([self.sizes[axis] for axis in axes], unset(dtype), dtype)
 
     def _held_as(self, held: Typed) -> np.dtype[Any]:
         """The type of the arrays that stand for an element type."""

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from snipjit.axis_arrays import align, view_by_axes
-from snipjit.element_types import round_to
+from snipjit.element_types import Array, round_to
 from snipjit.errors import InputError
 from snipjit.operations import ELEMENTWISE, MONOIDS
 from snipjit.subgraph import Dim, Node, Subgraph, TensorType
 
-Array = np.ndarray
 POSITIONAL = (
     "matmul", "reduce_dims", "softmax", "sdpa", "transpose", "view", "unsqueeze", "expand"
 )  # fmt: skip

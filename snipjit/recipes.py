@@ -1,35 +1,48 @@
-"""Recipes: what the run time must know about a kernel, read off its Subgraph and its LinearIR."""
+"""What the run time must know of a structure (its Subgraph says it) and of a kernel (LinearIR)."""
 
 from __future__ import annotations
 
-from snipjit.call_args import CallArgs, chunk_bytes
+from snipjit.axis_sizes import TensorSpec
+from snipjit.call_args import CallArgs, axes_of_no_tensor, chunk_bytes
 from snipjit.linear_ir import LinearIR, Loop, is_block_loop, walk
 from snipjit.loop_nest import join_of, parallel_loops, split_loop
 from snipjit.operations import SCALINGS
 from snipjit.passes.linear.allocate_buffers import scratch_bytes
-from snipjit.runtime.runtime_configurator import ParallelLoop, Recipe, SplitLoop, TensorSpec
-from snipjit.subgraph import Subgraph
-from snipjit.tensors import Tensor
+from snipjit.runtime.interface import Interface
+from snipjit.runtime.runtime_configurator import ParallelLoop, Recipe, SplitLoop
+from snipjit.subgraph import Node, Subgraph
 
 
-def recipe_of(lir: LinearIR, canonical: Subgraph | None = None) -> Recipe:
-    """What the run time must know about a kernel, with what only its Subgraph says of inputs."""
-    strict = contracted_dims(canonical) if canonical is not None else {}
-    scalars = canonical.scalars if canonical is not None else []
+def interface_of(canonical: Subgraph) -> Interface:
+    """How the kernels of a canonical Subgraph are called."""
+    strict, scalars = contracted_dims(canonical), canonical.scalars
+    return Interface(
+        axes=tuple(canonical.axes.items()),
+        inputs=tuple(_spec(node, strict.get(node.name, ())) for node in canonical.parameters),
+        outputs=tuple(_spec(node) for node in canonical.results),
+        scalars=tuple(node.name for node in scalars),
+        counted=tuple(number for number, node in enumerate(scalars) if "counted" in node.attrs),
+        indexed=tuple(dict.fromkeys(node.attrs["axis"] for node in canonical.of("iota"))),
+    )
+
+
+def _spec(node: Node, strict: tuple[int, ...] = ()) -> TensorSpec:
+    dims = node.type.dims
+    order = node.attrs.get("order", tuple(range(len(dims))))
+    return TensorSpec(node.name, node.type.dtype, dims, order, strict)
+
+
+def recipe_of(lir: LinearIR) -> Recipe:
+    """What the run time must know about the kernel of a final LinearIR."""
     split = split_loop(lir)
     loops = [loop for loop in parallel_loops(lir) if loop is not split]
     return Recipe(
-        axes=tuple(lir.axes.items()),
-        inputs=tuple(_spec(tensor, strict.get(tensor.name, ())) for tensor in lir.inputs),
-        outputs=tuple(_spec(tensor) for tensor in lir.outputs),
-        scalars=tuple(lir.scalars),
         parallel=tuple(ParallelLoop(loop.axis, loop.step, _granule(lir, loop)) for loop in loops),
         scratch_bytes=scratch_bytes(lir),
         fields=CallArgs.of(lir).fields,
+        axes=tuple((axis, lir.axes[axis] or 1) for axis in axes_of_no_tensor(lir)),
         split=_split(lir, split) if split is not None else None,
         products=_products(lir),
-        counted=tuple(number for number, node in enumerate(scalars) if "counted" in node.attrs),
-        indexed=tuple({e.attrs["axis"]: None for e in lir.expressions() if e.op == "iota"}),
     )
 
 
@@ -54,11 +67,6 @@ def _granule(lir: LinearIR, loop: Loop) -> int:
         return lir.width
     panels = {s.axis for s, _ in walk(loop.body) if isinstance(s, Loop)}
     return loop.step if loop.axis in panels else 1
-
-
-def _spec(tensor: Tensor, strict: tuple[int, ...] = ()) -> TensorSpec:
-    order = tensor.order or tuple(range(len(tensor.dims)))
-    return TensorSpec(tensor.name, tensor.dtype, tensor.dims, order, strict)
 
 
 def contracted_dims(canonical: Subgraph) -> dict[str, tuple[int, ...]]:

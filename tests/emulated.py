@@ -18,8 +18,10 @@ from snipjit.linear_ir import LinearIR
 from snipjit.passes import llvm
 from snipjit.recipes import recipe_of
 from snipjit.runtime import engine
+from snipjit.runtime.interface import Interface
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.launcher import Launcher
+from snipjit.runtime.structure import Structure
 from snipjit.target_machine import TargetMachine, rows_for
 from tests.emulated_tiles import Amx
 
@@ -133,8 +135,8 @@ def in_calls(llvm_ir: str, features: frozenset[str]) -> str:
 class Emulated(Launcher):
     """A kernel of a row that the host lacks; a call checks what its tile registers were asked."""
 
-    def __init__(self, kernel: Kernel, amx: Amx) -> None:
-        super().__init__(kernel)
+    def __init__(self, structure: Structure, amx: Amx) -> None:
+        super().__init__(structure)
         self.amx = amx
 
     def __call__(self, *args: Any) -> Any:
@@ -150,10 +152,10 @@ class Emulated(Launcher):
         return result
 
 
-def launcher_of(lir: LinearIR, target: TargetMachine) -> Emulated:
+def launcher_of(lir: LinearIR, target: TargetMachine, interface: Interface) -> Emulated:
     """A kernel of a row that the host lacks, with checks of its tile registers."""
     amx = Amx()
-    return Emulated(kernel_of(lir, target, amx), amx)
+    return Emulated(Structure.single(interface, kernel_of(lir, target, amx)), amx)
 
 
 def kernel_of(lir: LinearIR, target: TargetMachine, amx: Amx | None = None) -> Kernel:

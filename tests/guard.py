@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from snipjit.runtime.runtime_configurator import Ints
+from snipjit.runtime.interface import Ints
 from snipjit.runtime.scratchpad import Block
 
 Side = Literal["start", "end"]

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from snipjit import target_machine
+from snipjit.axis_sizes import TensorSpec
 from snipjit.compiler import assemble, lower, optimize
 from snipjit.interpret_subgraph import interpret
 from snipjit.linear_ir import LinearIR
@@ -20,10 +21,13 @@ from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.specialize_sizes import feature_axes
 from snipjit.passes.linear import few_rows_axis
 from snipjit.runtime import engine
+from snipjit.runtime.interface import Interface
 from snipjit.runtime.launcher import Launcher
+from snipjit.runtime.structure import Structure
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine
+from snipjit.tensors import Tensor
 from tests import emulated
 from tests.narrow import HALVES, torch_type
 
@@ -79,6 +83,20 @@ def in_turn(names: Iterable[str], rows: Sequence[str]) -> list[Any]:
         for number, name in enumerate(names)
         for turn, row in enumerate(rows)
     ]
+
+
+def native_in_turn(names: Sequence[Any], kinds: Mapping[str, Variant | TargetMachine]) -> list[Any]:
+    """Pairs of a name and a row: each of both with one of the other in turn, all others if long.
+
+    What is emulated is long.
+    """
+    found = []
+    for number, name in enumerate(names):
+        for turn, (row, kind) in enumerate(kinds.items()):
+            now = turn % len(names) == number % len(kinds) or turn == number % len(kinds)
+            marks = _marks(kind) or ([] if now else [pytest.mark.long])
+            found.append(pytest.param(name, row, marks=marks))
+    return found
 
 
 def natives_first(kinds: Mapping[str, Variant | TargetMachine]) -> list[Any]:
@@ -177,8 +195,24 @@ def goes_by_columns(subgraph: Subgraph) -> bool:
 def launcher_of(lir: LinearIR, target: TargetMachine) -> Launcher:
     """A freshly compiled kernel of a final LinearIR, emulated where the host lacks the row."""
     if is_native(target):
-        return Launcher(assemble("test", lir, target))
-    return emulated.launcher_of(lir, target)
+        return Launcher(Structure.single(interface_from(lir), assemble("test", lir, target)))
+    return emulated.launcher_of(lir, target, interface_from(lir))
+
+
+def interface_from(lir: LinearIR) -> Interface:
+    """The Interface that a LinearIR tells by itself, which may be one that no Subgraph has."""
+    return Interface(
+        axes=tuple(lir.axes.items()),
+        inputs=tuple(_spec(tensor) for tensor in lir.inputs),
+        outputs=tuple(_spec(tensor) for tensor in lir.outputs),
+        scalars=tuple(lir.scalars),
+        indexed=tuple(dict.fromkeys(e.attrs["axis"] for e in lir.expressions() if e.op == "iota")),
+    )
+
+
+def _spec(tensor: Tensor) -> TensorSpec:
+    order = tensor.order or tuple(range(len(tensor.dims)))
+    return TensorSpec(tensor.name, tensor.dtype, tensor.dims, order)
 
 
 def shapes(subgraph: Subgraph, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:

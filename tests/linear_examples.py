@@ -8,7 +8,8 @@ from functools import cache
 
 import numpy as np
 
-from snipjit.interpret_linear import Array, interpret
+from snipjit.element_types import Array
+from snipjit.interpret_linear import interpret
 from snipjit.interpret_subgraph import interpret as interpret_subgraph
 from snipjit.linear_ir import LinearIR
 from snipjit.parse_linear import parse_linear

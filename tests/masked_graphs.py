@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from snipjit.interpret_linear import Array
+from snipjit.element_types import Array
 from snipjit.linear_ir import LinearIR
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.linear import pipeline

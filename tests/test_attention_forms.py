@@ -16,7 +16,7 @@ from snipjit.compiler import optimize
 from snipjit.linear_ir import Loop
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.linear import pipeline
-from snipjit.target_machine import select
+from snipjit.target_machine import PORTABLE
 from tests.passes.fx import more_forms
 from tests.passes.fx.attention_forms import Model, qkv
 from tests.passes.fx.support import graph_of
@@ -81,7 +81,7 @@ def _sinks(q: Tensor, k: Tensor, v: Tensor, sinks: Tensor, bias: Tensor) -> Tens
 def test_sinks_take_one_loop_over_the_keys() -> None:
     args = (*qkv(4, 133), torch.zeros(4), torch.zeros(7, 133))
     canonical = optimize(graph_of(_sinks, *args).candidate.subgraph)
-    row = select(frozenset())
+    row = PORTABLE
     lir = run_pipeline(pipeline(row), canonical, until="FuseOnline")
     assert sum(isinstance(s, Loop) and s.axis == "n" for s, _ in lir.walk()) == 1
 

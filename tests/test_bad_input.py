@@ -18,10 +18,10 @@ from torch.autograd import forward_ad
 import snipjit
 from snipjit import cli, compiler
 from snipjit.errors import InputError
-from snipjit.runtime.kernel_cache import FAMILIES, KERNELS, KernelCache
+from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES, KernelCache
 from snipjit.runtime.launcher import Launcher
 from tests.exported_models import tiny_attention
-from tests.runtime.workers import scale_add
+from tests.runtime.workers import scale_add_structure
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -158,7 +158,7 @@ def test_graph_breaks() -> None:
 
 def test_two_threads_compile_at_once() -> None:
     KERNELS.clear()
-    FAMILIES.clear()
+    STRUCTURES.clear()
     run, errors = compiled(attention), list[BaseException]()
 
     def work(rows: int) -> None:
@@ -185,7 +185,7 @@ def test_an_interrupted_compilation_is_repeated(monkeypatch: pytest.MonkeyPatch)
 
     run, tensors, lower = compiled(capped), heads(2, 9, 8), compiler.lower
     monkeypatch.setattr(compiler, "lower", interrupted)
-    for cache in ("KERNELS", "FAMILIES"):  # another test may have compiled the same structure
+    for cache in ("KERNELS", "STRUCTURES"):  # another test may have compiled the same structure
         monkeypatch.setattr(compiler, cache, KernelCache())
     with pytest.raises(KeyboardInterrupt):
         run(*tensors)
@@ -268,7 +268,7 @@ def test_program_inputs() -> None:
 
 
 def test_launcher_arguments() -> None:
-    launcher, x = Launcher(scale_add()), torch.randn(2, 3, 4)
+    launcher, x = Launcher(scale_add_structure()), torch.randn(2, 3, 4)
     wrong = [
         (x.to_sparse(), 0.5, "'x' is torch.sparse_coo: pass a strided tensor"),
         (torch.nested.nested_tensor([x, x]), 0.5, "'x' is nested: pass a strided tensor"),

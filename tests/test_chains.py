@@ -11,7 +11,8 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 
 from snipjit.compiler import lower, optimize
-from snipjit.interpret_subgraph import Array, interpret
+from snipjit.element_types import Array
+from snipjit.interpret_subgraph import interpret
 from snipjit.runtime.launcher import Launcher
 from snipjit.target_machine import TargetMachine
 from snipjit.verify_linear import verify

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from snipjit.element_types import Array
 from snipjit.errors import ParseError, VerificationError
-from snipjit.interpret_linear import Array, interpret
+from snipjit.interpret_linear import interpret
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
 from snipjit.operations import ELEMENTWISE
 from snipjit.parse_linear import parse_linear

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from snipjit.compiler import lower
+from snipjit.element_types import Array
 from snipjit.errors import VerificationError
-from snipjit.interpret_linear import Array, interpret
+from snipjit.interpret_linear import interpret
 from snipjit.linear_ir import LinearIR
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import run_pipeline

@@ -10,7 +10,7 @@ import torch
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
 from tests.guard import Side, guarded, guarded_bytes, guarded_empty, guarded_scratch, survives
-from tests.runtime.workers import scale_add
+from tests.runtime.workers import scale_add_structure
 
 
 @pytest.mark.parametrize("side", ["start", "end"])
@@ -36,7 +36,9 @@ def test_one_byte_outside_kills(side: Side, outside: int) -> None:
 
 @pytest.mark.parametrize("side", ["start", "end"])
 def test_a_launcher_runs_between_guard_pages(side: Side) -> None:
-    launcher = Launcher(scale_add(), Scratchpads(guarded_scratch(side)), guarded_empty(side))
+    launcher = Launcher(
+        scale_add_structure(), Scratchpads(guarded_scratch(side)), guarded_empty(side)
+    )
     x, y = torch.randn(2, 9, 5), torch.randn(2, 9, 5)
     result = launcher(guarded(x, side), guarded(y, side), 0.5)
     torch.testing.assert_close(result, x * 0.5 + y)

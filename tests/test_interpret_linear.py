@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from snipjit.element_types import Array
 from snipjit.errors import InputError, VerificationError
-from snipjit.interpret_linear import Array, interpret
+from snipjit.interpret_linear import interpret
 from snipjit.operations import ELEMENTWISE
 from snipjit.parse_linear import parse_linear
 from tests.kernels import ROWS, in_turn

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import snipjit
 from snipjit.compiler import lower, optimize
-from snipjit.target_machine import select
+from snipjit.target_machine import PORTABLE
 from snipjit.text_linear import print_linear
 from tests.passes.fx.support import graph_of
 
@@ -152,7 +152,7 @@ def _inputs(length: int) -> tuple[Tensor, ...]:
 def test_limits(name: str) -> None:
     function, wanted = FORMS[name]
     canonical = optimize(graph_of(function, *_inputs(21)).candidate.subgraph)
-    text = print_linear(lower(canonical, select(frozenset())))
+    text = print_linear(lower(canonical, PORTABLE))
     found = {" ".join(limits.split()) for limits in re.findall(r"for n where (.*?) step", text)}
     plain = {re.sub(r"when %\S+", "?", limits) for limits in found}
     assert plain == ({wanted} if wanted else set())

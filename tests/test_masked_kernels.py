@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from snipjit.compiler import lower
-from snipjit.interpret_linear import Array
+from snipjit.element_types import Array
 from snipjit.schedule import Schedule
 from tests import kernels
 from tests.kernels import TARGETS, VARIANTS, natives_first

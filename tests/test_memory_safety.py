@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from snipjit.runtime.kernel import Structure
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
+from snipjit.runtime.structure import Structure
 from snipjit.subgraph import Subgraph
 from tests import kernels, subgraphs
 from tests.guard import (

@@ -14,7 +14,7 @@ import torch
 from torch._dynamo.exc import BackendCompilerFailed
 
 import snipjit
-from snipjit.runtime.kernel_cache import FAMILIES, KERNELS
+from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES
 from tests.exported_models import TinyAttention, tiny_attention
 
 Function = Callable[..., torch.Tensor]
@@ -25,7 +25,7 @@ Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 def _from_zero(two_threads: None, small_tiles: None) -> Iterator[None]:
     torch._dynamo.reset()
     KERNELS.clear()
-    FAMILIES.clear()
+    STRUCTURES.clear()
     snipjit.reset_stats()
     torch.manual_seed(0)
     yield

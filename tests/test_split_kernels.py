@@ -18,12 +18,13 @@ from snipjit.linear_ir import Loop, Retry
 from snipjit.loop_nest import split_loop
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
+from snipjit.runtime.structure import GENERAL
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.text_subgraph import parse_subgraph
 from tests import kernels, subgraphs
 from tests.guard import SIDES, Side, guarded, guarded_empty, guarded_scratch, survives
-from tests.kernels import TARGETS, natives_first
+from tests.kernels import TARGETS, native_in_turn, natives_first
 from tests.masked_graphs import HIDDEN, LOWEST, Masked, arrays, unlimited
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
@@ -73,14 +74,13 @@ def compiled(example: str, target: str) -> Launcher:
 def chunks(run: Launcher, tensors: list[torch.Tensor]) -> int:
     """How many chunks a call with these inputs has."""
     shapes, strides = [t.shape for t in tensors], [t.stride() for t in tensors]
-    recipe = run.structure.recipe
-    config = run.structure.kernel_for(shapes).configurator.configure(shapes, strides)
+    kernel, config = run.structure.configure(shapes, strides)
+    recipe = kernel.recipe
     assert recipe.split is not None
     return config.slots[recipe.fields.index(f"blocks.{recipe.split[0]}")]
 
 
-@pytest.mark.parametrize("target", natives_first(TARGETS))
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize(("example", "target"), native_in_turn([*EXAMPLES], TARGETS))
 def test_lengths(example: str, target: str) -> None:
     subgraph, run = EXAMPLES[example](), compiled(example, target)
     for n in LENGTHS:
@@ -90,10 +90,13 @@ def test_lengths(example: str, target: str) -> None:
         kernels.assert_right(run, subgraph, tensors, scalars)
 
 
-@pytest.mark.parametrize("target", natives_first(TARGETS))
-@pytest.mark.parametrize(("heads", "group"), [(1, 1), (1, 8), (2, 1), (3, 2), (40, 1), (70, 1)])
-def test_heads(heads: int, group: int, target: str) -> None:
+HEADS = [(1, 1), (1, 8), (2, 1), (3, 2), (40, 1), (70, 1)]
+
+
+@pytest.mark.parametrize(("size", "target"), native_in_turn(HEADS, TARGETS))
+def test_heads(size: tuple[int, int], target: str) -> None:
     """One key head for all, for groups of heads, for each; from many groups on nothing is split."""
+    heads, group = size
     run = compiled("grouped", target)
     q, k, v = torch.randn(1, heads * group, 2, 40), *torch.randn(2, 1, heads, 1500, 40)
     got = run(q, k, v, 0.3)
@@ -121,8 +124,10 @@ def test_hidden_chunks_and_rows(target: str) -> None:
         kernels.assert_right(compiled(example, target), subgraph, tensors, scalars)
 
 
-@pytest.mark.parametrize("target", natives_first(TARGETS))
-@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), 1e30, -3.4e38])
+NUMBERS = [float("nan"), float("inf"), float("-inf"), 1e30, -3.4e38]
+
+
+@pytest.mark.parametrize(("number", "target"), native_in_turn(NUMBERS, TARGETS))
 def test_special_numbers(target: str, number: float) -> None:
     subgraph, run = EXAMPLES["full"](), compiled("full", target)
     for place in range(4):
@@ -143,7 +148,9 @@ def test_accumulators_in_registers(target: str) -> None:
     canonical = parse_subgraph(OWN_ROWS)
     lir = lower(canonical, TARGETS[target], schedule=Schedule.COLUMNS)
     run = kernels.launcher_of(lir, TARGETS[target])
-    assert run.structure.recipe.split is not None
+    kernel = run.structure.kernel(GENERAL)
+    assert kernel is not None
+    assert kernel.recipe.split is not None
     for n in (1, 40, 513, 1100, 3000):
         q, k, v = torch.randn(2, 3, 8), torch.randn(2, 3, n, 8), torch.randn(2, n, 12)
         wanted = kernels.expected(canonical, [q, k, v], [])
@@ -151,21 +158,20 @@ def test_accumulators_in_registers(target: str) -> None:
             np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("form", "end", "fill", "tried"),
-    [
-        ("where", "safe softmax", float("-inf"), False),
-        ("where", "softmax", float("-inf"), True),
-        ("where", "safe softmax", None, True),
-        ("add two", "softmax", None, True),
-        ("mul", "safe softmax", LOWEST, True),
-    ],
-)
-@pytest.mark.parametrize("target", natives_first(TARGETS))
-def test_hidden_parts_of_chunks(
-    target: str, form: str, end: str, fill: float | None, tried: bool
-) -> None:
+HIDING: list[tuple[str, str, float | None, bool]] = [
+    ("where", "safe softmax", float("-inf"), False),
+    ("where", "softmax", float("-inf"), True),
+    ("where", "safe softmax", None, True),
+    ("add two", "softmax", None, True),
+    ("mul", "safe softmax", LOWEST, True),
+]
+"""How scores are hidden, what follows, the fill, and whether a loop may be tried again."""
+
+
+@pytest.mark.parametrize(("mask", "target"), native_in_turn(HIDING, TARGETS))
+def test_hidden_parts_of_chunks(mask: tuple[str, str, float | None, bool], target: str) -> None:
     """Windows and padding; a loop whose limits may turn out to be wrong stays whole."""
+    form, end, fill, tried = mask
     row, random = replace(TARGETS[target], chunk=128), np.random.default_rng(0)
     case = Masked("padded window", form, end, fill)
     lir = lower(case.subgraph(), row, schedule=Schedule.COLUMNS)
@@ -245,8 +251,9 @@ def _between_guards(example: str, target: str, m: int, n: int, side: Side) -> No
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("target", natives_first(TARGETS))
-@pytest.mark.parametrize("example", ["padding", "two values", "statistics"])
+@pytest.mark.parametrize(
+    ("example", "target"), native_in_turn(["padding", "two values", "statistics"], TARGETS)
+)
 def test_no_byte_outside(example: str, target: str, side: Side) -> None:
     compiled(example, target)
     sizes = [(1, 513), (1, 1024), (9, 1100), (3, 3000)]

@@ -13,6 +13,7 @@ from snipjit.passes.linear import pipeline
 from snipjit.target_machine import TARGETS
 from snipjit.verify_linear import verify
 from snipjit.verify_linear_rules import RULES, rule_of
+from tests.kernels import ROWS, in_turn
 from tests.linear_examples import EXAMPLES, TINY, canonical, final
 
 GOOD = """
@@ -50,11 +51,9 @@ def test_every_stage_is_legal(name: str) -> None:
     verify(final(name), final=True)
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=lambda row: row.name)
-def test_final_forms_of_real_targets_are_legal(target: object) -> None:
-    row = next(row for row in TARGETS if row is target)
-    for name in EXAMPLES:
-        verify(final(name, row), final=True)
+@pytest.mark.parametrize(("name", "target"), in_turn(EXAMPLES, [row.name for row in TARGETS]))
+def test_final_forms_of_real_targets_are_legal(name: str, target: str) -> None:
+    verify(final(name, ROWS[target]), final=True)
 
 
 def test_every_operation_has_a_rule() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from snipjit.call_args import FIXED
 from snipjit.exact_integers import FARTHEST
-from snipjit.runtime.runtime_configurator import Recipe
+from snipjit.runtime.interface import Interface
 from snipjit.runtime.threads import THREADS_SLOT
 from snipjit.torch_private import IN_FORWARD_AD
 
@@ -71,15 +71,15 @@ _TAKE_SCRATCH = """block = take_scratch(pitch * threads + shared)
     slots[{scratch}] = block.address"""
 
 
-def source(recipe: Recipe, scratch: bool) -> str:
-    """The text of ``call`` for a recipe's inputs, scalars and outputs, with or without scratchpad.
+def source(interface: Interface, scratch: bool) -> str:
+    """The text of ``call`` for inputs, scalars and outputs, with or without scratchpad.
 
     Its names: ``t`` inputs, ``d`` their dtypes, ``p`` their addresses, ``s`` scalars, ``r``
     outputs, ``e`` their dtypes.
     """
-    inputs = range(len(recipe.inputs))
-    outputs = range(len(recipe.outputs))
-    scalars = range(len(recipe.scalars))
+    inputs = range(len(interface.inputs))
+    outputs = range(len(interface.outputs))
+    scalars = range(len(interface.scalars))
     fixed = {name: FIXED.index(name) for name in ("counter", "worker", "scratch")}
     results = _comma(f"r{i}" for i in outputs)
     return _TEMPLATE.format(
@@ -88,12 +88,12 @@ def source(recipe: Recipe, scratch: bool) -> str:
         tensors=_comma(f"t{i}" for i in inputs),
         key=_comma(f"t{i}.shape, t{i}.stride()" for i in inputs),
         layouts=_comma(f"shape{i}, strides{i}" for i in outputs),
-        inputs=_lines(1, (f"slots[{_data(recipe, i)}] = p{i} = t{i}.data_ptr()" for i in inputs)),
+        inputs=_lines(1, (_input(interface, i) for i in inputs)),
         pointers=" and ".join(f"p{i}" for i in inputs) or "True",
-        scalars=_lines(2, (f"floats[{_scalar(recipe, i)}] = s{i}" for i in scalars)),
+        scalars=_lines(2, (f"floats[{_scalar(interface, i)}] = s{i}" for i in scalars)),
         scalar_names=_comma(f"s{i}" for i in scalars),
-        far=" or ".join(_is_far(recipe, i) for i in recipe.counted) or "False",
-        outputs=_lines(1, (_output(recipe, i) for i in outputs)),
+        far=" or ".join(_is_far(interface, i) for i in interface.counted) or "False",
+        outputs=_lines(1, (_output(interface, i) for i in outputs)),
         take_scratch=_TAKE_SCRATCH.format(**fixed) if scratch else "pass",
         give_scratch="give_scratch(block)" if scratch else "pass",
         result="r0" if len(outputs) == 1 else f"({results})",
@@ -122,21 +122,25 @@ def _lines(depth: int, lines: Iterable[str]) -> str:
     return ("\n" + "    " * depth).join(lines) or "pass"
 
 
-def _data(recipe: Recipe, index: int) -> int:
-    return recipe.fields.index(f"data.{recipe.inputs[index].name}")
+def _data(interface: Interface, index: int) -> int:
+    return interface.fields.index(f"data.{interface.inputs[index].name}")
 
 
-def _scalar(recipe: Recipe, index: int) -> int:
+def _scalar(interface: Interface, index: int) -> int:
     """The slot of a scalar, counted in floats."""
-    return 2 * recipe.fields.index(f"scalar.{recipe.scalars[index]}")
+    return 2 * interface.fields.index(f"scalar.{interface.scalars[index]}")
 
 
-def _is_far(recipe: Recipe, index: int) -> str:
+def _is_far(interface: Interface, index: int) -> str:
     """Whether a scalar is no number that can be added to indices."""
-    return f"not {-FARTHEST} <= floats[{_scalar(recipe, index)}] <= {FARTHEST}"
+    return f"not {-FARTHEST} <= floats[{_scalar(interface, index)}] <= {FARTHEST}"
 
 
-def _output(recipe: Recipe, index: int) -> str:
-    slot = recipe.fields.index(f"data.{recipe.outputs[index].name}")
+def _input(interface: Interface, index: int) -> str:
+    return f"slots[{_data(interface, index)}] = p{index} = t{index}.data_ptr()"
+
+
+def _output(interface: Interface, index: int) -> str:
+    slot = interface.fields.index(f"data.{interface.outputs[index].name}")
     allocation = f"r{index} = empty(shape{index}, strides{index}, e{index})"
     return f"{allocation}; slots[{slot}] = r{index}.data_ptr()"

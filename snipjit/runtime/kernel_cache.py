@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from snipjit.runtime.host import LOCK
-from snipjit.runtime.kernel import Kernel, KernelFamily, Structure
+from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.launcher import Launcher
+from snipjit.runtime.structure import Structure
 
 T = TypeVar("T")
 
 
 class KernelCache(Generic[T]):
-    """Kernels or families by key: the target row, the schedule, the printed canonical Subgraph.
+    """Kernels or structures by key: the target row, the schedule, the printed canonical Subgraph.
 
     A compilation holds ``host.LOCK``, for which a fork waits.
     """
@@ -49,8 +50,8 @@ class KernelCache(Generic[T]):
 KERNELS: KernelCache[Kernel] = KernelCache()
 """The process's kernels."""
 
-FAMILIES: KernelCache[KernelFamily] = KernelCache()
-"""The process's structures of several kernels, which are in ``KERNELS`` too."""
+STRUCTURES: KernelCache[Structure] = KernelCache()
+"""The process's structures, whose kernels are in ``KERNELS`` too."""
 
 _launchers: dict[Structure, Launcher] = {}
 

@@ -19,9 +19,10 @@ from snipjit.element_types import Typed
 from snipjit.errors import InputError
 from snipjit.exact_integers import FARTHEST
 from snipjit.runtime.call_path import compile_call, source
-from snipjit.runtime.kernel import Structure
-from snipjit.runtime.runtime_configurator import InputCopy, Ints
+from snipjit.runtime.interface import Ints
+from snipjit.runtime.runtime_configurator import InputCopy
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads, pitch
+from snipjit.runtime.structure import Structure
 from snipjit.runtime.threads import ENTRY_SLOT, is_forked, run_many, run_one, thread_count
 from snipjit.torch_private import empty_strided, forward_ad
 
@@ -66,7 +67,7 @@ class Launcher:
         empty: Callable[[Ints, Ints, torch.dtype], torch.Tensor] = empty_strided,
     ) -> None:
         self.structure = structure
-        self.source = source(structure.recipe, structure.uses_scratch)
+        self.source = source(structure.interface, structure.uses_scratch)
         self._plans: dict[Key, Plan] = {}
         self._older_plans: dict[Key, Plan] = {}
         self._calls = itertools.count()
@@ -89,30 +90,30 @@ class Launcher:
         return len(self._plans) + len(self._older_plans)
 
     def __call__(self, *args: Any) -> Result:
-        """Run the kernel on ``args``: the tensors of the recipe, then its scalars.
+        """Run the kernel on ``args``: the tensors of the interface, then its scalars.
 
         Scalars are floats, symbolic floats or tensors of one element. Returns a tensor, or a tuple
         if the kernel has several outputs; none requires grad. Raises InputError, before any memory
         is touched, if an argument does not fit.
         """
-        recipe = self.structure.recipe
-        if len(args) != len(recipe.inputs) + len(recipe.scalars):
+        interface = self.structure.interface
+        if len(args) != len(interface.inputs) + len(interface.scalars):
             raise InputError(
-                f"{len(args)} arguments: pass {len(recipe.inputs)} tensors and "
-                f"{len(recipe.scalars)} scalars"
+                f"{len(args)} arguments: pass {len(interface.inputs)} tensors and "
+                f"{len(interface.scalars)} scalars"
             )
-        for spec, value in zip(recipe.inputs, args, strict=False):
+        for spec, value in zip(interface.inputs, args, strict=False):
             _check_plain(spec.name, value)
         result: Result = self.call(*args)
         return result
 
     def _names(self, scratchpads: Scratchpads, empty: Any) -> dict[str, Any]:
         """What the call path reads."""
-        recipe = self.structure.recipe
+        interface = self.structure.interface
         many = run_many()
         return {
-            **{f"d{i}": torch_dtype(spec) for i, spec in enumerate(recipe.inputs)},
-            **{f"e{i}": torch_dtype(spec) for i, spec in enumerate(recipe.outputs)},
+            **{f"d{i}": torch_dtype(spec) for i, spec in enumerate(interface.inputs)},
+            **{f"e{i}": torch_dtype(spec) for i, spec in enumerate(interface.outputs)},
             "calls": self._calls,
             "dense_inputs": dense_inputs,
             "empty": empty,
@@ -142,8 +143,7 @@ class Launcher:
         return plan
 
     def _configure(self, key: Key) -> Plan:
-        kernel = self.structure.kernel_for(key[::2])
-        config = kernel.configurator.configure(key[::2], key[1::2])
+        kernel, config = self.structure.configure(key[::2], key[1::2])
         next(self._configurations)
         scratch, values = pitch(kernel.recipe.scratch_bytes), list(config.slots)
         values[ENTRY_SLOT], values[PITCH_SLOT] = kernel.address, scratch
@@ -152,8 +152,8 @@ class Launcher:
         return ([], *how, values, *itertools.chain(*layouts))
 
     def _refuse(self, *tensors: Any) -> NoReturn:
-        """Raise the InputError for the first argument that is not as the recipe wants it."""
-        for spec, value in zip(self.structure.recipe.inputs, tensors, strict=True):
+        """Raise the InputError for the first argument that is not as the interface wants it."""
+        for spec, value in zip(self.structure.interface.inputs, tensors, strict=True):
             wanted = torch_dtype(spec)
             if not isinstance(value, torch.Tensor):
                 raise InputError(f"input {spec.name!r} is a {type(value).__name__}: pass a tensor")
@@ -167,21 +167,22 @@ class Launcher:
 
     def _refuse_absent(self, *tensors: torch.Tensor) -> None:
         """Raise the InputError for a tensor that has elements but no memory (fake or all zero)."""
-        for spec, value in zip(self.structure.recipe.inputs, tensors, strict=True):
+        for spec, value in zip(self.structure.interface.inputs, tensors, strict=True):
             if value.numel() and not value.data_ptr():
                 kind = type(value).__name__
                 raise InputError(f"tensor {spec.name!r} is a {kind} without memory: clone() it")
 
     def _refuse_far(self, *scalars: Any) -> NoReturn:
         """Raise the InputError for numbers that float32 does not hold when indices are added."""
-        given = ", ".join(f"{float(scalars[number]):g}" for number in self.structure.recipe.counted)
+        counted = self.structure.interface.counted
+        given = ", ".join(f"{float(scalars[number]):g}" for number in counted)
         raise InputError(
             f"a mask counts indices from {given}; accepted: numbers from -{FARTHEST} to {FARTHEST}"
         )
 
     def _refuse_tangents(self, *tensors: torch.Tensor) -> None:
         """Raise the InputError for a tensor with a tangent of forward-mode differentiation."""
-        for spec, value in zip(self.structure.recipe.inputs, tensors, strict=True):
+        for spec, value in zip(self.structure.interface.inputs, tensors, strict=True):
             if unpack_dual(value).tangent is not None:
                 raise InputError(
                     f"tensor {spec.name!r} has a tangent, which a kernel does not carry on: "
@@ -190,7 +191,7 @@ class Launcher:
 
     def _refuse_scalars(self, error: Exception, *scalars: Any) -> NoReturn:
         """Raise the InputError for scalars that are no numbers."""
-        pairs = zip(self.structure.recipe.scalars, scalars, strict=True)
+        pairs = zip(self.structure.interface.scalars, scalars, strict=True)
         given = ", ".join(f"{name}={value!r:.60}" for name, value in pairs)
         raise InputError(f"scalars {given}: pass floats or tensors of one element") from error
 
@@ -229,11 +230,9 @@ def _dense(tensor: torch.Tensor, copy: InputCopy) -> torch.Tensor:
     dense = torch.empty(copy.shape, dtype=tensor.dtype, device="cpu")
     if not is_forked():
         return dense.copy_(source)
-    # NumPy has no bfloat16: a copy is one of bytes.
-    if source.element_size() == 2:
-        dense.view(torch.int16).numpy()[...] = source.view(torch.int16).numpy()
-    else:
-        np.copyto(dense.numpy(), source.numpy())
+    # NumPy has no bfloat16: a copy is one of bits.
+    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32}[source.element_size()]
+    np.copyto(dense.view(bits).numpy(), source.view(bits).numpy())
     return dense
 
 

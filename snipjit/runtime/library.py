@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from snipjit.runtime.interface import Interface
 from snipjit.runtime.launcher import Launcher, torch_dtype
-from snipjit.runtime.runtime_configurator import Recipe
 from snipjit.version import __version__
 
 NAMESPACE = "snipjit"
@@ -29,7 +29,7 @@ _lock = threading.RLock()
 def op_name(launcher: Launcher, scalar_types: Sequence[str]) -> str:
     """The name of a launcher's op: the same in every process that compiles the same structure."""
     structure = launcher.structure
-    content = repr((__version__, structure.key, structure.recipe, tuple(scalar_types)))
+    content = repr((__version__, structure.key, structure.interface, tuple(scalar_types)))
     return f"kernel_{hashlib.sha256(content.encode()).hexdigest()[:24]}"
 
 
@@ -40,34 +40,35 @@ def define_op(launcher: Launcher, scalar_types: Sequence[str] | None = None) -> 
     ``Tensor`` (of one element). ``Scalar`` takes a SymFloat as it is; ``float`` would guard on its
     value and compile again for each.
     """
-    recipe = launcher.structure.recipe
-    types = ["Scalar"] * len(recipe.scalars) if scalar_types is None else list(scalar_types)
+    interface = launcher.structure.interface
+    types = ["Scalar"] * len(interface.scalars) if scalar_types is None else list(scalar_types)
     name = op_name(launcher, types)
     with _lock:
         if name not in _ops:
-            _library.define(name + _schema(recipe, types), tags=(torch.Tag.pt2_compliant_tag,))
+            _library.define(name + _schema(interface, types), tags=(torch.Tag.pt2_compliant_tag,))
             _library.impl(name, launcher.call, "CPU")
             torch.library.register_fake(f"{NAMESPACE}::{name}", _meta(launcher), lib=_library)
             _ops[name] = getattr(getattr(torch.ops, NAMESPACE), name).default
         return _ops[name]
 
 
-def _schema(recipe: Recipe, scalar_types: Sequence[str]) -> str:
-    tensors = [f"Tensor t{i}" for i in range(len(recipe.inputs))]
+def _schema(interface: Interface, scalar_types: Sequence[str]) -> str:
+    tensors = [f"Tensor t{i}" for i in range(len(interface.inputs))]
     scalars = [f"{type} s{i}" for i, type in enumerate(scalar_types)]
-    results = ", ".join(["Tensor"] * len(recipe.outputs))
-    results = results if len(recipe.outputs) == 1 else f"({results})"
+    results = ", ".join(["Tensor"] * len(interface.outputs))
+    results = results if len(interface.outputs) == 1 else f"({results})"
     return f"({', '.join(tensors + scalars)}) -> {results}"
 
 
 def _meta(launcher: Launcher) -> Any:
     """Outputs without data, of the shapes, strides and dtypes that the launcher returns."""
     structure = launcher.structure
-    dtypes = [torch_dtype(spec) for spec in structure.recipe.outputs]
-    count = len(structure.recipe.inputs)
+    dtypes = [torch_dtype(spec) for spec in structure.interface.outputs]
+    count = len(structure.interface.inputs)
 
     def meta(*args: Any) -> Any:
-        layouts = structure.configurator.output_layouts([tensor.shape for tensor in args[:count]])
+        sizes = structure.interface.sizes([tensor.shape for tensor in args[:count]])
+        layouts = structure.interface.output_layouts(sizes)
         outputs = [
             torch.empty_strided(shape, strides, dtype=dtype, device=args[0].device)
             for (shape, strides), dtype in zip(layouts, dtypes, strict=True)

@@ -6,19 +6,18 @@ offsets, parallel steps) is computed here, once for each set of shapes and strid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
-from snipjit.axis_sizes import TensorSpec, solve_axes
+from snipjit.axis_sizes import TensorSpec
 from snipjit.call_args import MOST_GROUPS, finalization_offset
 from snipjit.errors import InputError
 from snipjit.exact_integers import LONGEST
+from snipjit.runtime.interface import Interface, Ints, Shapes, dense
 from snipjit.subgraph import Dim
-
-__all__ = ["InputCopy", "Recipe", "RuntimeConfig", "RuntimeConfigurator", "TensorSpec"]
 
 ENOUGH_TASKS = 8
 """With fewer tasks the blocks are made smaller, so that all threads are busy to the end."""
@@ -29,7 +28,8 @@ LITTLE_WORK = 1 << 18
 TASKS_OF_A_SPLIT = MOST_GROUPS + 1
 """A loop is split into chunks until there are about so many tasks."""
 
-Ints = tuple[int, ...]
+Layouts = Sequence[tuple[Sequence[int], Sequence[int]]]
+"""Shape and strides of each tensor."""
 
 
 class ParallelLoop(NamedTuple):
@@ -55,29 +55,22 @@ class SplitLoop(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the run time must know about a kernel; plain data, kept beside its object code.
+    """What the run time must know about one kernel; plain data, kept beside its object code.
 
-    axes           every axis with its size, None if the call decides it
     parallel       the parallel loops that are not split, outermost first
     scratch_bytes  scratchpad of one worker
-    fields         the slots of CallArgs
+    fields         the slots of CallArgs, those of the interface first
+    axes           the axes that no tensor has, with their sizes
     split          the split loop, if there is one
     products       the axes of each product, the summed ones included
-    counted        numbers of the scalars that are added to indices
-    indexed        axes along which indices are counted
     """
 
-    axes: tuple[tuple[str, int | None], ...]
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    scalars: tuple[str, ...]
     parallel: tuple[ParallelLoop, ...]
     scratch_bytes: int
     fields: tuple[str, ...]
+    axes: tuple[tuple[str, int], ...] = ()
     split: SplitLoop | None = None
     products: tuple[tuple[str, ...], ...] = ()
-    counted: Ints = ()
-    indexed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,26 +103,26 @@ class RuntimeConfig:
 
 @dataclass(frozen=True)
 class RuntimeConfigurator:
-    """Solves calls of one kernel. Pure: the same shapes and strides give the same config."""
+    """Solves calls of one kernel. Pure: the same sizes and strides give the same config."""
 
+    interface: Interface
     recipe: Recipe
 
-    def configure(self, shapes: Sequence[Ints], strides: Sequence[Ints]) -> RuntimeConfig:
-        """The config of a call with these input shapes and strides (elements).
+    def configure(self, sizes: Mapping[str, int], shapes: Shapes, strides: Shapes) -> RuntimeConfig:
+        """The config of a call of these sizes, input shapes and strides (elements).
 
-        Raises InputError if the shapes do not fit the kernel.
+        Raises InputError for a mask of indices that float32 does not hold.
         """
-        recipe = self.recipe
-        sizes = solve_axes(recipe.axes, recipe.inputs, shapes)
-        if long := [axis for axis in recipe.indexed if sizes[axis] > LONGEST]:
+        interface, sizes = self.interface, {**sizes, **dict(self.recipe.axes)}
+        if long := [axis for axis in interface.indexed if sizes[axis] > LONGEST]:
             size = sizes[long[0]]
             raise InputError(f"a mask of indices is {size} long: at most {LONGEST} are accepted")
-        outputs = [output_layout(spec, sizes) for spec in recipe.outputs]
-        copies = _copies(recipe.inputs, sizes, shapes, strides)
-        layouts = list(zip(shapes, strides, strict=True))
+        outputs = interface.output_layouts(sizes)
+        copies = _copies(interface.inputs, sizes, shapes, strides)
+        layouts: list[tuple[Sequence[int], Sequence[int]]] = [*zip(shapes, strides, strict=True)]
         for index, copy in copies.items():
             layouts[index] = copy.shape, dense(copy.shape)
-        slots = [0] * len(recipe.fields)
+        slots = [0] * len(self.recipe.fields)
         tasks = self._fill_loops(slots, sizes)
         self._fill_tensors(slots, sizes, [*layouts, *outputs])
         output_shapes, output_strides = tuple(zip(*outputs, strict=True)) or ((), ())
@@ -139,12 +132,7 @@ class RuntimeConfigurator:
             tuple(slots), tasks, one_thread, shared, output_shapes, output_strides, copies
         )
 
-    def output_layouts(self, shapes: Sequence[Sequence[int]]) -> list[tuple[Ints, Ints]]:
-        """Shape and strides (elements) of each output; sizes may be symbolic."""
-        sizes = solve_axes(self.recipe.axes, self.recipe.inputs, shapes)
-        return [output_layout(spec, sizes) for spec in self.recipe.outputs]
-
-    def _is_little(self, sizes: dict[str, int]) -> bool:
+    def _is_little(self, sizes: Mapping[str, int]) -> bool:
         """Whether there are so few multiplications that threads do not pay; not without any."""
         products = self.recipe.products
         work = sum([prod([sizes[axis] for axis in axes]) for axes in products])
@@ -159,7 +147,7 @@ class RuntimeConfigurator:
         """Per tensor, bytes of an element and, per dim, its axes (inner to outer) with slots."""
         return [
             (spec.element.bytes, [self._axis_slots(spec, dim) for dim in spec.dims])
-            for spec in (*self.recipe.inputs, *self.recipe.outputs)
+            for spec in (*self.interface.inputs, *self.interface.outputs)
         ]
 
     def _axis_slots(self, spec: TensorSpec, dim: Dim) -> list[tuple[str, int, int]]:
@@ -170,11 +158,12 @@ class RuntimeConfigurator:
             for axis, name in names
         ]
 
-    def _fill_loops(self, slots: list[int], sizes: dict[str, int]) -> int:
+    def _fill_loops(self, slots: list[int], sizes: Mapping[str, int]) -> int:
         """Work amounts, and blocks and steps of the parallel loops; returns the number of tasks."""
         at = self._slots
         for axis, size in sizes.items():
-            slots[at[f"size.{axis}"]] = size
+            if (slot := at.get(f"size.{axis}")) is not None:
+                slots[slot] = size
         tasks = 1
         for loop in self.recipe.parallel:
             wanted = -(-ENOUGH_TASKS // max(tasks, 1))
@@ -187,7 +176,7 @@ class RuntimeConfigurator:
         return tasks
 
     def _fill_split(
-        self, slots: list[int], sizes: dict[str, int], groups: int, loop: SplitLoop
+        self, slots: list[int], sizes: Mapping[str, int], groups: int, loop: SplitLoop
     ) -> int:
         """Chunks of the split loop, and the memory that several share; returns all tasks."""
         at = self._slots
@@ -198,9 +187,7 @@ class RuntimeConfigurator:
         slots[at["shared"]] = tasks * loop.part_bytes if chunks > 1 else 0
         return tasks
 
-    def _fill_tensors(
-        self, slots: list[int], sizes: dict[str, int], layouts: Sequence[tuple[Ints, Ints]]
-    ) -> None:
+    def _fill_tensors(self, slots: list[int], sizes: Mapping[str, int], layouts: Layouts) -> None:
         """Byte strides and rewinds of every tensor's axes; a dim that broadcasts does not move."""
         for (item_size, dims), (shape, strides) in zip(self._moves, layouts, strict=True):
             for axes, size, stride in zip(dims, shape, strides, strict=True):
@@ -209,22 +196,6 @@ class RuntimeConfigurator:
                     slots[stride_slot] = step
                     slots[rewind_slot] = finalization_offset(step, sizes[axis])
                     step *= sizes[axis]
-
-
-def output_layout(spec: TensorSpec, sizes: dict[str, int]) -> tuple[Ints, Ints]:
-    """Shape and strides (elements) of an output that is dense in its memory order."""
-    shape = tuple([prod([sizes[axis] for axis in dim]) for dim in spec.dims])
-    return shape, dense(shape, spec.order)
-
-
-def dense(shape: Sequence[int], order: Sequence[int] | None = None) -> Ints:
-    """Strides (elements) of a dense tensor with the given memory order, as torch counts them."""
-    strides = [1] * len(shape)
-    step = 1
-    for index in reversed(order if order is not None else range(len(shape))):
-        strides[index] = step
-        step = step * (1 if shape[index] == 0 else shape[index])
-    return tuple(strides)
 
 
 def split_parallel(size: int, max_step: int, granule: int, wanted: int = 1) -> tuple[int, int]:
@@ -254,9 +225,9 @@ def split_chunks(size: int, least: int, granule: int, wanted: int) -> tuple[int,
 
 def _copies(
     inputs: Sequence[TensorSpec],
-    sizes: dict[str, int],
-    shapes: Sequence[Ints],
-    strides: Sequence[Ints],
+    sizes: Mapping[str, int],
+    shapes: Shapes,
+    strides: Shapes,
 ) -> dict[int, InputCopy]:
     """The inputs whose innermost dim holds an axis and is not laid out with stride 1."""
     copies = {}
@@ -270,7 +241,7 @@ def _copies(
     return copies
 
 
-def _dense_copy(inner: int, extent: int, shape: Ints, strides: Ints) -> InputCopy:
+def _dense_copy(inner: int, extent: int, shape: Sequence[int], strides: Sequence[int]) -> InputCopy:
     """Copy the innermost dim in full, the others without the repetitions of a stride 0."""
     kept = [
         min(size, 1) if stride == 0 else size for size, stride in zip(shape, strides, strict=True)

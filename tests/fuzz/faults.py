@@ -18,7 +18,7 @@ from snipjit.passes.fx import translate_sdpa
 from snipjit.passes.fx.mask_walk import MaskWalk
 from snipjit.passes.graph.rewriter import Rewriter
 from snipjit.passes.llvm import emit_exp, emit_rational
-from snipjit.runtime.kernel_cache import FAMILIES, KERNELS
+from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Node, Subgraph
 from snipjit.target_machine import TARGETS
@@ -282,4 +282,4 @@ def _found(fault: Fault, seeds: Sequence[int]) -> int | None:
 def _forget() -> None:
     """Kernels of another fault serve no case."""
     KERNELS.clear()
-    FAMILIES.clear()
+    STRUCTURES.clear()

@@ -6,23 +6,23 @@ import ast
 
 from snipjit.runtime.call_path import source
 from snipjit.runtime.launcher import Launcher
-from tests.runtime.workers import recipe, scale_add, scale_add_recipe, spec
+from tests.runtime.workers import interface, scale_add_interface, scale_add_structure, spec
 
 
 def test_the_text_is_what_runs() -> None:
-    launcher = Launcher(scale_add())
-    assert launcher.source == source(scale_add_recipe(), scratch=True)
+    launcher = Launcher(scale_add_structure())
+    assert launcher.source == source(scale_add_interface(), scratch=True)
     assert "def call(t0, t1, s0,):" in launcher.source
 
 
 def test_scratch_and_scalars_only_where_there_are_any() -> None:
-    plain = source(recipe("n", [spec("x", "n")], [spec("o", "n")]), scratch=False)
+    plain = source(interface("n", [spec("x", "n")], [spec("o", "n")]), scratch=False)
     assert "take_scratch" not in plain
     assert "floats[" not in plain
-    assert "take_scratch" in source(scale_add_recipe(), scratch=True)
+    assert "take_scratch" in source(scale_add_interface(), scratch=True)
 
 
 def test_several_outputs_make_a_tuple() -> None:
-    text = source(recipe("n", [spec("x", "n")], [spec("o", "n"), spec("p", "n")]), scratch=False)
+    text = source(interface("n", [spec("x", "n")], [spec("o", "n"), spec("p", "n")]), scratch=False)
     ast.parse(text)
     assert "return (r0, r1,)" in text

@@ -16,7 +16,7 @@ from snipjit import cli, compiler
 from snipjit.compiler import compile_subgraph
 from snipjit.runtime import disk_cache as module
 from snipjit.runtime.disk_cache import DiskCache, disk_cache
-from snipjit.runtime.kernel_cache import FAMILIES, KERNELS, launcher_of
+from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES, launcher_of
 from tests import subgraphs
 from tests.runtime.workers import scale_add
 
@@ -33,7 +33,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DiskCache]
 def forget() -> None:
     """Everything that this process keeps in memory."""
     KERNELS.clear()
-    FAMILIES.clear()
+    STRUCTURES.clear()
 
 
 def stored(cache: DiskCache) -> Path:

@@ -9,7 +9,7 @@ import pytest
 
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.kernel_cache import KernelCache, launcher_of
-from tests.runtime.workers import scale_add
+from tests.runtime.workers import scale_add, scale_add_structure
 
 
 def test_a_key_is_compiled_once_by_many_threads() -> None:
@@ -49,5 +49,5 @@ def test_a_failure_is_not_remembered() -> None:
 
 
 def test_one_launcher_a_kernel() -> None:
-    assert launcher_of(scale_add()) is launcher_of(scale_add())
-    assert launcher_of(scale_add()) is not launcher_of(scale_add((1, 0, 2)))
+    assert launcher_of(scale_add_structure()) is launcher_of(scale_add_structure())
+    assert launcher_of(scale_add_structure()) is not launcher_of(scale_add_structure((1, 0, 2)))

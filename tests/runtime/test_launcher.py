@@ -18,13 +18,13 @@ from snipjit.runtime import launcher as launcher_module
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
 from tests.guard import SIDES, Side, guarded, guarded_empty, guarded_scratch
-from tests.runtime.workers import scale_add
+from tests.runtime.workers import scale_add_structure
 
 
 @pytest.fixture
 def launcher() -> Launcher:
     torch.manual_seed(0)
-    return Launcher(scale_add())
+    return Launcher(scale_add_structure())
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_scalars_may_be_tensors_or_whole_numbers(launcher: Launcher) -> None:
 
 def test_the_output_has_the_recipes_order() -> None:
     x = torch.randn(2, 31, 40)
-    result = Launcher(scale_add((1, 0, 2)))(x, x, 0.5)
+    result = Launcher(scale_add_structure((1, 0, 2)))(x, x, 0.5)
     assert isinstance(result, torch.Tensor)
     assert result.stride() == (40, 80, 1)
     torch.testing.assert_close(result, x * 1.5)
@@ -186,7 +186,9 @@ def test_any_layout_between_guard_pages(data: st.DataObject) -> None:
     """Random sizes, broadcasts, memory orders and steps; no byte outside a tensor is touched."""
     sizes = [data.draw(st.integers(0, 9)) for _ in range(3)]
     side: Side = data.draw(st.sampled_from(SIDES))
-    launcher = Launcher(scale_add(), Scratchpads(guarded_scratch(side)), guarded_empty(side))
+    launcher = Launcher(
+        scale_add_structure(), Scratchpads(guarded_scratch(side)), guarded_empty(side)
+    )
 
     def tensor() -> torch.Tensor:
         shape = [data.draw(st.sampled_from([size, 1])) for size in sizes]

@@ -11,32 +11,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snipjit.errors import InputError
+from snipjit.runtime.interface import Interface, dense
 from snipjit.runtime.runtime_configurator import (
     LITTLE_WORK,
     Recipe,
     RuntimeConfig,
     RuntimeConfigurator,
     SplitLoop,
-    dense,
     split_chunks,
     split_parallel,
 )
-from tests.runtime.workers import recipe, spec
+from tests.runtime.workers import interface, recipe, spec
 
-ATTENTION = recipe(
+CALLED = interface(
     "b hk g m n k=4 d=8",
     [spec("q", "b|hk g|m|k"), spec("k", "b|hk|n|k"), spec("v", "b|hk|n|d"),
      spec("mask", "b||m|n", "i1")],
     [spec("o", "b|m|hk g d")],
     ("scale",),
-    (("b", 1, 1), ("hk", 1, 1), ("g", 1, 1), ("m", 48, 16)),
-    scratch_bytes=100,
 )  # fmt: skip
+ATTENTION = recipe(
+    CALLED, (("b", 1, 1), ("hk", 1, 1), ("g", 1, 1), ("m", 48, 16)), scratch_bytes=100
+)
 
 
-def configure(what: Recipe, *arrays: np.ndarray) -> RuntimeConfig:
+def configure(what: Recipe, *arrays: np.ndarray, of: Interface = CALLED) -> RuntimeConfig:
     strides = [tuple(s // a.itemsize for s in a.strides) for a in arrays]
-    return RuntimeConfigurator(what).configure([a.shape for a in arrays], strides)
+    shapes = [array.shape for array in arrays]
+    return RuntimeConfigurator(of, what).configure(of.sizes(shapes), shapes, strides)
 
 
 def attention(m: int = 31, n: int = 50) -> list[np.ndarray]:
@@ -143,14 +145,16 @@ def test_dense_follows_the_order() -> None:
 def test_strides_reach_every_element(data: st.DataObject) -> None:
     """Reading a tensor by its slots alone gives the values that broadcasting gives."""
     sizes = {axis: data.draw(st.integers(1, 4), axis) for axis in "abcd"}
-    what = recipe("a b c d", [spec("x", "a b|c|d"), spec("y", "a|b|c|d")], [spec("o", "a b c d")])
+    inputs = [spec("x", "a b|c|d"), spec("y", "a|b|c|d")]
+    of = interface("a b c d", inputs, [spec("o", "a b c d")])
+    what = recipe(of)
     shapes = [(sizes["a"] * sizes["b"], sizes["c"], sizes["d"]), tuple(sizes.values())]
     order = data.draw(st.permutations([0, 1, 2]))
     full = np.arange(np.prod(shapes[0]), dtype=np.float32)
     x = full.reshape([shapes[0][i] for i in order]).transpose(np.argsort(order))
     if data.draw(st.booleans()):
         x = x[:, :1]
-    config = configure(what, x, np.zeros(shapes[1], np.float32))
+    config = configure(what, x, np.zeros(shapes[1], np.float32), of=of)
     if 0 in config.copies:
         view = np.broadcast_to(x, shapes[0])
         x = np.ascontiguousarray(view[tuple(slice(size) for size in config.copies[0].shape)])

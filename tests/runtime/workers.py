@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 
-from snipjit.call_args import FIXED
+from snipjit.axis_sizes import TensorSpec
 from snipjit.runtime.engine import compile_object
+from snipjit.runtime.interface import Interface
 from snipjit.runtime.kernel import Kernel
-from snipjit.runtime.runtime_configurator import ParallelLoop, Recipe, TensorSpec
+from snipjit.runtime.runtime_configurator import ParallelLoop, Recipe
+from snipjit.runtime.structure import Structure
 from snipjit.target_machine import PORTABLE
 
 SCALE_ADD = """
@@ -73,36 +75,38 @@ def spec(
     return TensorSpec(name, dtype, split, order or tuple(range(len(split))), strict)
 
 
-def recipe(
+def interface(
     axes: str,
     inputs: list[TensorSpec],
     outputs: list[TensorSpec],
     scalars: tuple[str, ...] = (),
-    parallel: tuple[tuple[str, int, int], ...] = (),
-    scratch_bytes: int = 0,
-) -> Recipe:
-    """A Recipe from axes written as ``b m k=64``, with the fields that CallArgs gives it."""
+) -> Interface:
+    """An Interface from axes written as ``b m k=64``."""
     pairs = [axis.partition("=") for axis in axes.split()]
     named = tuple((name, int(size) if size else None) for name, _, size in pairs)
-    fields = [*FIXED, *(f"size.{name}" for name, _ in named)]
+    return Interface(named, tuple(inputs), tuple(outputs), scalars)
+
+
+def recipe(
+    of: Interface, parallel: tuple[tuple[str, int, int], ...] = (), scratch_bytes: int = 0
+) -> Recipe:
+    """A Recipe with the fields that CallArgs gives it."""
+    fields = list(of.fields)
     for axis, _, _ in parallel:
         fields += [f"blocks.{axis}", f"step.{axis}"]
-    for tensor in (*inputs, *outputs):
-        fields.append(f"data.{tensor.name}")
-        for axis in [axis for dim in tensor.dims for axis in dim]:
-            fields += [f"stride.{tensor.name}.{axis}", f"rewind.{tensor.name}.{axis}"]
-    fields += [f"scalar.{name}" for name in scalars]
     loops = tuple(ParallelLoop(*loop) for loop in parallel)
-    return Recipe(
-        named, tuple(inputs), tuple(outputs), scalars, loops, scratch_bytes, tuple(fields)
-    )
+    return Recipe(loops, scratch_bytes, tuple(fields))
+
+
+def scale_add_interface(order: tuple[int, ...] = (0, 1, 2)) -> Interface:
+    """How ``SCALE_ADD`` is called; its output is laid out in ``order`` (n innermost)."""
+    inputs = [spec("x", "b|m|n"), spec("y", "b|m|n")]
+    return interface("b m n", inputs, [spec("o", "b|m|n", order=order)], ("s",))
 
 
 def scale_add_recipe(order: tuple[int, ...] = (0, 1, 2)) -> Recipe:
-    """The recipe of ``SCALE_ADD``; its output is laid out in ``order`` (n innermost)."""
-    inputs = [spec("x", "b|m|n"), spec("y", "b|m|n")]
-    outputs = [spec("o", "b|m|n", order=order)]
-    return recipe("b m n", inputs, outputs, ("s",), (("b", 1, 1), ("m", 8, 2)), 64)
+    """The recipe of ``SCALE_ADD``."""
+    return recipe(scale_add_interface(order), (("b", 1, 1), ("m", 8, 2)), 64)
 
 
 def _slot(name: str, recipe: Recipe, field: str, type: str) -> str:
@@ -140,3 +144,9 @@ def scale_add(order: tuple[int, ...] = (0, 1, 2)) -> Kernel:
   %mine = getelementptr i8, ptr %scratch, i64 %mine.offset""")
     text = SCALE_ADD.format(loads="\n  ".join(loads), rows="\n  ".join(map(_row, "xyo")))
     return Kernel.from_object("scale_add", what, compile_object(text, PORTABLE), "kernel")
+
+
+@cache
+def scale_add_structure(order: tuple[int, ...] = (0, 1, 2)) -> Structure:
+    """The same as what a launcher calls."""
+    return Structure.single(scale_add_interface(order), scale_add(order))

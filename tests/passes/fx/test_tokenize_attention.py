@@ -36,7 +36,13 @@ def test_exported_graphs(form: Form) -> None:
     assert_equal_to_eager(capture)
 
 
-@forms
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, id=form.name, marks=[] if number % 2 else [pytest.mark.long])
+        for number, form in enumerate(FORMS)
+    ],
+)
 def test_one_structure_for_every_trace(form: Form) -> None:
     """Static, dynamic and exported traces give equal Subgraphs, but for the head dimension."""
     inputs = form.inputs()

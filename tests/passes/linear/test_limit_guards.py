@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from snipjit import interpret_linear
 from snipjit.compiler import lower
-from snipjit.interpret_linear import Array, interpret
+from snipjit.element_types import Array
+from snipjit.interpret_linear import interpret
 from snipjit.linear_ir import Retry
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.limit_loops import LimitLoops

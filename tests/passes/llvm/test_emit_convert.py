@@ -46,7 +46,8 @@ def test_every_number_comes_back(machine: Machine, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", HALVES)
 @on_each_machine
 def test_rounds_to_the_nearest_and_ties_to_even(machine: Machine, dtype: str) -> None:
-    numbers = _between(dtype)
+    # Element by element a tenth is enough.
+    numbers = _between(dtype)[:: 1 if machine.lanes > 1 else 11]
     with np.errstate(all="ignore"):
         want = round_to(dtype, numbers)
     got = machine.run(f"to_{dtype}", numbers)

@@ -1,0 +1,134 @@
+"""Structure: the kernels of one canonical Subgraph, and which of them serves which sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from snipjit.errors import UnsupportedError
+from snipjit.runtime.interface import Interface, Ints, Shapes
+from snipjit.runtime.kernel import Kernel
+from snipjit.runtime.runtime_configurator import RuntimeConfig, RuntimeConfigurator
+from snipjit.schedule import Schedule
+
+SPECIALIZED_SIZES = 4
+"""For how many sizes of its features a structure gets kernels of their own."""
+
+
+class Choice(NamedTuple):
+    """One kernel of a structure: the sizes of features that are compiled in, and its schedule."""
+
+    features: Ints = ()
+    schedule: Schedule = Schedule.ROWS
+
+    def name(self, axes: Collection[str] = ()) -> str:
+        """For people, with the names of the feature axes: ``rows_d64``."""
+        sizes = (f"{axis}{size}" for axis, size in zip(axes, self.features, strict=False))
+        return "_".join((self.schedule.value, *sizes))
+
+
+GENERAL = Choice()
+"""The kernel that serves all sizes."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which kernels a structure has, and which of them serves which sizes.
+
+    features  axes whose sizes shape register tiles: the first few sizes get their own kernels
+    few       the axis that decides whether there are few rows, ...
+    few_rows  ... and how many are few
+    """
+
+    features: tuple[str, ...] = ()
+    few: str | None = None
+    few_rows: int = 0
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the general kernel is the only one."""
+        return not self.features and self.few is None
+
+    def choices(self, sizes: Mapping[str, int], seen: Collection[Ints]) -> list[Choice]:
+        """The kernels for some sizes, best first; the last one is the general one.
+
+        ``seen`` are the sizes of features that have kernels of their own.
+        """
+        features = tuple(sizes[axis] for axis in self.features)
+        if features not in seen and (not all(features) or len(seen) >= SPECIALIZED_SIZES):
+            return [GENERAL]
+        few = self.few is not None and sizes[self.few] <= self.few_rows
+        found = [Choice(features, Schedule.COLUMNS)] if few else []
+        return list(dict.fromkeys([*found, Choice(features), GENERAL]))
+
+
+@dataclass(eq=False)
+class Structure:
+    """What a launcher calls: kernels, each compiled when a call first asks for it.
+
+    key        what it was compiled from: the same key, the same structure
+    build      compiles a kernel; UnsupportedError where it has none, which GENERAL always has
+    """
+
+    key: str
+    interface: Interface
+    selection: Selection
+    build: Callable[[Choice], Kernel]
+    _kernels: dict[Choice, tuple[Kernel, RuntimeConfigurator] | None] = field(default_factory=dict)
+    _seen: set[Ints] = field(default_factory=set)
+
+    @staticmethod
+    def single(interface: Interface, kernel: Kernel) -> Structure:
+        """A structure of one kernel, which is there already."""
+        structure = Structure(kernel.key, interface, Selection(), lambda choice: kernel)
+        structure.kernel(GENERAL)
+        return structure
+
+    @property
+    def uses_scratch(self) -> bool:
+        """Whether calls may need a scratchpad: what is yet to be compiled may."""
+        made = [found[0] for found in self._kernels.values() if found is not None]
+        return not self.selection.is_single or any(kernel.uses_scratch for kernel in made)
+
+    def configure(self, shapes: Shapes, strides: Shapes) -> tuple[Kernel, RuntimeConfig]:
+        """The kernel for a call with these input shapes and strides (elements), and its config.
+
+        Raises InputError if the shapes do not fit.
+        """
+        sizes = self.interface.sizes(shapes)
+        kernel, configurator = self._kernel_for(sizes)
+        return kernel, configurator.configure(sizes, shapes, strides)
+
+    def kernel_for(self, sizes: Mapping[str, int]) -> Kernel:
+        """The kernel for sizes of all axes, kept alive by this."""
+        return self._kernel_for(sizes)[0]
+
+    def kernel(self, choice: Choice) -> Kernel | None:
+        """One kernel, compiled when it is first asked for; None if it cannot be compiled."""
+        found = self._made(choice)
+        return found[0] if found is not None else None
+
+    def _kernel_for(self, sizes: Mapping[str, int]) -> tuple[Kernel, RuntimeConfigurator]:
+        for choice in self.selection.choices(sizes, self._seen):
+            if choice.features:
+                self._seen.add(choice.features)
+            if (found := self._made(choice)) is not None:
+                return found
+        raise AssertionError(f"the general kernel of {self.key} cannot be compiled")
+
+    def _made(self, choice: Choice) -> tuple[Kernel, RuntimeConfigurator] | None:
+        if choice not in self._kernels:
+            self._kernels[choice] = self._build(choice)
+        return self._kernels[choice]
+
+    def _build(self, choice: Choice) -> tuple[Kernel, RuntimeConfigurator] | None:
+        try:
+            kernel = self.build(choice)
+        except UnsupportedError:
+            if choice == GENERAL:
+                raise
+            return None
+        shared, own = self.interface.fields, kernel.recipe.fields
+        assert own[: len(shared)] == shared, f"{kernel.key} has other slots than its structure"
+        return kernel, RuntimeConfigurator(self.interface, kernel.recipe)
