@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: ``python -m benchmarks attention | dynamic | demo``."""
+"""The benchmarks: ``python -m benchmarks attention | dynamic | against | demo``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks import attention, demo, dynamic
+from benchmarks import against, attention, demo, dynamic
 from benchmarks.peers.table import PEERS
 from benchmarks.precisions import PRECISIONS
 from benchmarks.rounds import Plan
@@ -37,6 +37,8 @@ def _report(options: argparse.Namespace, console: Console) -> dict[str, object]:
     plan = Plan(rounds=options.rounds)
     if options.benchmark == "demo":
         return demo.run(options.texts, options.layers, console)
+    if options.benchmark == "against":
+        return against.run(options.commit, options.rows, options.dtype, plan, console)
     with torch.inference_mode():
         if options.benchmark == "attention":
             precision = PRECISIONS[options.dtype]
@@ -57,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_choice(rows, "--rows", [row.name for row in ROWS], metavar="ROW")
     _add_choice(rows, "--peers", list(PEERS), metavar="PEER")
     rows.add_argument("--dtype", choices=list(PRECISIONS), default="f32", help="f32 is the default")
+    before = commands.add_parser("against", parents=[common], help=against.__doc__)
+    before.add_argument("commit", metavar="COMMIT")
+    _add_choice(before, "--rows", [row.name for row in ROWS], metavar="ROW")
+    before.add_argument("--dtype", choices=list(PRECISIONS), default="f32")
     calls = commands.add_parser("dynamic", parents=[common], help=dynamic.__doc__)
     calls.add_argument("--calls", type=positive_int, default=200, metavar="N")
     texts = commands.add_parser("demo", parents=[common], help=demo.__doc__)
