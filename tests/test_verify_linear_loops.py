@@ -90,7 +90,7 @@ FLAGS = [
     ("for m step", "for m where m upto + 0 when %first step", ""),
     ("for m step", "for m where m upto + 0 when %low step", "%low is not defined before"),
     ("{monoid=any, over=(m)}", "{monoid=sum, over=(m)}", "m is combined in a parallel loop"),
-    ("= lt %a %bound : i1", "= neg %a : f32", "operands are f32, i1"),
+    ("= lt %a %bound : i1", "= neg %a : f32", "and takes i1, not f32"),
 ]
 
 

@@ -34,9 +34,9 @@ class LoopState:
         statements = [s for s, _ in walk([self.loop])]
         names = {n for s in statements if isinstance(s, Expression) for n in (*s.inputs, s.output)}
         names |= {limit.when for s in statements if isinstance(s, Loop) for limit in s.limits}
-        for name in names & set(self.scope.registers):
-            if name is not None:
-                self.scope.registers[name].force(self.scope.counts)
+        for name, tile in self.scope.registers.items():
+            if name in names:
+                tile.force(self.scope.counts)
 
     def _updated_registers(self) -> list[str]:
         """Registers from outside that the body assigns again."""
