@@ -98,15 +98,17 @@ class Kernels:
 
     def lower(self, choice: Choice) -> LinearIR:
         """The LinearIR of one kernel. Raises UnsupportedError likewise."""
-        if choice == GENERAL and self.general is not None:
+        version = self._version(choice)
+        if choice == GENERAL and self.general is not None and version.dumps is None:
             found, self.general = self.general, None
             return found
-        version = self._version(choice)
         return lower(version.subgraph, self.target, version.dumps, choice.schedule)
 
     def first(self, choices: Iterable[Choice]) -> tuple[Choice, LinearIR]:
-        """The first kernel that can be compiled, up to machine code. UnsupportedError for none."""
+        """The first kernel of which LLVM IR can be made. UnsupportedError as of compilation."""
         refused: UnsupportedError | None = None
+        if not self.selection.is_single:
+            self.check_general()
         for choice in choices:
             try:
                 lir = self.lower(choice)
@@ -126,7 +128,7 @@ class Kernels:
         disk, name = disk_cache(), f"general\n{_key(self.canonical, self.target)}\n{self.target}"
         if disk is not None and disk.load(name) is not None:
             return
-        self.general = self.lower(GENERAL)
+        self.general = lower(self.canonical, self.target)
         if disk is not None:
             disk.store(name, recipe_of(self.general), b"")
 

@@ -31,6 +31,7 @@ class ElementType:
     torch     the name of torch's dtype
     register  the element type in which registers hold its values
     round     NumPy: the nearest values of the type, in the floating-point type that an array has
+    paired    whether some CPUs multiply two neighbours at once
     """
 
     name: str
@@ -41,6 +42,7 @@ class ElementType:
     torch: str
     register: str
     round: Callable[[Array], Array] = _as_it_is
+    paired: bool = False
 
     @property
     def bytes(self) -> int:
@@ -72,7 +74,8 @@ def _to_integers(lowest: int, largest: int) -> Callable[[Array], Array]:
     """What follows the point is cut off, as in torch; beyond the ends stands the end, 0 for NaN."""
 
     def round(array: Array) -> Array:
-        return np.asarray(np.trunc(np.clip(np.nan_to_num(array, nan=0.0), lowest, largest)))
+        wide = np.asarray(array, np.float64)
+        return np.asarray(np.trunc(np.clip(np.where(np.isnan(wide), 0, wide), lowest, largest)))
 
     return round
 
@@ -81,16 +84,22 @@ _F32, _BF16, _F16 = 3.4028234663852886e38, 3.3895313892515355e38, 65504.0
 
 _ROWS = (
     ElementType("f32", "float", 32, -_F32, _F32, "float32", "f32"),
-    ElementType("bf16", "float", 16, -_BF16, _BF16, "bfloat16", "f32", _to_bf16),
+    ElementType("bf16", "float", 16, -_BF16, _BF16, "bfloat16", "f32", _to_bf16, paired=True),
     ElementType("f16", "float", 16, -_F16, _F16, "float16", "f32", lambda x: x.astype(np.float16)),
     ElementType("i8", "integer", 8, -128, 127, "int8", "f32", _to_integers(-128, 127)),
     ElementType("u8", "integer", 8, 0, 255, "uint8", "f32", _to_integers(0, 255)),
     ElementType("i1", "truth", 8, 0, 1, "bool", "i1"),
-    ElementType("i32", "integer", 32, -(2**31), 2**31 - 1, "int32", "i32"),
+    ElementType(
+        "i32", "integer", 32, -(2**31), 2**31 - 1, "int32", "i32", _to_integers(-(2**31), 2**31 - 1)
+    ),
 )
 
 ELEMENT_TYPES: dict[str, ElementType] = {row.name: row for row in _ROWS}
 """By name. Another row is added with ``operations.add_element_type``, which casts know too."""
+
+
+PAIRED = next(row.name for row in _ROWS if row.paired)
+"""The one type of pairs, so far."""
 
 
 class Typed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,9 @@ class Explained:
 
     nodes       the FX nodes it covers, in order
     tokenized   the Subgraph as lifted from the graph
-    canonical   the same after data-flow optimization: equal texts share a kernel
-    kernel      which of its kernels serves the sizes that were traced, such as ``rows_d64``
+    canonical   the same after data-flow optimization: equal texts share their kernels
+    kernel      which of these serves the sizes that were traced: its schedule, ``rows`` or
+                ``columns``, and the sizes that are compiled in, as in ``rows_d64``
     linear      the final LinearIR of that one
     """
 
@@ -59,22 +60,22 @@ class Report:
     graphs: int
 
     def __str__(self) -> str:
-        kernels = len({subgraph.canonical for subgraph in self.subgraphs})
+        kernels = len({(one.canonical, one.kernel) for one in self.subgraphs})
         lines = [
             f"{len(self.subgraphs)} attention subgraph(s) in {self.graphs} graph(s), "
             f"{kernels} kernel(s); {len(self.refusals)} refused"
         ]
-        shown: set[str] = set()
+        shown: set[tuple[str, str]] = set()
         for number, subgraph in enumerate(self.subgraphs, 1):
             nodes = subgraph.nodes
             covers = f"{nodes[0]} … {nodes[-1]} ({len(nodes)} nodes)"
             lines.append(f"\n[{number}] fused: {covers} into {subgraph.kernel}")
             lines.append("    " + " ▸ ".join(nodes))
-            if subgraph.canonical in shown:
+            if (subgraph.canonical, subgraph.kernel) in shown:
                 lines.append("    the same kernel as one above")
             else:
                 lines += ["    " + line for line in subgraph.canonical.splitlines()]
-            shown.add(subgraph.canonical)
+            shown.add((subgraph.canonical, subgraph.kernel))
         if not self.graphs:
             lines.append(
                 "\nno graph was traced: pass the model itself or its method, and no function that "
@@ -99,13 +100,14 @@ def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
             kind = type(target).__name__
             raise InputError(f"cannot explain a {kind}: pass a model, an ExportedProgram or a .pt2")
         exported = target if isinstance(target, ExportedProgram) else load_pt2(target)
-        return _collect(_explained(lifted(exported).graph_module, grad=False), 1)
+        return _collect(_Explainer().graph(lifted(exported).graph_module, grad=False), 1)
     graphs: list[fx.GraphModule] = []
     found: list[Explained | Refusal] = []
+    explainer = _Explainer()
 
     def capture(gm: fx.GraphModule, example_inputs: list[Any]) -> Callable[..., Any]:
         graphs.append(gm)
-        found.extend(item for of in with_bodies(gm) for item in _explained(of, grad=True))
+        found.extend(item for of in with_bodies(gm) for item in explainer.graph(of, grad=True))
         runner: Callable[..., Any] = gm.forward
         return runner
 
@@ -129,28 +131,39 @@ def _collect(found: list[Explained | Refusal], graphs: int) -> Report:
     )
 
 
-def _explained(gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
-    tokenization = tokenize(gm)
-    found: list[Explained | Refusal] = [*tokenization.refusals]
-    for candidate in tokenization.candidates:
-        if grad and needs_grad(gm, candidate):
-            found.append(Refusal(candidate.outputs[0].name, NEEDS_GRAD))
-        else:
-            found.append(_one(candidate))
-    return found
+@dataclass
+class _Explainer:
+    """Explains graphs; equal candidates are lowered once."""
 
+    known: dict[tuple[str, tuple[Choice, ...]], tuple[Choice, str]] = field(default_factory=dict)
 
-def _one(candidate: Candidate) -> Explained | Refusal:
-    try:
-        require_executable_memory()
-        kernels = Kernels(optimize(candidate.subgraph), select(host_features()))
-        choice, lir = kernels.first(_choices(kernels, candidate))
-    except UnsupportedError as error:
-        return Refusal(candidate.outputs[0].name, str(error))
-    nodes = tuple(node.name for node in candidate.nodes)
-    tokenized, canonical = map(print_subgraph, (candidate.subgraph, kernels.canonical))
-    kernel = choice.name(kernels.selection.features)
-    return Explained(nodes, tokenized, canonical, kernel, print_linear(lir))
+    def graph(self, gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
+        """What becomes of each candidate of a graph."""
+        tokenization = tokenize(gm)
+        found: list[Explained | Refusal] = [*tokenization.refusals]
+        for candidate in tokenization.candidates:
+            if grad and needs_grad(gm, candidate):
+                found.append(Refusal(candidate.outputs[0].name, NEEDS_GRAD))
+            else:
+                found.append(self.candidate(candidate))
+        return found
+
+    def candidate(self, candidate: Candidate) -> Explained | Refusal:
+        """Its kernel, or why there is none."""
+        try:
+            require_executable_memory()
+            kernels = Kernels(optimize(candidate.subgraph), select(host_features()))
+            canonical = print_subgraph(kernels.canonical)
+            key = canonical, tuple(_choices(kernels, candidate))
+            if key not in self.known:
+                choice, lir = kernels.first(key[1])
+                self.known[key] = choice, print_linear(lir)
+        except UnsupportedError as error:
+            return Refusal(candidate.outputs[0].name, str(error))
+        choice, linear = self.known[key]
+        nodes = tuple(node.name for node in candidate.nodes)
+        kernel = choice.name(kernels.selection.features)
+        return Explained(nodes, print_subgraph(candidate.subgraph), canonical, kernel, linear)
 
 
 def _choices(kernels: Kernels, candidate: Candidate) -> list[Choice]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from snipjit.axis_arrays import align, solve_axis_sizes, unset, view_by_axes
-from snipjit.element_types import Array, Typed, round_to
+from snipjit.element_types import PAIRED, Array, Typed, round_to
 from snipjit.errors import InputError, VerificationError
 from snipjit.interpret_loops import Chunk, carried_reductions, chunks, iterations
 from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement
@@ -197,7 +197,7 @@ class _Machine:
         terms: list[Any] = []
         for name in e.inputs[:2]:
             own, array = self._current(name, e)
-            array = round_to("bf16", array) if "pairs" in e.attrs else array
+            array = round_to(PAIRED, array) if "pairs" in e.attrs else array
             terms += [array, [axes.index(axis) for axis in own]]
         present = {axis for name in e.inputs[:2] for axis in self.arrays[name][0]}
         kept = [axis for axis in e.type.axes if axis in present]

@@ -48,7 +48,7 @@ that it reads and writes are buffers, which have room for it and are padded wher
 
 **Tensors** are memory: inputs, outputs and buffers. Inside loops a tensor stands for the part at
 the loops' current position. A buffer begins where it is declared, covers ``extent`` elements of
-each axis from there, and is laid out as listed, last axis innermost. What memory holds in 16 bits
+each axis from there, and is laid out as listed, last axis innermost. What is of a narrow type
 is ``f32`` in registers, unless they hold pairs: a load converts it, a store of ``f32`` rounds.
 
 **Loops.** A loop over an axis that holds another loop over the same axis is a *block* loop: each

@@ -80,14 +80,15 @@ def _comparison(name: str, numpy: Callable[..., Array], mirrored: str, negated: 
 
 
 def _logic(name: str, numpy: Callable[..., Array], arity: int = 2) -> Elementwise:
-    return Elementwise(name, ("i1",) * arity, numpy, "logic", "i1", exact=True)
+    return Elementwise(name, ("i1",) * arity, numpy, "logic", "i1")
 
 
 def _cast(to: ElementType) -> Elementwise:
     def numpy(x: Array) -> Array:
         if to.is_narrow:
             return round_to(to.name, x)
-        return np.asarray(x) != 0 if to.kind == "truth" else np.asarray(x).astype(to.torch)
+        x = np.asarray(x)
+        return np.asarray(x != 0 if to.kind == "truth" else to.round(x), dtype=to.torch)
 
     return Elementwise(f"to_{to.name}", _ONE, numpy, "cast", to.name)
 
@@ -154,8 +155,9 @@ def kind_of(op: str) -> Kind | None:
 
 
 def is_exact(op: str) -> bool:
-    """Whether whole numbers give whole numbers, in float32 too."""
-    return ELEMENTWISE[op].exact or kind_of(op) == "cast"
+    """Whether whole numbers give whole numbers, in float32 too; not of their bits."""
+    to = cast_to(op)
+    return ELEMENTWISE[op].exact if to is None else to.kind != "truth"
 
 
 def cast_to(op: str) -> ElementType | None:

@@ -40,10 +40,15 @@ def recipe_of(lir: LinearIR) -> Recipe:
         parallel=tuple(ParallelLoop(loop.axis, loop.step, _granule(lir, loop)) for loop in loops),
         scratch_bytes=scratch_bytes(lir),
         fields=CallArgs.of(lir).fields,
-        axes=tuple((axis, lir.axes[axis] or 1) for axis in axes_of_no_tensor(lir)),
+        axes=tuple((axis, _size(lir, axis)) for axis in axes_of_no_tensor(lir)),
         split=_split(lir, split) if split is not None else None,
         products=_products(lir),
     )
+
+
+def _size(lir: LinearIR, axis: str) -> int:
+    size = lir.axes[axis]
+    return 1 if size is None else size
 
 
 def _products(lir: LinearIR) -> tuple[tuple[str, ...], ...]:

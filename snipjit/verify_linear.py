@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snipjit.element_types import ELEMENT_TYPES, Typed
+from snipjit.element_types import ELEMENT_TYPES, PAIRED, Typed
 from snipjit.errors import VerificationError
 from snipjit.linear_ir import MOVES, Expression, LinearIR, Loop, Nest, Retry, ValueType
 from snipjit.loop_nest import join_of
@@ -176,7 +176,8 @@ class _Verifier:
         if "value" in rule.attrs:
             self.demand(isinstance(e.attrs["value"], int | float), "the value must be a number")
         if "precision" in e.attrs:
-            self.demand(e.attrs["precision"] == "bf16", "the only other precision is bf16")
+            wrong = f"the only other precision is {PAIRED}"
+            self.demand(e.attrs["precision"] == PAIRED, wrong)
         if "over" in rule.attrs:
             self.over(e, loops)
 
@@ -230,7 +231,7 @@ class _Verifier:
             wanted = row.result or found[-1]
         elif e.over:
             wanted = MONOIDS[e.attrs.get("monoid", "sum")].dtype
-            taken = {wanted, "bf16"} if "pairs" in e.attrs else {wanted}
+            taken = {wanted, PAIRED} if "pairs" in e.attrs else {wanted}
             self.demand(set(found) <= taken, f"{e.op} takes {wanted}, not {', '.join(found)}")
         self.demand(e.type.dtype == wanted, f"the result of {e.op} is {wanted}")
 

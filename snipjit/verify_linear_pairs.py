@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snipjit.element_types import Typed
+from snipjit.element_types import PAIRED, Typed
 from snipjit.linear_ir import MOVES, Expression, LinearIR
 from snipjit.operations import kind_of
 from snipjit.tensors import Buffer
@@ -34,8 +34,8 @@ def check_pairs(lir: LinearIR) -> None:
 def _check_axis(
     lir: LinearIR, at: Buffer | Expression, held: Typed, axes: tuple[str, ...], pairs: str | None
 ) -> None:
-    if pairs is not None and (pairs not in axes or not held.element.is_half):
-        raise fault(lir, at, f"pairs are of 16-bit elements along axis {pairs}")
+    if pairs is not None and (pairs not in axes or not held.element.paired):
+        raise fault(lir, at, f"pairs are of {PAIRED} elements along axis {pairs}")
 
 
 def _check_type(lir: LinearIR, e: Expression) -> None:

@@ -9,13 +9,14 @@ from llvmlite import ir
 
 from snipjit.element_types import ELEMENT_TYPES, Array, ElementType, round_to
 from snipjit.exact_integers import EXACT, FARTHEST, LONGEST, SMALL
-from snipjit.operations import ELEMENTWISE, add_element_type
+from snipjit.operations import ELEMENTWISE, add_element_type, kind_of
 from snipjit.passes.llvm.emit_convert import CONVERSIONS, Conversion
 from snipjit.passes.llvm.vector_ir import F32, I8, I32, constant, with_element
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
 from snipjit.target_machine import TargetMachine
 from tests import kernels
+from tests.kernels import NARROW_VARIANTS
 from tests.kernels import SMALL as SMALL_ROWS
 from tests.passes.llvm.one_function import Machine, on_each_machine
 
@@ -23,11 +24,12 @@ of = TensorType.of
 SIZES = [{"m": 1, "n": 1}, {"m": 13, "n": 31}]
 
 
-def attention(dtype: str, result: str) -> Subgraph:
+def attention(dtype: str, result: str, query: str = "f32") -> Subgraph:
     """``softmax(q kᵀ) v`` with keys and values of one type, and a result of another."""
     build = SubgraphBuilder("test")
     build.axes |= {"q1": 16, "k1": 16, "v1": 16}
-    q = build.add("parameter", of("f32", "q0", "q1"), name="q")
+    q = build.add("parameter", of(query, "q0", "q1"), name="q")
+    q = build.add("to_f32", of("f32", "q0", "q1"), q) if query != "f32" else q
     k, v = (build.add("parameter", of(dtype, f"{x}0", f"{x}1"), name=x) for x in "kv")
     k, v = (build.add("to_f32", of("f32", f"{x}0", f"{x}1"), x) for x in (k, v))
     kt = build.add("transpose", of("f32", "k1", "k0"), k, order=(1, 0))
@@ -50,11 +52,12 @@ def check(subgraph: Subgraph, target: TargetMachine, schedule: Schedule, scale: 
         np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("schedule", Schedule, ids=lambda schedule: schedule.name)
-@pytest.mark.parametrize("row", SMALL_ROWS)
+@pytest.mark.parametrize("query", ["f32", "bf16"])
+@pytest.mark.parametrize("variant", NARROW_VARIANTS)
 @pytest.mark.parametrize("dtype", ["i8", "u8"])
-def test_keys_and_values_of_8_bits(dtype: str, row: str, schedule: Schedule) -> None:
-    check(attention(dtype, "f32"), SMALL_ROWS[row], schedule, scale=1.0)
+def test_keys_and_values_of_8_bits(dtype: str, variant: str, query: str) -> None:
+    """Also beside queries of a type that is multiplied in pairs."""
+    check(attention(dtype, "f32", query), *NARROW_VARIANTS[variant], scale=1.0)
 
 
 EDGES = [-1000, -128.5, -128, -127.9, -1.5, -0.5, -0.0, 0.5, 0.99, 1.5, 126.9, 127, 127.5, 255.9,
@@ -71,6 +74,15 @@ def test_what_follows_the_point_is_cut_off(machine: Machine, dtype: str) -> None
     torch_type = getattr(torch, ELEMENT_TYPES[dtype].torch)
     torch_has = torch.from_numpy(numbers[inside]).to(torch_type).float()
     np.testing.assert_array_equal(want[inside], torch_has.numpy())
+
+
+@pytest.mark.parametrize("cast", [name for name in ELEMENTWISE if kind_of(name) == "cast"])
+@on_each_machine
+def test_every_cast_means_what_its_row_says(machine: Machine, cast: str) -> None:
+    numbers = np.array([*EDGES, 3e9, -3e9, 65504, 65520, 1e-8], np.float32)
+    with np.errstate(all="ignore"):
+        want = ELEMENTWISE[cast].numpy(numbers)
+    np.testing.assert_array_equal(machine.run(cast, numbers), want)
 
 
 def test_the_shares_of_whole_numbers_stay_exact() -> None:

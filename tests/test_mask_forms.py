@@ -170,3 +170,33 @@ def test_numbers(name: str) -> None:
             args = _inputs(length)
             torch.testing.assert_close(compiled(*args), function(*args), atol=2e-5, rtol=2e-5)
     assert snipjit.stats().subgraphs == 1, snipjit.stats().refusals
+
+
+WHOLE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "and": lambda i, j: (i & j) == 0,
+    "or": lambda i, j: (i | j) < 9,
+    "exclusive or": lambda i, j: (i ^ j) < 6,
+    "not": lambda i, j: ~i + j < -2,
+    "parity": lambda i, j: ((i - j) & 1) == 0,
+    "true and a number": lambda i, j: (torch.ones_like(i) & j) == 1,
+    "times two": lambda i, j: torch.add(i, j, alpha=2) < 20,
+    "chosen": lambda i, j: torch.where((i * 0.3).sqrt() > 0.9, i, j) < 11,
+}
+"""Conditions on whole numbers: bits are not truths."""
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_conditions_on_whole_numbers(name: str) -> None:
+    def function(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        i, j = torch.arange(q.shape[2])[:, None], torch.arange(k.shape[2])[None]
+        mask = WHOLE[name](i, j) | (i == j)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+    torch._dynamo.reset()
+    snipjit.reset_stats()
+    compiled = torch.compile(function, backend="snipjit", dynamic=True)
+    with torch.inference_mode():
+        for length in (21, 35):
+            args = _inputs(length)[:3]
+            torch.testing.assert_close(compiled(*args), function(*args), atol=2e-5, rtol=2e-5)
+    assert snipjit.stats().subgraphs == 1, snipjit.stats().refusals

@@ -58,8 +58,12 @@ def test_the_example_is_legal() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("[m:8] pairs d", "[m:8] pairs n", "pairs are of 16-bit elements along axis n"),
-        ("%t = load %s.buffer : f32[n m]", "%t = load %s.buffer : f32[n m] pairs n", "16-bit"),
+        ("[m:8] pairs d", "[m:8] pairs n", "pairs are of bf16 elements along axis n"),
+        (
+            "%t = load %s.buffer : f32[n m]",
+            "%t = load %s.buffer : f32[n m] pairs n",
+            "of bf16 elements",
+        ),
         (
             "%u = exp %t : f32[n m]",
             "%u = exp %t : f32[n m] ; %w = exp %q.row : bf16[d m]",

@@ -68,6 +68,8 @@ class Structure:
     """What a launcher calls: kernels, each compiled when a call first asks for it.
 
     key        what it was compiled from: the same key, the same structure
+    interface  how all its kernels are called
+    selection  which of them serves which sizes
     build      compiles a kernel; UnsupportedError where it has none, which GENERAL always has
     """
 
@@ -88,8 +90,10 @@ class Structure:
     @property
     def uses_scratch(self) -> bool:
         """Whether calls may need a scratchpad: what is yet to be compiled may."""
-        made = [found[0] for found in self._kernels.values() if found is not None]
-        return not self.selection.is_single or any(kernel.uses_scratch for kernel in made)
+        if not self.selection.is_single:
+            return True
+        only = self.kernel(GENERAL)
+        return only is not None and only.uses_scratch
 
     def configure(self, shapes: Shapes, strides: Shapes) -> tuple[Kernel, RuntimeConfig]:
         """The kernel for a call with these input shapes and strides (elements), and its config.

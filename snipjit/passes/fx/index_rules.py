@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from snipjit.operations import ELEMENTWISE, kind_of
 from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.created import RANGES, creation
 from snipjit.passes.fx.fills import FILLS, held
@@ -122,7 +123,7 @@ def _decided(op: str, least: float, most: float) -> bool | None:
     """The truth of ``x op 0`` for all x from ``least`` to ``most``, None if it differs."""
     if op in ("lt", "le", "gt", "ge"):
         if op in ("gt", "ge"):
-            op, least, most = {"gt": "lt", "ge": "le"}[op], -most, -least
+            op, least, most = ELEMENTWISE[op].mirrored, -most, -least
         always, never = (most < 0, least >= 0) if op == "lt" else (most <= 0, least > 0)
     else:
         always, never = least == most == 0, least > 0 or most < 0
@@ -248,7 +249,7 @@ def _slice(node: fx.Node, call: Call, of: Lookup) -> Indices | None:
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("add", "sub", "rsub"), _add),
-    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge"), _compare),
+    **dict.fromkeys((op for op in ELEMENTWISE if kind_of(op) == "comparison"), _compare),
     **dict.fromkeys(("and", "or", "not"), _logic),
     **dict.fromkeys(("where", "where_method"), _where),
     **dict.fromkeys((*FILLS, *RANGES, "scalar_tensor"), created),

@@ -178,10 +178,18 @@ class MaskWalk:
 
     def _computed(self, node: fx.Node, call: Call) -> str:
         """An elementwise call; whole numbers only by what gives them in float32 as in int64."""
-        written = len(self.writer.operations)
-        name = expand_elementwise(call, self.writer, lambda arg: self._operand(node, arg))
-        made = {made.op for made in self.writer.operations[written:]} & ELEMENTWISE.keys()
-        if tensor(node).dtype in WHOLE and not all(is_exact(op) for op in made):
+        operations = self.writer.operations
+        first, of_operands = len(operations), set[int]()
+
+        def operand(argument: Any) -> str:
+            before = len(operations)
+            name = self._operand(node, argument)
+            of_operands.update(range(before, len(operations)))
+            return name
+
+        name = expand_elementwise(call, self.writer, operand)
+        own = (operations[i].op for i in range(first, len(operations)) if i not in of_operands)
+        if tensor(node).dtype in WHOLE and not all(is_exact(op) for op in own if op in ELEMENTWISE):
             raise RefusedError(f"`{node.name}` computes whole numbers")
         return name
 
@@ -219,6 +227,8 @@ class MaskWalk:
 
     def _undecided(self, node: fx.Node, call: Call) -> str | None:
         """The other side of ``and`` with true everywhere, and of ``or`` with false."""
+        if tensor(node).dtype != torch.bool:
+            return None  # whole numbers go bit by bit
         sides = [call.get("input"), call.get("other")]
         for side, other in (sides, sides[::-1]):
             known = self.known_indices.argument(node, side)

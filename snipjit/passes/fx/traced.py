@@ -29,7 +29,8 @@ Size = int | torch.SymInt
 
 DTYPES = {getattr(torch, ELEMENT_TYPES[name].torch): name for name in ("f32", "bf16", "f16", "i1")}
 """The element types that tensors of a candidate may have."""
-ACCEPTED = "float32, bfloat16, float16 and bool tensors on the CPU"
+*_names, _last = (str(dtype).removeprefix("torch.") for dtype in DTYPES)
+ACCEPTED = f"{', '.join(_names)} and {_last} tensors on the CPU"
 HALVES = tuple(dtype for dtype, name in DTYPES.items() if ELEMENT_TYPES[name].is_half)
 
 

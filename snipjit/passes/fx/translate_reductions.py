@@ -19,7 +19,13 @@ SOFTMAXES = ("softmax", "softmin", "log_softmax", "logsumexp")
 
 
 _SCALED = (*SCALINGS, "view", "unsqueeze", "transpose")
-"""What moves or scales scores, as casts do: a scalar stands second."""
+"""What moves or scales scores: a scalar stands second."""
+
+
+def _moves(op: str) -> bool:
+    """Whether an operation moves scores, scales or rounds them."""
+    to = cast_to(op)
+    return op in _SCALED or (to is not None and to.kind == "float")
 
 
 class ReductionTranslator:
@@ -76,7 +82,7 @@ class ReductionTranslator:
     def _is_scaled_product(self, name: str) -> bool:
         """Whether nothing hides scores: less a large number, a logarithm would be rounded off."""
         made = {node.name: node for node in self.writer.operations}
-        while (node := made.get(name)) is not None and (node.op in _SCALED or cast_to(node.op)):
+        while (node := made.get(name)) is not None and _moves(node.op):
             name = node.inputs[0]
         return node is not None and node.op == "matmul"
 

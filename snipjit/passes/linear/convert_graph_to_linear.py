@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snipjit.linear_ir import Expression, LinearIR, ValueType
+from snipjit.operations import kind_of
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.axis_roles import SYNTHETIC_LANES
 from snipjit.schedule import Schedule
@@ -73,7 +74,8 @@ class ConvertGraphToLinear(Pass):
 
     def _is_in_pairs(self, lir: LinearIR, node: Node, subgraph: Subgraph) -> bool:
         dtypes = {subgraph[name].type.dtype for name in node.inputs}
-        tensors = [lir.tensors[name] for name in node.inputs if name in lir.tensors]
+        sources = [_loaded(subgraph, name) for name in node.inputs]
+        tensors = [lir.tensors[name] for name in sources if name in lir.tensors]
         narrow = all(tensor.dtype in self.target.pairs for tensor in tensors)
         if len(node.attrs["over"]) != 1 or not narrow or not dtypes & {*self.target.pairs}:
             return False
@@ -81,6 +83,12 @@ class ConvertGraphToLinear(Pass):
             return {*lir.lanes} <= {*node.type.axes}
         (axis,) = node.attrs["over"]
         return all(_has_vectors_of_pairs(lir, tensor, axis) for tensor in tensors)
+
+
+def _loaded(subgraph: Subgraph, name: str) -> str:
+    """What a value is loaded from, if a cast is all that stands between."""
+    node = subgraph[name]
+    return node.inputs[0] if kind_of(node.op) == "cast" else name
 
 
 def _has_vectors_of_pairs(lir: LinearIR, tensor: Tensor, axis: str) -> bool:

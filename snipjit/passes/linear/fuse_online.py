@@ -119,6 +119,8 @@ class _Chain:
             return bool(e.attrs["monoid"] == "sum")
         if e.op not in ELEMENTWISE:
             return False
+        if e.op == "where" and self.exposed.intersection(e.inputs):
+            return False  # what it leaves out of a hidden row would come back as NaN
         # An accumulator is scaled where it stands; zeros are as they were.
         scaled = {i for i, name in enumerate(e.inputs) if name in self.scaled}
         fits = scaled | {i for i, n in enumerate(e.inputs) if n == e.output or n in self.zeros}

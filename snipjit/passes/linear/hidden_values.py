@@ -14,7 +14,6 @@ from snipjit.passes.linear.index_conditions import limits_of
 
 ABSORBING = -(2.0**110)
 """Numbers so low stay below half of themselves whatever is added that is smaller than 2^100."""
-"""Where inputs are f16 the lowest number of that type absorbs what is smaller than 2^14."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from snipjit.operations import ELEMENTWISE, kind_of
 Definitions = dict[str, Expression | None]
 """The Expression that makes a value, None if there are several; ``scalar`` for those of a call."""
 
-
 WIDENING = ("to_f32", "to_i32")
 """Casts that leave the whole numbers of a mask as they are."""
 

@@ -62,7 +62,10 @@ class LimitLoops(Pass):
 
 
 def _absorbing(lir: LinearIR) -> float:
-    """How low a number must be to hide what it is added to."""
+    """How low a number must be to hide what it is added to.
+
+    Of f16 inputs the lowest number absorbs what is smaller than 2^14.
+    """
     halves = (tensor.element.lowest for tensor in lir.inputs if tensor.element.is_half)
     return max([ABSORBING, *halves])
 

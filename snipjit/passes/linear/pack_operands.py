@@ -16,12 +16,12 @@ class PackOperands(Pass):
     """Load inputs that do not lie in memory as a product wants them before the loops that multiply.
 
     An input whose lanes axis is not innermost in memory is loaded (through register transposes) at
-    the head of the task. One of 16 bits that is read element by element is converted at the head
-    of each block, for all panels of rows, or brought into pairs, unless these are neighbours in
-    memory; what is innermost there becomes a lanes axis, so that whole vectors are loaded. The
+    the head of the task. One of a narrow type that is read element by element is converted at the
+    head of each block, for all panels of rows, or brought into pairs, unless these are neighbours
+    in memory; what is innermost there becomes a lanes axis, so that whole vectors are loaded. The
     value becomes a buffer. Only what has a bounded size is packed: a dynamic axis would need a
-    buffer that grows. Products in tiles have all their inputs packed,
-    or are not in tiles: where two of them lie across each other one is left as it is.
+    buffer that grows. Products in tiles have all their inputs packed, or are not in tiles: where
+    two of them lie across each other one is left as it is.
 
     Before:  for n step 128 { %s = brgemm %q %k {over=(d)} }        with %q [b][m][d], lanes m
     After:   %q.packed = load %q : f32[d m]

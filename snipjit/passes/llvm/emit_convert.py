@@ -2,8 +2,8 @@
 
 Booleans are bytes in memory, narrow types are ``f32`` in registers. Memory's side is an integer (or
 a vector of them) of the type's size. Widening is exact. Narrowing to floats rounds to the nearest,
-ties to even; a NaN stays a NaN, what is too large becomes infinite. For ``f16`` some
-CPUs have instructions; elsewhere integer operations do the same, since LLVM would call a library.
+ties to even; a NaN stays a NaN, what is too large becomes infinite. Some CPUs have instructions for
+``f16``; elsewhere integer operations do the same, since LLVM would call a library.
 """
 
 from __future__ import annotations
@@ -93,13 +93,13 @@ def to_integer(builder: ir.IRBuilder, number: ir.Value, element: ir.IntType, nam
     return call_intrinsic(builder, name, shape, [number])
 
 
-def _integers(signed: bool) -> Conversion:
+def _integers(bits: int, signed: bool) -> Conversion:
     def widen(builder: ir.IRBuilder, _: TargetMachine, bits: ir.Value) -> ir.Value:
         wide = (builder.sext if signed else builder.zext)(bits, with_element(bits.type, I32))
         return builder.sitofp(wide, with_element(bits.type, F32))
 
     def narrow(builder: ir.IRBuilder, _: TargetMachine, value: ir.Value) -> ir.Value:
-        return to_integer(builder, value, I8, "fptosi" if signed else "fptoui")
+        return to_integer(builder, value, ir.IntType(bits), "fptosi" if signed else "fptoui")
 
     return Conversion(widen, narrow)
 
@@ -181,7 +181,7 @@ CONVERSIONS: dict[str, Conversion] = {
     "i1": Conversion(_widen_i1, _narrow_i1),
     "bf16": Conversion(_widen_bf16, _narrow_bf16),
     "f16": Conversion(_widen_f16, _narrow_f16, splat_first=True),
-    "i8": _integers(signed=True),
-    "u8": _integers(signed=False),
+    "i8": _integers(8, signed=True),
+    "u8": _integers(8, signed=False),
 }
 """By element type; memory holds all others as registers do."""

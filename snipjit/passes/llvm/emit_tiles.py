@@ -14,7 +14,7 @@ from llvmlite import ir
 
 from snipjit.linear_ir import Expression, LinearIR
 from snipjit.passes.llvm.emission import Emission
-from snipjit.passes.llvm.instructions import INSTRUCTIONS
+from snipjit.passes.llvm.instructions import instruction
 from snipjit.passes.llvm.tile import Tile
 from snipjit.passes.llvm.vector_ir import I8, I64, call_intrinsic
 from snipjit.tensors import Buffer, Tensor
@@ -130,4 +130,6 @@ def _stride(emission: Emission, name: str, axis: str, count: int) -> ir.Value:
 
 
 def _call(emission: Emission, name: str, register: int, *operands: ir.Value | int) -> None:
-    INSTRUCTIONS[name].text(emission.builder, register, *operands)
+    text = instruction(emission.target, name, ir.IntType(8))
+    assert text is not None, f"{emission.target.name} has no {name}"
+    text(emission.builder, register, *operands)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from llvmlite import ir
 
-from snipjit.element_types import Array, round_to
+from snipjit.element_types import PAIRED, Array, round_to
 from snipjit.passes.llvm.vector_ir import (
     BF16,
     F16,
@@ -134,7 +134,7 @@ def _pair_products(a: Array, b: Array, c: Array) -> Array:
 
 
 def _rounded(first: Array, second: Array) -> Array:
-    return round_to("bf16", np.concatenate([first, second]))
+    return round_to(PAIRED, np.concatenate([first, second]))
 
 
 def _half(x: Array) -> Array:

@@ -28,7 +28,7 @@ class StridedAccess(Access):
         super().__init__(emission, name, pairs)
         count = self.scope.counts.get(self.unit, 1) if self.unit else 1
         self.run, self.held = gcd(count, emission.width), 1
-        # Of what memory holds in 16 bits whole rows are converted: floats transpose faster.
+        # Of narrow types whole rows are converted: floats transpose faster.
         self.by_rows = self.run > 1 and self.tensor.element.is_narrow
 
     def load_block(self, tile: Tile, index: Index) -> ir.Value:
