@@ -87,6 +87,10 @@ def load_pt2(path: str | Path) -> torch.export.ExportedProgram:
         ) from error
 
 
+_UNREGISTERED = r"Deserializing (\w+(?:\.\w+)+) in pytree (?:is not registered|failed because)"
+"""What torch says of a type that nobody has registered: to 2.14, and from 2.15 on."""
+
+
 class _UnregisteredError(Exception):
     """A type that torch does not know how to take apart, since its module is not imported."""
 
@@ -101,7 +105,7 @@ def _load(path: Path) -> torch.export.ExportedProgram:
             return torch.export.load(file)
     except _BAD_PROGRAM as error:
         cause = causes[-1] if causes else error
-        if found := re.search(r"(\w+(?:\.\w+)+) in pytree is not registered", str(cause)):
+        if found := re.search(_UNREGISTERED, str(cause)):
             raise _UnregisteredError(found[1]) from error
         raise InputError(
             f"{path}: torch {torch.__version__} cannot load the program in it ({_line(cause)}); "
