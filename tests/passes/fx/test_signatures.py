@@ -125,7 +125,9 @@ def signatures(row: Row, target: Spelling) -> list[list[inspect.Parameter]]:
         pass
     name = target if isinstance(target, str) else getattr(target, "__name__", "")
     packets = [getattr(torch.ops.aten, of, None) for of in (name, name.strip("_"), f"{name}_")]
-    overloads = [getattr(p, o) for p in packets if p is not None for o in p.overloads()]
+    overloads = [
+        getattr(p, o) for p in packets if p and hasattr(p, "overloads") for o in p.overloads()
+    ]
     return [_of_schema(o) for o in overloads if not o._schema.is_mutable or name.endswith("_")]
 
 
