@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, is_block_loop, least_remainder
+from snipjit.linear_ir import Expression, LinearIR, Loop, Piece
+from snipjit.loop_nest import is_block_loop, least_remainder
 
 
 def iterations(loop: Loop, work: int, width: int) -> Iterator[tuple[Piece, int]]:

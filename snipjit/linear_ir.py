@@ -3,7 +3,7 @@
 Grammar of the printed form (``text_linear.py`` prints and parses it)::
 
     linear   ::= "linear @" name "lanes" axis+ "x" int line*
-    line     ::= "axis" name ("=" int)?
+    line     ::= "axis" name ("=" int)? (":" role (size int)*)?
                | ("input" | "output") "%" tensor ":" dtype dim* ("order" int*)?
                | "scalar" "%" name
                | block
@@ -30,6 +30,9 @@ Line breaks and indentation are free, ``;`` may separate statements, ``#`` begin
 of an axis a value holds is the step of the innermost loop over that axis around it: a value
 ``f32[n m]`` inside ``for m step 48 { for n step 8 {`` is an 8×48 tile. Operands align by axis name.
 Assigning to a value again updates the register: that is how accumulators pass through loops.
+
+**Plans.** What stands behind an axis is decided (``schedule.py``): its role, and how many elements
+of it each kind of loop takes. Passes that make loops obey it, and none asks what an axis is for.
 
 **Lanes.** Of the lanes axes the last one that a value has lies in the lanes of vectors, if its tile
 holds whole vectors of it; the other axes number them. With ``lanes n d``, ``[n d]`` is vectors of
@@ -110,6 +113,7 @@ from typing import Any
 
 from snipjit.element_types import Typed
 from snipjit.loop_limits import Limit
+from snipjit.schedule import AxisPlan
 from snipjit.tensors import Buffer, Tensor
 
 STRIDE = "stride"
@@ -228,6 +232,7 @@ class LinearIR:
     outputs: list[Tensor]
     scalars: list[str]
     body: list[Statement]
+    plans: dict[str, AxisPlan] = field(default_factory=dict)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -280,21 +285,3 @@ def bodies(body: list[Statement]) -> list[list[Statement]]:
     """A body, and those of every loop in it."""
     loops = (s for s, _ in walk(body) if isinstance(s, Loop))
     return [body, *(piece.body for loop in loops for piece in loop.pieces)]
-
-
-def holds_pairs(body: list[Statement], axis: str) -> bool:
-    """Whether anything in a body has or multiplies pairs of an axis."""
-    return any(axis in (e.type.pairs, e.attrs.get("pairs")) for e in expressions(body))
-
-
-def least_remainder(loop: Loop, piece: Piece, width: int) -> int:
-    """The least that must remain for a piece of a tile loop to run."""
-    if not piece.masked:
-        return piece.step
-    return 1 if piece is loop.pieces[-1] else piece.step - width + 1
-
-
-def is_block_loop(loop: Loop) -> bool:
-    """Whether a body of the loop holds another loop over its axis, which then does the tiles."""
-    inside = (s for piece in loop.pieces for s, _ in walk(piece.body))
-    return any(isinstance(s, Loop) and s.axis == loop.axis for s in inside)

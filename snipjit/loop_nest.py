@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from snipjit.linear_ir import Join, LinearIR, Loop, Statement
+from snipjit.linear_ir import Join, LinearIR, Loop, Piece, Statement, expressions, walk
 from snipjit.tensors import Buffer
 
 
@@ -59,3 +59,31 @@ def is_bounded(lir: LinearIR, axes: Iterable[str], loops: Iterable[Loop]) -> boo
     """Whether loops leave a bounded number of elements of every axis at once."""
     around = [*loops]
     return all(most(lir, axis, around) is not None for axis in axes)
+
+
+def panel_axes(lir: LinearIR) -> list[str]:
+    """The axes that tasks have panels of, outer to inner."""
+    return [axis for axis, plan in lir.plans.items() if plan.panel]
+
+
+def in_vectors(lir: LinearIR, axis: str, body: Iterable[Statement]) -> bool:
+    """Whether anything in a body has whole vectors of an axis, if there are as many."""
+    return any(lir.vector_axis((*e.type.axes, *e.over)) == axis for e in expressions(body))
+
+
+def holds_pairs(body: list[Statement], axis: str) -> bool:
+    """Whether anything in a body has or multiplies pairs of an axis."""
+    return any(axis in (e.type.pairs, e.attrs.get("pairs")) for e in expressions(body))
+
+
+def least_remainder(loop: Loop, piece: Piece, width: int) -> int:
+    """The least that must remain for a piece of a tile loop to run."""
+    if not piece.masked:
+        return piece.step
+    return 1 if piece is loop.pieces[-1] else piece.step - width + 1
+
+
+def is_block_loop(loop: Loop) -> bool:
+    """Whether a body of the loop holds another loop over its axis, which then does the tiles."""
+    inside = (s for piece in loop.pieces for s, _ in walk(piece.body))
+    return any(isinstance(s, Loop) and s.axis == loop.axis for s in inside)

@@ -19,6 +19,7 @@ from snipjit.linear_ir import (
     retry,
 )
 from snipjit.loop_limits import Limit
+from snipjit.schedule import ROLES, SIZES, AxisPlan
 from snipjit.tensors import Buffer, Tensor
 from snipjit.text_tokens import Tokens
 
@@ -46,6 +47,8 @@ def _declaration(tokens: Tokens, lir: LinearIR) -> bool:
     if tokens.accept("axis"):
         axis = tokens.word("an axis")
         lir.axes[axis] = tokens.integer("a size") if tokens.accept("=") else None
+        if tokens.accept(":"):
+            lir.plans[axis] = _parse_plan(tokens)
     elif tokens.accept("input"):
         lir.inputs.append(_parse_tensor(tokens))
     elif tokens.accept("output"):
@@ -55,6 +58,17 @@ def _declaration(tokens: Tokens, lir: LinearIR) -> bool:
     else:
         return False
     return True
+
+
+def _parse_plan(tokens: Tokens) -> AxisPlan:
+    name, sizes = tokens.word("a role"), dict[str, int]()
+    role = next((role for role in ROLES if role == name), None)
+    if role is None:
+        raise tokens.refuse(f"a role is one of {', '.join(ROLES)}")
+    while tokens.peek() in SIZES:
+        name = tokens.next().text
+        sizes[name] = tokens.integer(f"the size {name}")
+    return AxisPlan(role, **sizes)
 
 
 def _parse_tensor(tokens: Tokens) -> Tensor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from snipjit.axis_sizes import TensorSpec
 from snipjit.call_args import CallArgs, axes_of_no_tensor, chunk_bytes
-from snipjit.linear_ir import LinearIR, Loop, is_block_loop, walk
-from snipjit.loop_nest import join_of, parallel_loops, split_loop
+from snipjit.linear_ir import LinearIR, Loop, walk
+from snipjit.loop_nest import is_block_loop, join_of, parallel_loops, split_loop
 from snipjit.operations import SCALINGS
 from snipjit.passes.linear.allocate_buffers import scratch_bytes
 from snipjit.runtime.interface import Interface

@@ -1,8 +1,10 @@
-"""Schedule: what lies in the lanes of vectors, the first decision about a kernel's loops."""
+"""Schedule: what a kernel does with its axes, decided once and obeyed by every pass after it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from enum import Enum
+from typing import Literal, get_args
 
 
 class Schedule(Enum):
@@ -15,3 +17,47 @@ class Schedule(Enum):
 
     ROWS = "rows"
     COLUMNS = "columns"
+
+
+SYNTHETIC_LANES = "lane"
+"""The lanes axis, of size 1, of a kernel without any other: it is scalar."""
+
+Role = Literal["batch", "rows", "columns", "stream", "contraction"]
+
+
+@dataclass(frozen=True)
+class AxisPlan:
+    """What a kernel does with one axis. Sizes count elements; without one there is no such loop.
+
+    role    ``batch``: kept to the end, one element a task; ``rows``: kept, and what a task has a
+            block of, because its elements share what is streamed; ``columns``: only results have
+            it; ``stream``: values carry it and reductions remove it, and it is never held whole;
+            ``contraction``: summed inside products, or a further axis that is reduced
+    task    of an iteration of the parallel loop
+    chunk   at least, of an iteration of the parallel loop if the stream is split among tasks
+    block   of an iteration of the loop that streams
+    panel   of an iteration of the loop inside a task, around register tiles
+    tile    of the register tile of a product whose result has the axis
+    vectors of that tile, where the axis lies in its vectors: how many of these
+    unroll  of an iteration of a product that sums over the axis
+    held    in place of panel and tile where products are in tile registers
+    """
+
+    role: Role
+    task: int = 0
+    chunk: int = 0
+    block: int = 0
+    panel: int = 0
+    tile: int = 0
+    vectors: int = 0
+    unroll: int = 0
+    held: int = 0
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Every size there is, by its name."""
+        return {name: getattr(self, name) for name in SIZES if getattr(self, name)}
+
+
+ROLES: tuple[Role, ...] = get_args(Role)
+SIZES = tuple(field.name for field in fields(AxisPlan) if field.name != "role")

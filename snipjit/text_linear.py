@@ -47,7 +47,7 @@ def _lines(lir: LinearIR) -> Iterator[tuple[str, Statement | None]]:
     """Every line with the statement that it prints."""
     yield f"linear @{lir.name} lanes {' '.join(lir.lanes)} x {lir.width}", None
     for axis, size in lir.axes.items():
-        yield f"axis {axis}" + ("" if size is None else f" = {size}"), None
+        yield f"axis {axis}{'' if size is None else f' = {size}'}{_plan(lir, axis)}", None
     for tensor in lir.inputs:
         yield f"input {_tensor(tensor)}", None
     for tensor in lir.outputs:
@@ -56,6 +56,13 @@ def _lines(lir: LinearIR) -> Iterator[tuple[str, Statement | None]]:
         yield f"scalar %{scalar}", None
     for statement in lir.body:
         yield from _statement_lines(statement, 0)
+
+
+def _plan(lir: LinearIR, axis: str) -> str:
+    plan = lir.plans.get(axis)
+    if plan is None:
+        return ""
+    return f" : {plan.role}" + "".join(f" {name} {size}" for name, size in plan.sizes.items())
 
 
 def _statement_lines(statement: Statement, depth: int) -> Iterator[tuple[str, Statement | None]]:

@@ -20,6 +20,7 @@ from snipjit.verify_linear_joins import check_joins
 from snipjit.verify_linear_loops import check_loops, check_place
 from snipjit.verify_linear_pairs import check_pairs
 from snipjit.verify_linear_rules import MOVED, Rule, rule_of
+from snipjit.verify_linear_schedule import check_schedule
 
 
 def verify(lir: LinearIR, final: bool = False) -> None:
@@ -30,6 +31,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
     """
     verifier = _Verifier(lir, final)
     verifier.head()
+    check_schedule(lir)
     for statement, loops in lir.walk():
         if isinstance(statement, Loop):
             check_place(lir, statement, loops)

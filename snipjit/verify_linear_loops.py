@@ -17,13 +17,10 @@ from snipjit.linear_ir import (
     Retry,
     Statement,
     expressions,
-    holds_pairs,
-    is_block_loop,
-    least_remainder,
     walk,
 )
 from snipjit.loop_limits import Limit
-from snipjit.loop_nest import join_of, parallel_loop
+from snipjit.loop_nest import holds_pairs, is_block_loop, join_of, least_remainder, parallel_loop
 from snipjit.tensors import Buffer, Tensor
 from snipjit.text_linear import around
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 
 import pytest
 
-from snipjit.compiler import lower, optimize
 from snipjit.errors import ParseError
 from snipjit.linear_ir import (
     STRIDE,
@@ -26,13 +24,10 @@ from snipjit.loop_limits import Limit
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
-from snipjit.target_machine import TARGETS, TargetMachine
 from snipjit.tensors import Buffer, Tensor
 from snipjit.text_linear import around, print_linear, print_statement
-from tests.linear_examples import EXAMPLES, TINY, canonical, final
-from tests.narrow import narrowed
+from tests.linear_examples import EXAMPLES, TINY, canonical
 from tests.retries import RETRY
-from tests.subgraphs import attention
 
 EVERYTHING = """\
 linear @every.thing lanes m x 16
@@ -134,16 +129,6 @@ def test_every_stage_is_read_back(name: str) -> None:
         assert print_linear(parse_linear(text)) == text
 
     run_pipeline(pipeline(TINY), canonical(name), dump=check)
-
-
-@pytest.mark.parametrize("target", TARGETS, ids=lambda row: row.name)
-def test_the_final_form(golden: Callable[[str], None], target: TargetMachine) -> None:
-    """Of bf16 where that is multiplied in pairs, else of f32."""
-    lir = final("attention_static", target)
-    if target.pairs:
-        lir = lower(optimize(narrowed(attention(D=32), "bf16")), target)
-    assert parse_linear(print_linear(lir)) == lir
-    golden(print_linear(lir))
 
 
 def test_layout_of_the_text_is_free() -> None:

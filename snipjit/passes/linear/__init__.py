@@ -1,8 +1,8 @@
 """CONTROL FLOW: the canonical Subgraph in, a LinearIR out that needs no further decision.
 
-``pipeline`` lists the passes. The other modules are no passes: ``axis_roles`` tells what axes are
-for; ``hidden_values``, ``index_conditions``, ``limit_guards`` and ``call_scalars`` are parts of
-LimitLoops, ``merge_states`` is one of SplitStream.
+``pipeline`` lists the passes. The other modules are no passes: ``hidden_values``,
+``index_conditions``, ``limit_guards`` and ``call_scalars`` are parts of LimitLoops,
+``merge_states`` is one of SplitStream.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from snipjit.passes.base import Pass
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.assign_tiles import AssignTiles
 from snipjit.passes.linear.brgemm_blocking import BrgemmBlocking
+from snipjit.passes.linear.choose_schedule import ChooseSchedule
 from snipjit.passes.linear.convert_graph_to_linear import ConvertGraphToLinear, few_rows_axis
 from snipjit.passes.linear.extract_loop_invariants import ExtractLoopInvariants
 from snipjit.passes.linear.fuse_converts import FuseConverts
@@ -42,20 +43,21 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
     return (
         ConvertGraphToLinear(target, schedule),  # the way in: a flat list, the lanes axes chosen
         FuseConverts(),  # first: what reads and writes memory is all that later passes see
-        MarkLoops(target),  # needs the lanes axis; everything later rewrites its loops
+        ChooseSchedule(target),  # before the first loop; everything later obeys it
+        MarkLoops(),  # everything later rewrites its loops
         InitializeAccumulators(),  # makes the state of the streaming loops explicit ...
         FuseOnline(),  # ... which is what this rule rewrites
-        *_split(target, schedule),  # accumulators are final; before anything lowers their loop
+        *_split(schedule),  # accumulators are final; before anything lowers their loop
         RoundFactors(target),  # when all that accumulates is known; loops are still flat
         RelaxExponentials(target),  # of what has just been rounded; sums are still whole
         *_tiles(target, schedule),  # while products are whole; packing and panels depend on it
         PackOperands(),  # before panels, so that packing happens once a task
-        SplitLoops(target),  # before tiles: a panel holds whole tile loops
+        SplitLoops(),  # before tiles: a panel holds whole tile loops
         LimitLoops(),  # while a panel is a flat list, whose products and reductions are whole
         RowUnits(),  # after all that knows maxima by their differences; panels are still flat
-        FuseLoops(target),  # the tile loops, shared where dependencies allow
+        FuseLoops(),  # the tile loops, shared where dependencies allow
         ReduceDecomposition(),  # needs the tile loops
-        BrgemmBlocking(target),  # needs the tile loops
+        BrgemmBlocking(),  # needs the tile loops
         InsertBuffers(),  # now it is known what crosses loops
         PadBuffers(),  # behind the stores of what products in tiles read
         InsertLoadStore(),  # the remaining memory operands
@@ -73,9 +75,9 @@ def _tiles(target: TargetMachine, schedule: Schedule) -> tuple[Pass, ...]:
     return (TileProducts(target),) if schedule is Schedule.ROWS else ()
 
 
-def _split(target: TargetMachine, schedule: Schedule) -> tuple[Pass, ...]:
+def _split(schedule: Schedule) -> tuple[Pass, ...]:
     """Few rows make few tasks, each of which reads much."""
-    return (SplitStream(target),) if schedule is Schedule.COLUMNS else ()
+    return (SplitStream(),) if schedule is Schedule.COLUMNS else ()
 
 
 __all__ = ["few_rows_axis", "pipeline"]

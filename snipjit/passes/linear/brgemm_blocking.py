@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.initialize_accumulators import identity
-from snipjit.target_machine import TargetMachine
 
 ACROSS = 16
 """Vectors of a contracted axis that are multiplied before they are summed across lanes."""
@@ -28,8 +27,6 @@ class BrgemmBlocking(Pass):
                for d step 4 { %s = fma %k %q.packed %s {over=(d)} : f32[n m] }
              }
     """
-
-    target: TargetMachine
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Lower every product."""
@@ -77,7 +74,7 @@ class BrgemmBlocking(Pass):
             held = 2 if axis == e.attrs.get("pairs") else 1
             across = {*lanes.values()} == {axis}
             step = self._step(lir, axis, across, held) if depth == 0 else 1
-            step = 2 * self.target.lanes if "tiles" in e.attrs else step
+            step = 2 * lir.width if "tiles" in e.attrs else step
             ragged = axis in around or (lir.axes[axis] or 1) % step > 0
             padded = "tiles" in e.attrs and ragged
             body = [Loop(axis, [Piece(step, body, masked=padded)])]
@@ -89,11 +86,11 @@ class BrgemmBlocking(Pass):
         ``held``: how many elements a lane holds.
         """
         if across:
-            size, lanes = lir.axes[axis], held * self.target.lanes
+            size, lanes = lir.axes[axis], held * lir.width
             return lanes * (ACROSS if size is None else min(ACROSS, -(-size // lanes)))
         if axis in lir.lanes:
-            return held * min(self.target.unroll, self.target.lanes // 2)
-        return held * self.target.unroll
+            return held * min(lir.plans[axis].unroll, lir.width // 2)
+        return held * lir.plans[axis].unroll
 
 
 def _axes(lir: LinearIR, name: str, types: dict[str | None, ValueType]) -> tuple[str, ...]:

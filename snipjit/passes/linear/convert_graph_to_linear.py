@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from snipjit.linear_ir import Expression, LinearIR, ValueType
 from snipjit.operations import kind_of
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import SYNTHETIC_LANES
-from snipjit.schedule import Schedule
+from snipjit.schedule import SYNTHETIC_LANES, Schedule
 from snipjit.subgraph import Node, Subgraph
 from snipjit.target_machine import TargetMachine
 from snipjit.tensors import Tensor

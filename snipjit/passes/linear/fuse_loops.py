@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
+from snipjit.loop_nest import in_vectors, panel_axes
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import in_vectors, panel_axes
 from snipjit.passes.linear.tile_products import products_in_tiles
-from snipjit.target_machine import TargetMachine
 
 ELEMENTWISE_ROWS = 4
 """Rows of a tile without a product: enough independent work, a quarter of the code."""
@@ -33,8 +32,6 @@ class FuseLoops(Pass):
     After:   for n step 8 { %s = brgemm … ; %t = mul … ; %x = reduce … }
              for n step 4 { %c = sub %t %x }
     """
-
-    target: TargetMachine
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Group the Expressions of every body."""
@@ -87,15 +84,16 @@ class FuseLoops(Pass):
         if in_vectors(lir, axis, group.body):
             return self._columns(lir, group, axis, block or lir.axes[axis])
         if any(e.op == "brgemm" for e in group.body):
-            return self.target.tile_rows if group.alone else self.target.tile[0]
+            plan = lir.plans[axis]
+            return plan.held if group.alone else plan.tile
         if any(_is_transposed(lir, e, axis) for e in group.body):
-            return self.target.lanes * (2 if group.has_pairs(axis) else 1)
+            return lir.width * (2 if group.has_pairs(axis) else 1)
         return ELEMENTWISE_ROWS
 
     def _outer_step(self, lir: LinearIR, group: _Group, axis: str) -> int:
         """One element, two of pairs; of rows that tiles take several, or all pairs of one."""
         if self._are_rows_of_tiles(lir, group):
-            return 2 * self.target.lanes if group.has_pairs(axis) else ELEMENTWISE_ROWS
+            return 2 * lir.width if group.has_pairs(axis) else ELEMENTWISE_ROWS
         return 2 if group.has_pairs(axis) else 1
 
     def _are_rows_of_tiles(self, lir: LinearIR, group: _Group) -> bool:
@@ -106,12 +104,14 @@ class FuseLoops(Pass):
 
     def _columns(self, lir: LinearIR, group: _Group, axis: str, size: int | None) -> int:
         """Elements of whole vectors: one of sums across lanes, more of anything else."""
-        vectors = 1 if self._are_rows_of_tiles(lir, group) else ELEMENTWISE_VECTORS
+        vectors, lanes = (
+            1 if self._are_rows_of_tiles(lir, group) else ELEMENTWISE_VECTORS,
+            lir.width,
+        )
         products = [e for e in group.body if e.op == "brgemm"]
         if products:
             across = any(lir.vector_axis((*e.type.axes, *e.over)) in e.over for e in products)
-            vectors = 1 if across else self.target.column_vectors
-        lanes = self.target.lanes
+            vectors = 1 if across else lir.plans[axis].vectors
         if group.has_pairs(axis):
             lanes, vectors = 2 * lanes, max(vectors // 2, 1)
         return lanes * (vectors if size is None else min(vectors, -(-size // lanes)))

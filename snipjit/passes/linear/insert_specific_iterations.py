@@ -5,20 +5,9 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from snipjit.linear_ir import (
-    Expression,
-    Join,
-    LinearIR,
-    Loop,
-    Piece,
-    Retry,
-    Statement,
-    expressions,
-    holds_pairs,
-    is_block_loop,
-)
+from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Piece, Retry, Statement, expressions
+from snipjit.loop_nest import holds_pairs, in_vectors, is_block_loop
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import in_vectors
 
 
 @dataclass(frozen=True)

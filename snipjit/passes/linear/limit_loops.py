@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Statement, expressions, walk
 from snipjit.loop_limits import Limit
-from snipjit.loop_nest import task_body
+from snipjit.loop_nest import panel_axes, task_body
 from snipjit.operations import MAXIMA, MONOIDS
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import panel_axes
 from snipjit.passes.linear.call_scalars import CallScalars
 from snipjit.passes.linear.hidden_values import (
     ABSORBING,

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import kept_axes, row_axes
-from snipjit.target_machine import TargetMachine
 
 
 @dataclass(frozen=True)
 class MarkLoops(Pass):
     """Give every Expression its loops: parallel ones around all, streaming ones around levels.
 
-    Axes that every product, reduction and result keeps become parallel loops, the row axes in
-    blocks; so does a dynamic axis that only some results have (columns of unknown size). The
-    *streamed* axis is the one that values carry and reductions remove; it is never held whole. A
-    finished reduction is needed before the next *level* can start, so there is one loop a level,
-    and what a later level needs of an earlier one is computed again: nothing grows with the
-    streamed axis.
+    Axes of which a task has a part become parallel loops, rows innermost. The *streamed* axis is
+    never held whole. A finished reduction is needed before the next *level* can start, so there is
+    one loop a level, and what a later level needs of an earlier one is computed again: nothing
+    grows with the streamed axis.
 
     Before:  %s = brgemm %q %k {over=(d)} : f32[n m]
              %x = reduce %s {over=(n)} : f32[m]
@@ -32,68 +27,23 @@ class MarkLoops(Pass):
              }
     """
 
-    target: TargetMachine
-
     def run(self, lir: LinearIR) -> LinearIR:
         """Wrap the flat body in its loops."""
         flat = lir.expressions()
-        parallel = _parallel_axes(lir)
-        steps = [self._step(lir, axis) for axis in parallel]
-        stream = _streamed_axis(lir, parallel)
+        streams = [axis for axis, plan in lir.plans.items() if plan.role == "stream"]
         body: list[Statement] = list(flat)
-        if stream is not None:
-            body = _levels(flat, stream, self._block(lir))
-        for axis, step in zip(reversed(parallel), reversed(steps), strict=True):
-            body = [Loop(axis, [Piece(step, body)], parallel=True)]
+        for axis in streams:
+            body = _levels(flat, axis, lir.plans[axis].block)
+        for axis in reversed(_parallel_axes(lir)):
+            body = [Loop(axis, [Piece(lir.plans[axis].task, body)], parallel=True)]
         lir.body = body
         return lir
 
-    def _block(self, lir: LinearIR) -> int:
-        """How much of the streamed axis is kept at once."""
-        by_rows = any(axis in lir.lanes for axis in kept_axes(lir))
-        return self.target.block if by_rows else self.target.column_block
-
-    def _step(self, lir: LinearIR, axis: str) -> int:
-        if axis not in kept_axes(lir):
-            return 8 * self.target.tile[0]
-        if axis not in row_axes(lir):
-            return 1
-        in_lanes = axis in lir.lanes
-        return self.target.task_vectors * self.target.lanes if in_lanes else self.target.task_rows
-
 
 def _parallel_axes(lir: LinearIR) -> list[str]:
-    """Batch axes, dynamic axes that no operation removes, and the row axes last."""
-    kept, rows = kept_axes(lir), row_axes(lir)
-    reduced = {axis for e in lir.expressions() for axis in e.over}
-    stored = {axis for e in lir.expressions() if e.op == "store" for axis in e.type.axes}
-    blocked = [
-        axis
-        for axis, size in lir.axes.items()
-        if axis in stored and axis not in reduced and axis not in kept and size is None
-    ]
-    return [*(axis for axis in kept if axis not in rows), *blocked, *rows]
-
-
-def _streamed_axis(lir: LinearIR, parallel: list[str]) -> str | None:
-    """The axis that computed values carry and reductions remove; a dynamic one comes first."""
-    flat = lir.expressions()
-    carried = {axis for e in flat if e.op != "fill" for axis in e.type.axes}
-    reduced = {axis for e in flat for axis in e.over}
-    loads = {a for e in flat if e.op == "reduce" for a in e.over}
-    axes = [
-        axis
-        for axis in lir.axes
-        if axis in reduced and axis in carried | loads and axis not in parallel
-    ]
-    dynamic = [axis for axis in axes if lir.axes[axis] is None]
-    if len(dynamic) > 1:
-        names = ", ".join(dynamic)
-        raise UnsupportedError(
-            f"axes {names} are all of unknown size, carried by values and reduced; "
-            "one such axis is accepted (give the others a static size)"
-        )
-    return next(iter(dynamic or axes), None)
+    """The axes that tasks have parts of: batch axes, columns, and the row axes last."""
+    parts = {axis: plan.role for axis, plan in lir.plans.items() if plan.task}
+    return sorted(parts, key=lambda axis: ("batch", "columns", "rows").index(parts[axis]))
 
 
 def _levels(expressions: list[Expression], stream: str, step: int) -> list[Statement]:

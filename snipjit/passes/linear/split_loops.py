@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
-from snipjit.loop_nest import task_body
+from snipjit.loop_nest import panel_axes, task_body
 from snipjit.passes.base import Pass
-from snipjit.passes.linear.axis_roles import panel_axes
 from snipjit.passes.linear.tile_products import products_in_tiles
-from snipjit.target_machine import TargetMachine
 
 
 @dataclass(frozen=True)
@@ -32,23 +30,14 @@ class SplitLoops(Pass):
              }
     """
 
-    target: TargetMachine
-
     def run(self, lir: LinearIR) -> LinearIR:
         """Split in every block of the task."""
-        if panels := self._steps(lir):
-            body = task_body(lir)
-            body[:] = _panels(body, panels)
+        held = bool(products_in_tiles(lir))
+        plans = {axis: lir.plans[axis] for axis in panel_axes(lir)}
+        panels = {axis: plan.held if held else plan.panel for axis, plan in plans.items()}
+        body = task_body(lir)
+        body[:] = _panels(body, panels) if panels else body
         return lir
-
-    def _steps(self, lir: LinearIR) -> dict[str, int]:
-        """The panel axes, outer to inner, with how much of each a panel has."""
-        steps = dict.fromkeys(panel_axes(lir), 1)
-        for axis in list(steps)[:1]:
-            vectors = self.target.tile_vectors if products_in_tiles(lir) else self.target.tile[1]
-            lanes = vectors * self.target.lanes
-            steps[axis] = lanes if axis in lir.lanes else self.target.row_tile
-        return steps
 
 
 def _panels(body: list[Statement], steps: dict[str, int]) -> list[Statement]:

@@ -12,7 +12,6 @@ from snipjit.passes.linear.insert_buffers import extents
 from snipjit.passes.linear.limit_loops import LimitLoops
 from snipjit.passes.linear.merge_states import Merge
 from snipjit.passes.linear.split_loops import SplitLoops
-from snipjit.target_machine import TargetMachine
 from snipjit.tensors import Buffer
 
 MOST_CHUNKS = 64
@@ -59,8 +58,6 @@ class SplitStream(Pass):
              }
     """
 
-    target: TargetMachine
-
     def run(self, lir: LinearIR) -> LinearIR:
         """Split the one streaming loop of the task, if it allows it."""
         body = task_body(lir)
@@ -69,7 +66,8 @@ class SplitStream(Pass):
             return lir
         stream = loops[0]
         size, chunk = lir.axes[stream.axis], f"{stream.axis}.chunk"
-        if size is not None and size < 2 * self.target.chunk:
+        least = lir.plans[stream.axis].chunk
+        if not least or (size is not None and size < 2 * least):
             return lir
         merge = Merge.of(lir, body, stream, chunk)
         if merge is None or self._tries_limits(lir):
@@ -81,12 +79,12 @@ class SplitStream(Pass):
             return lir
         at = next(i for i, s in enumerate(body) if s is stream) + 1
         split = [*body[:at], _join(lir, merge, chunk), *body[at:]]
-        body[:] = [*shared, Loop(stream.axis, [Piece(self.target.chunk, split)], parallel=True)]
+        body[:] = [*shared, Loop(stream.axis, [Piece(least, split)], parallel=True)]
         return lir
 
     def _tries_limits(self, lir: LinearIR) -> bool:
         """Whether the kernel would have a Retry if its loop stayed whole."""
-        whole = LimitLoops().run(SplitLoops(self.target).run(copy.deepcopy(lir)))
+        whole = LimitLoops().run(SplitLoops().run(copy.deepcopy(lir)))
         return any(isinstance(s, Retry) for s, _ in whole.walk())
 
 

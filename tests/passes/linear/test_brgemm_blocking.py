@@ -11,11 +11,11 @@ from tests.linear_examples import TINY, before_and_after
 
 PRODUCT = """
 linear @g lanes m x 4
-axis m
-axis n
-axis e = 8
-axis d = 8
-axis h = 2
+axis m : rows task 16 panel 8 tile 4 vectors 8 unroll 2
+axis n : stream block 8 tile 4 vectors 8 unroll 2
+axis e = 8 : columns tile 4 vectors 8 unroll 2
+axis d = 8 : contraction tile 4 vectors 8 unroll 2
+axis h = 2 : contraction tile 4 vectors 8 unroll 2
 input %q : f32[h][d][m]
 input %k : f32[h][n][d]
 input %v : f32[n][e]
@@ -46,17 +46,17 @@ parallel m step 16 {
 
 
 def test_before_and_after(golden: Callable[[str], None]) -> None:
-    golden(before_and_after(BrgemmBlocking(TINY), PRODUCT))
+    golden(before_and_after(BrgemmBlocking(), PRODUCT))
 
 
 def test_the_operand_that_is_broadcast_comes_first() -> None:
-    lir = BrgemmBlocking(TINY).run(parse_linear(PRODUCT))
+    lir = BrgemmBlocking().run(parse_linear(PRODUCT))
     inputs = [s.inputs for s, _ in lir.walk() if isinstance(s, Expression) and s.op == "fma"]
     assert inputs == [("k", "q", "s"), ("v", "s", "o")]
 
 
 def test_only_the_innermost_contracted_axis_is_unrolled() -> None:
-    lir = BrgemmBlocking(TINY).run(parse_linear(PRODUCT))
+    lir = BrgemmBlocking().run(parse_linear(PRODUCT))
     loops = [(s.axis, s.step) for s, _ in lir.walk() if isinstance(s, Loop)]
     assert ("h", 1) in loops
     assert ("d", TINY.unroll) in loops

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snipjit.passes.linear.axis_roles import SYNTHETIC_LANES
 from snipjit.passes.linear.convert_graph_to_linear import ConvertGraphToLinear
+from snipjit.schedule import SYNTHETIC_LANES
 from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import parse_subgraph, print_subgraph
 from snipjit.verify_linear import verify

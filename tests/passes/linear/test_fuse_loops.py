@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from snipjit.linear_ir import Expression, Loop
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.fuse_loops import ELEMENTWISE_ROWS, FuseLoops
-from snipjit.target_machine import TargetMachine
 from tests.linear_examples import TINY, before_and_after
 
 SOFTMAX_BLOCK = """
 linear @g lanes m x 4
-axis m
-axis n
-axis d = 8
+axis m : rows task 16 panel 8 tile 4 vectors 8 unroll 2
+axis n : stream block 8 tile 4 vectors 8 unroll 2
+axis d = 8 : contraction tile 4 vectors 8 unroll 2
 input %q : f32[d][m]
 input %k : f32[n][d]
 input %b : f32[n][m]
@@ -40,12 +38,12 @@ parallel m step 16 {
 
 
 def test_before_and_after(golden: Callable[[str], None]) -> None:
-    golden(before_and_after(FuseLoops(TINY), SOFTMAX_BLOCK))
+    golden(before_and_after(FuseLoops(), SOFTMAX_BLOCK))
 
 
-def rows(text: str, target: TargetMachine = TINY) -> dict[str | None, int]:
+def rows(text: str) -> dict[str | None, int]:
     """The step of the innermost loop over n around each value."""
-    lir = FuseLoops(target).run(parse_linear(text))
+    lir = FuseLoops().run(parse_linear(text))
     steps: dict[str | None, int] = {}
     for s, loops in lir.walk():
         around = [loop for loop in loops if loop.axis == "n"]
@@ -62,13 +60,13 @@ def test_a_product_has_the_rows_of_a_register_tile_and_others_have_fewer() -> No
 
 def test_transposed_inputs_have_as_many_rows_as_lanes() -> None:
     text = SOFTMAX_BLOCK.replace("%b : f32[n][m]", "%b : f32[m][n]").replace("%t %b", "%b %x")
-    wide = replace(TINY, lanes=2 * ELEMENTWISE_ROWS)
-    assert rows(text, wide)["u"] == wide.lanes
-    assert rows(text.replace("%b : f32[m][n]", "%b : f32[n][m]"), wide)["u"] == ELEMENTWISE_ROWS
+    wide = text.replace("lanes m x 4", f"lanes m x {2 * ELEMENTWISE_ROWS}")
+    assert rows(wide)["u"] == 2 * ELEMENTWISE_ROWS
+    assert rows(wide.replace("%b : f32[m][n]", "%b : f32[n][m]"))["u"] == ELEMENTWISE_ROWS
 
 
 def test_a_value_waits_for_the_reduction_it_reads() -> None:
-    lir = FuseLoops(TINY).run(parse_linear(SOFTMAX_BLOCK))
+    lir = FuseLoops().run(parse_linear(SOFTMAX_BLOCK))
     homes = {s.output: loops[-1] for s, loops in lir.walk() if isinstance(s, Expression) and loops}
     assert homes["s"] is homes["x"] is homes["u"]
     assert homes["c"] is homes["v"]
@@ -76,16 +74,16 @@ def test_a_value_waits_for_the_reduction_it_reads() -> None:
 
 
 def test_axes_of_step_one_and_lanes_get_no_tile_loop() -> None:
-    lir = FuseLoops(TINY).run(parse_linear(SOFTMAX_BLOCK.replace("for n step 8", "for n step 1")))
+    lir = FuseLoops().run(parse_linear(SOFTMAX_BLOCK.replace("for n step 8", "for n step 1")))
     assert [s.axis for s, _ in lir.walk() if isinstance(s, Loop)] == ["m", "n", "m"]
 
 
 def test_reduced_axes_are_innermost() -> None:
     text = """
     linear @g lanes m x 4
-    axis m
-    axis n
-    axis e = 5
+    axis m : rows task 16 panel 8 tile 4 vectors 8 unroll 2
+    axis n : stream block 8 tile 4 vectors 8 unroll 2
+    axis e = 5 : columns tile 4 vectors 8 unroll 2
     input %x : f32[n][e][m]
     output %y : f32[e][m] order 0 1
     parallel m step 16 {
@@ -99,7 +97,7 @@ def test_reduced_axes_are_innermost() -> None:
       for m step 8 { store %y %l : f32[e m] }
     }
     """
-    lir = FuseLoops(TINY).run(parse_linear(text))
+    lir = FuseLoops().run(parse_linear(text))
     paths = {
         s.op: [loop.axis for loop in loops] for s, loops in lir.walk() if isinstance(s, Expression)
     }

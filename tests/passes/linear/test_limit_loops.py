@@ -26,8 +26,8 @@ from tests.linear_examples import TINY, before_and_after
 
 HIDDEN = """
 linear @g lanes m x 4
-axis m
-axis n
+axis m : rows task 16 panel 8 tile 4 vectors 8 unroll 2
+axis n : stream block 8 tile 4 vectors 8 unroll 2
 input %s : f32[n][m]
 output %y : f32[m] order 0
 output %z : f32[m] order 0

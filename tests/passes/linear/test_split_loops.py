@@ -9,12 +9,12 @@ import numpy as np
 from snipjit.interpret_linear import interpret
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.split_loops import SplitLoops
-from tests.linear_examples import TINY, before_and_after
+from tests.linear_examples import before_and_after
 
 ROWS = """
 linear @g lanes m x 4
-axis m
-axis n
+axis m : rows task 16 panel 8 tile 4 vectors 8 unroll 2
+axis n : stream block 8 tile 4 vectors 8 unroll 2
 input %x : f32[m][n]
 input %keep : i1[n]
 output %y : f32[m] order 0
@@ -34,14 +34,14 @@ parallel m step 16 {
 
 
 def test_before_and_after(golden: Callable[[str], None]) -> None:
-    golden(before_and_after(SplitLoops(TINY), ROWS))
+    golden(before_and_after(SplitLoops(), ROWS))
 
 
 def test_what_has_no_lanes_stays_behind_the_loops_it_waits_for() -> None:
     text = """
     linear @norm lanes m x 4
-    axis m
-    axis n
+    axis m : rows task 16 panel 8 tile 4 vectors 8 unroll 2
+    axis n : stream block 8 tile 4 vectors 8 unroll 2
     input %x : f32[m]
     input %z : f32[n]
     output %y : f32[m] order 0
@@ -57,5 +57,5 @@ def test_what_has_no_lanes_stays_behind_the_loops_it_waits_for() -> None:
     }
     """
     x, z = np.arange(21.0), np.arange(13.0)
-    (result,) = interpret(SplitLoops(TINY).run(parse_linear(text)), [x, z])
+    (result,) = interpret(SplitLoops().run(parse_linear(text)), [x, z])
     np.testing.assert_allclose(result, x / np.sqrt(z.sum()))

@@ -18,7 +18,6 @@ from snipjit.verify_linear import verify
 from tests.linear_examples import (
     BY_COLUMNS,
     EXAMPLES,
-    TINY,
     before_and_after,
     canonical,
     final,
@@ -29,9 +28,9 @@ UNSPLIT = ["attention_weights"]
 
 ONLINE = """
 linear @g lanes n e x 4
-axis m
-axis n
-axis e = 6
+axis m : rows task 8 panel 4 tile 4 vectors 8 unroll 2
+axis n : stream chunk 8 block 8 tile 4 vectors 8 unroll 2
+axis e = 6 : columns tile 4 vectors 8 unroll 2
 input %s : f32[m][n]
 input %v : f32[n][e]
 output %y : f32[m][e] order 0 1
@@ -71,7 +70,7 @@ UPDATE = "%q = add %q %q.part : f32[m]"
 
 
 def split(text: str) -> LinearIR:
-    lir = SplitStream(TINY).run(parse_linear(text))
+    lir = SplitStream().run(parse_linear(text))
     verify(lir)
     return lir
 
@@ -91,7 +90,7 @@ def test_which_examples_are_split(name: str) -> None:
 
 
 def test_before_and_after(golden: Callable[[str], None]) -> None:
-    golden(before_and_after(SplitStream(TINY), ONLINE))
+    golden(before_and_after(SplitStream(), ONLINE))
 
 
 @pytest.mark.parametrize("columns", [1, 7, 8, 9, 16, 17, 100, 600])
@@ -134,7 +133,7 @@ def test_every_monoid(monoid: str) -> None:
         ("%q = fill {value=0.0}", "%0 = fill {value=0.0} : f32[m] %q = neg %0"),
         ("%f = add %q %x.last", "%f = add %q %moved"),
         ("  %r = div", "  for n step 8 { %u = tanh %s : f32[m n] }\n  %r = div"),
-        ("axis n\n", "axis n = 15\n"),
+        ("axis n :", "axis n = 15 :"),
         ("axis e = 6", "axis e = 20000"),
     ],
 )  # fmt: skip
@@ -143,4 +142,4 @@ def test_what_has_no_merge_stays_whole(old: str, new: str) -> None:
     assert text != ONLINE
     assert is_split(ONLINE)
     assert not is_split(text)
-    assert SplitStream(TINY).run(parse_linear(text)) == parse_linear(text)
+    assert SplitStream().run(parse_linear(text)) == parse_linear(text)

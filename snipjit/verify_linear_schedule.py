@@ -1,0 +1,47 @@
+"""What is legal in the plans of axes at the head of a LinearIR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from snipjit.errors import VerificationError
+from snipjit.linear_ir import LinearIR
+from snipjit.schedule import AxisPlan
+
+
+def check_schedule(lir: LinearIR) -> None:
+    """Raise VerificationError for plans that no pass can obey."""
+    streams = [axis for axis, plan in lir.plans.items() if plan.role == "stream"]
+    if len(streams) > 1:
+        raise VerificationError(f"{lir.name}: axes {', '.join(streams)} are streamed: one can be")
+    for axis, plan in lir.plans.items():
+        for wrong in _faults(lir, axis, plan):
+            raise VerificationError(f"{lir.name}: axis {axis} ({plan.role}): {wrong}")
+
+
+def _faults(lir: LinearIR, axis: str, plan: AxisPlan) -> Iterator[str]:
+    """What is wrong with the plan of an axis."""
+    kept = plan.role in ("batch", "rows")
+    if kept != bool(plan.task) and plan.role != "columns":
+        yield f"it {'needs a' if kept else 'has no'} task"
+    if plan.role == "batch" and plan.task > 1:
+        yield "a task has one element"
+    if (plan.role == "stream") != bool(plan.block):
+        yield f"it {'needs a' if plan.role == 'stream' else 'has no'} block"
+    if plan.chunk and plan.role != "stream":
+        yield "only a stream has chunks"
+    if plan.chunk % max(plan.block, 1) and plan.block % max(plan.chunk, 1):
+        yield f"chunks of {plan.chunk} and blocks of {plan.block} do not fit each other"
+    yield from _panel_faults(lir, axis, plan)
+    if not plan.tile or not plan.unroll:
+        yield "it needs a tile and an unroll"
+
+
+def _panel_faults(lir: LinearIR, axis: str, plan: AxisPlan) -> Iterator[str]:
+    if plan.panel and plan.role != "rows":
+        yield "only rows have panels"
+    for name, panel in (("panel", plan.panel), ("held", plan.held if plan.panel else 0)):
+        if panel > plan.task:
+            yield f"{name} {panel} is more than task {plan.task}"
+        if plan.role == "rows" and axis in lir.lanes and (panel or plan.task) % lir.width:
+            yield f"{name} {panel or plan.task} is no multiple of {lir.width} lanes"
