@@ -23,6 +23,7 @@ from snipjit.passes.fx import (
     tokenize,
     with_bodies,
 )
+from snipjit.passes.fx.traced import traced_value
 from snipjit.recompile_limit import watch
 from snipjit.refusal import Refusal
 from snipjit.runtime.host import require_platform
@@ -151,5 +152,4 @@ def _target(launcher: Launcher, candidate: Candidate, options: Options) -> Calla
 def _is_tensor(scalar: fx.Node | float) -> bool:
     if not isinstance(scalar, fx.Node):
         return False
-    value = scalar.meta.get("example_value", scalar.meta.get("val"))
-    return isinstance(value, torch.Tensor)
+    return isinstance(traced_value(scalar), torch.Tensor)

@@ -158,10 +158,10 @@ def function(target: str) -> Callable[..., Any]:
     if "." not in target:
         return lambda first, *args, **kwargs: getattr(first, target)(*args, **kwargs)
     home, *path = target.split(".")
-    found: Any = HOMES[home]
+    found: Callable[..., Any] = HOMES[home]
     for name in path:
         found = getattr(found, name)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _filled(

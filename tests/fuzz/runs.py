@@ -85,8 +85,8 @@ def _compiled(program: Program, given: list[Tensor], mode: str) -> Callable[...,
         return snipjit.compile(Model(program), tuple(_copies(given)))
     torch.compiler.reset()
     dynamic = mode == "compile dynamic"
-    found: Any = torch.compile(Model(program), backend="snipjit", dynamic=dynamic)
-    return found  # type: ignore[no-any-return]
+    found: Callable[..., Any] = torch.compile(Model(program), backend="snipjit", dynamic=dynamic)
+    return found
 
 
 def eager(program: Program, given: list[Tensor], wide: bool = False) -> tuple[Tensor, ...]:

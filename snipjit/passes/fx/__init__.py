@@ -10,7 +10,7 @@ find            ``tokenize_attention``, ``region``, ``plain_graph``, ``gradients
 translate       ``translate``, ``translate_*``, ``axes``, ``layouts``, ``expansion``, ``expand_*``
 take in         ``absorb_*``: operands, masks (``mask_walk``, ``index_*``, ``indices``, ``created``,
                 ``fills``, ``triangles``, ``head_scale``), results (``extra_results``)
-give back       ``candidate``, ``subgraph_writer``, ``unknown_sizes``, ``substitute``
+give back       ``candidate``, ``refused``, ``subgraph_writer``, ``unknown_sizes``, ``substitute``
 open modules    ``open_attention_modules``, ``multi_head_attention``, ``encoder_layer``,
                 ``opening``, ``node_writer``, ``traceable``
 ==============  ===============================================================================

@@ -10,11 +10,11 @@ from collections.abc import Collection, Sequence
 
 from torch import fx
 
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.in_place import mutated
 from snipjit.passes.fx.index_values import IndexValues
 from snipjit.passes.fx.mask_walk import MaskWalk, is_large
 from snipjit.passes.fx.op_table import lookup
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import Size, is_one, is_tensor, same, tensor
 from snipjit.passes.fx.value_flow import ValueFlow

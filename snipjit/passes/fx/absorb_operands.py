@@ -10,10 +10,10 @@ from collections.abc import Collection
 
 from torch import fx
 
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.op_table import Call, lookup
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import DTYPES, HALVES, element_type, is_number, is_tensor, tensor
 from snipjit.passes.fx.value_flow import ValueFlow

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import fx
 
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.in_place import mutated
 from snipjit.passes.fx.layouts import apply_layout
 from snipjit.passes.fx.op_table import lookup
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import element_type
 from snipjit.passes.fx.value_flow import ValueFlow

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from snipjit.passes.fx.candidate import RefusedError
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.traced import element_type, tensor, value
 from snipjit.torch_private import as_int, schema_arguments, true_or_false
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snipjit.passes.fx.candidate import RefusedError
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.traced import Size, is_one, product, same
 from snipjit.subgraph import Dim, TensorType
 

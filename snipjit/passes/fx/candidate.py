@@ -41,11 +41,3 @@ class Tokenization:
     candidates: tuple[Candidate, ...]
     refusals: tuple[Refusal, ...]
     openings: tuple[Opening, ...] = ()
-
-
-class RefusedError(Exception):
-    """Carries a reason from where it is found to where it becomes a Refusal; never leaves fx/."""
-
-
-class NoProductError(RefusedError):
-    """Of a softmax without a product of scores above it or one with values below it."""

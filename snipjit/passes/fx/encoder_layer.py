@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import fx
 
 from snipjit.passes.fx.arguments import Arguments
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.node_writer import NodeWriter
 from snipjit.passes.fx.op_table import lookup
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.traced import tensor
 from snipjit.torch_private import ENCODER_LAYER_OVERLOAD
 

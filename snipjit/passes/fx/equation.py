@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.passes.fx.candidate import RefusedError
+from snipjit.passes.fx.refused import RefusedError
 
 Labels = tuple[str, ...]
 

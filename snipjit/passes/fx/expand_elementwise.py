@@ -13,10 +13,10 @@ from typing import Any
 from snipjit.element_types import ELEMENT_TYPES
 from snipjit.exact_integers import EXACT
 from snipjit.operations import ELEMENTWISE
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_activations import ACTIVATIONS
 from snipjit.passes.fx.expansion import Expansion
 from snipjit.passes.fx.op_table import Call
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 
 

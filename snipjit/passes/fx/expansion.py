@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.op_table import Call
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 
 

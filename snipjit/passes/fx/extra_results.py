@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import fx
 
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.in_place import mutated
 from snipjit.passes.fx.layouts import LAYOUTS
 from snipjit.passes.fx.op_table import lookup, spelled
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.region import Region
 from snipjit.passes.fx.traced import is_tensor, storage
 from snipjit.passes.fx.value_flow import ValueFlow

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.op_table import Call, lookup, spelled
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.traced import is_one, normal_dim, same, tensor
 
 DimSources = list[int | None]

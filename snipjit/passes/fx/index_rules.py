@@ -15,12 +15,12 @@ import torch
 from torch import fx
 
 from snipjit.operations import ELEMENTWISE, kind_of
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.created import RANGES, creation
 from snipjit.passes.fx.fills import FILLS, held
 from snipjit.passes.fx.index_layouts import sources_of_dims
 from snipjit.passes.fx.indices import WHOLE, Indices, checked, is_whole, padded
 from snipjit.passes.fx.op_table import Call
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.traced import Size, is_one, is_tensor, normal_dim, same, tensor
 
 Lookup = Callable[[Any], Indices | None]

@@ -11,7 +11,6 @@ from torch import fx
 
 from snipjit.exact_integers import SMALL
 from snipjit.operations import ELEMENTWISE, is_exact, kind_of
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.created import creation
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.fills import held
@@ -20,6 +19,7 @@ from snipjit.passes.fx.index_layouts import sources_of_dims
 from snipjit.passes.fx.index_values import IndexValues
 from snipjit.passes.fx.indices import ELEMENTS, WHOLE, Indices
 from snipjit.passes.fx.op_table import Call, lookup
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import DTYPES, HALVES, is_number, is_one, is_tensor, tensor
 from snipjit.passes.fx.triangles import TRIANGLES, cut

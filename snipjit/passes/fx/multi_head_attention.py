@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import fx
 
 from snipjit.passes.fx.arguments import Arguments
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.node_writer import NodeWriter
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.traced import tensor
 
 _HEADS_OUT, _HEADS_IN = (1, 2, 0, 3), (2, 0, 1, 3)

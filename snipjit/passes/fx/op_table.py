@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
+from snipjit.passes.fx.traced import traced_value
 from snipjit.torch_private import ASSERT_METADATA, OPERATORS, PAD
 
 Spelling = Callable[..., Any] | str
@@ -277,8 +278,7 @@ def _row(node: fx.Node) -> Row | None:
     if row is None or row.op not in PAIRWISE:
         return row
     second = node.kwargs.get("other", node.args[1] if len(node.args) > 1 else None)
-    meta = second.meta if isinstance(second, fx.Node) else {}
-    pairwise = isinstance(meta.get("example_value", meta.get("val")), torch.Tensor)
+    pairwise = isinstance(second, fx.Node) and isinstance(traced_value(second), torch.Tensor)
     return PAIRWISE[row.op] if pairwise else row
 
 

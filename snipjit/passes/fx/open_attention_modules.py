@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import fx
 
 from snipjit.passes.base import Pass
-from snipjit.passes.fx.candidate import RefusedError, Tokenization
+from snipjit.passes.fx.candidate import Tokenization
 from snipjit.passes.fx.encoder_layer import encoder_layer
 from snipjit.passes.fx.multi_head_attention import multi_head_attention
 from snipjit.passes.fx.node_writer import NodeWriter
 from snipjit.passes.fx.opening import Opening, erase
-from snipjit.passes.fx.traced import tensor
+from snipjit.passes.fx.refused import RefusedError
+from snipjit.passes.fx.traced import tensor, traced_value
 from snipjit.refusal import Refusal
 from snipjit.torch_private import ENCODER_LAYER, ENCODER_LAYER_OVERLOAD
 
@@ -79,7 +80,7 @@ def _opening(node: fx.Node, write: NodeWriter) -> Opening:
 
 def _readers(node: fx.Node) -> dict[fx.Node, int]:
     """The nodes that stand for the results of a module, with the index of each."""
-    example = node.meta.get("example_value", node.meta.get("val"))
+    example = traced_value(node)
     if isinstance(example, torch.Tensor):
         return {node: 0}
     found: dict[fx.Node, int] = {}

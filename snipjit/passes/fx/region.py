@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from snipjit.passes.fx.candidate import NoProductError, RefusedError
 from snipjit.passes.fx.op_table import lookup, spelled
+from snipjit.passes.fx.refused import NoProductError, RefusedError
 from snipjit.passes.fx.row_reductions import row_reductions
 from snipjit.passes.fx.traced import is_number, is_tensor, same_count
 from snipjit.passes.fx.translate import PRODUCTS, is_chain_op, unknown

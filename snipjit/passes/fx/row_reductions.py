@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 from torch import fx
 
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_elementwise import is_elementwise
 from snipjit.passes.fx.in_place import mutated
 from snipjit.passes.fx.op_table import Call, lookup
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.traced import is_tensor, same_count
 from snipjit.passes.fx.translate_reductions import REDUCTIONS, dims_of
 from snipjit.passes.fx.value_flow import ValueFlow

@@ -10,8 +10,9 @@ from torch import fx
 
 from snipjit.operations import ELEMENTWISE
 from snipjit.passes.fx.axes import Axes
-from snipjit.passes.fx.candidate import RefusedError, Scalar
+from snipjit.passes.fx.candidate import Scalar
 from snipjit.passes.fx.head_scale import HeadScale
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.traced import (
     check_plain,
     element_type,

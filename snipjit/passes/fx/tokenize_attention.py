@@ -11,18 +11,14 @@ from torch import fx
 from snipjit.passes.base import Pass
 from snipjit.passes.fx.absorb_masks import MaskAbsorber
 from snipjit.passes.fx.absorb_results import absorb_result
-from snipjit.passes.fx.candidate import (
-    Candidate,
-    NoProductError,
-    RefusedError,
-    Tokenization,
-)
+from snipjit.passes.fx.candidate import Candidate, Tokenization
 from snipjit.passes.fx.extra_results import check_order, extra_results
 from snipjit.passes.fx.head_scale import materialize
 from snipjit.passes.fx.in_place import mutated
 from snipjit.passes.fx.index_values import IndexValues
 from snipjit.passes.fx.op_table import lookup
 from snipjit.passes.fx.plain_graph import make_plain
+from snipjit.passes.fx.refused import NoProductError, RefusedError
 from snipjit.passes.fx.region import Region, find_region, value_products
 from snipjit.passes.fx.traced import is_tensor, same, tensor
 from snipjit.passes.fx.translate import Translator

@@ -14,7 +14,7 @@ import torch
 from torch import fx
 
 from snipjit.element_types import ELEMENT_TYPES
-from snipjit.passes.fx.candidate import RefusedError
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.torch_private import (
     expression,
     is_plain,

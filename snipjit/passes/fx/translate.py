@@ -10,12 +10,12 @@ from torch import fx
 
 from snipjit.passes.fx.absorb_masks import MaskAbsorber, met_shape
 from snipjit.passes.fx.absorb_operands import absorb_operand
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.fills import fill_value
 from snipjit.passes.fx.head_scale import HeadScale
 from snipjit.passes.fx.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.op_table import Call, lookup, spelled
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import element_type, is_number, is_one_integer, is_tensor, tensor
 from snipjit.passes.fx.translate_columns import JOINS, ColumnTranslator

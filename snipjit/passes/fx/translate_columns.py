@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.layouts import apply_layout
 from snipjit.passes.fx.op_table import Call, lookup, spelled
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import element_type, is_one, is_tensor, normal_dim, same_count, tensor
 from snipjit.passes.fx.value_flow import ValueFlow

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from torch import fx
 
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.equation import Equation, Labels
 from snipjit.passes.fx.layouts import transpose_to, view_to
 from snipjit.passes.fx.op_table import Call
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import is_one, is_tensor, tensor
 

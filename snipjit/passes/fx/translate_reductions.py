@@ -7,8 +7,8 @@ import math
 from torch import fx
 
 from snipjit.operations import MONOIDS, SCALINGS, cast_to
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.op_table import Call, lookup, spelled
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import element_type, normal_dim, tensor
 from snipjit.passes.fx.translate_columns import ColumnTranslator, Operand

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.head_scale import HeadScale
 from snipjit.passes.fx.op_table import Call
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import constant, element_type, is_number, is_tensor, tensor
 from snipjit.subgraph import TensorType

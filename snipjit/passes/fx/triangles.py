@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snipjit.passes.fx.candidate import RefusedError
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.subgraph import Dim, TensorType
 

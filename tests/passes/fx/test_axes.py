@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from snipjit.passes.fx.axes import Axes
-from snipjit.passes.fx.candidate import RefusedError
+from snipjit.passes.fx.refused import RefusedError
 from snipjit.subgraph import Dim
 
 

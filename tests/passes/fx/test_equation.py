@@ -5,8 +5,8 @@ import doctest
 import pytest
 
 from snipjit.passes.fx import equation
-from snipjit.passes.fx.candidate import RefusedError
 from snipjit.passes.fx.equation import Equation
+from snipjit.passes.fx.refused import RefusedError
 
 
 def test_docstring() -> None:
