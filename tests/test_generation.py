@@ -21,8 +21,10 @@ QUICK = ("Llama-eager-dynamic",)
 """What runs with ``make test``."""
 
 FEW = select(host_features()).few_rows
-STEPS = ((5, FEW + 3, 1), (24, FEW + 8, 1), (9, FEW + 4, 2))
-"""New tokens, length of the prompt (never of few rows), and beams: the first call compiles."""
+LENGTHS = [n for n in range(max(FEW, 10) + 1, FEW + 99) if all(n % f for f in range(2, n))]
+"""Lengths of prompts that are never of few rows: primes, which are no other size of a model too."""
+STEPS = ((5, LENGTHS[0], 1), (24, LENGTHS[2], 1), (9, LENGTHS[1], 2))
+"""New tokens, length of the prompt, and beams: the first call compiles."""
 
 
 def _runs() -> list[Any]:
