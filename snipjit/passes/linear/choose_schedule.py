@@ -70,7 +70,7 @@ class ChooseSchedule(Pass):
         return 1 if role == "batch" else 0
 
     def _panel(self, axis: str, in_lanes: bool, roles: dict[str, Role]) -> tuple[int, int]:
-        """Rows of a panel, in vectors and in tile registers: of all row axes but the first one."""
+        """Rows of a panel, in vectors and in tile registers; of further row axes one."""
         target = self.target
         if axis != next(a for a, role in roles.items() if role == "rows"):
             return 1, 1
