@@ -73,8 +73,20 @@ def _assert_rounded_once(result: Tensor, right: Tensor, dtype: torch.dtype) -> N
     torch.testing.assert_close(result.double(), right, rtol=rounding, atol=slack)
 
 
-@dtypes
-@_forms(*FLOAT32_PARTS, *OTHERWISE_ROUNDED)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        pytest.param(
+            name,
+            dtype,
+            id=f"{name}-{str(dtype)[6:]}",
+            marks=[] if name in QUICK and (number + turn) % 2 == 0 else [pytest.mark.long],
+        )
+        for number, name in enumerate(FORMS)
+        if name not in (*FLOAT32_PARTS, *OTHERWISE_ROUNDED)
+        for turn, dtype in enumerate(ROUNDING)
+    ],
+)
 def test_forms(name: str, dtype: torch.dtype) -> None:
     if dtype == torch.float16 and name in TOO_LARGE:
         pytest.skip("fills in what f16 does not hold")

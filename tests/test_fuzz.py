@@ -14,7 +14,7 @@ from tests.fuzz.faults import FAULTS
 from tests.fuzz.programs import Input, Kind, Line, Model, Program, Ref
 from tests.fuzz.shrink import shrunk
 
-PART = 15
+PART = 11
 """Seeds of one test."""
 
 

@@ -19,6 +19,7 @@ from tests.kernels import (
     compilable,
     extents,
     goes_by_columns,
+    native_in_turn,
     natives_first,
 )
 
@@ -98,8 +99,8 @@ def test_which_have_kernels_by_columns() -> None:
 
 @pytest.mark.parametrize(
     ("example", "target"),
-    compilable(
-        EXAMPLES, ["plain", "bias", "grouped", "bert", "sdpa causal", "two values", "weights"]
+    native_in_turn(
+        ["plain", "bias", "grouped", "bert", "sdpa causal", "two values", "weights"], VARIANTS
     ),
 )
 def test_strides(example: str, target: str) -> None:

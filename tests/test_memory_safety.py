@@ -27,7 +27,15 @@ from tests.guard import (
     guarded_scratch,
     survives,
 )
-from tests.kernels import NARROW_VARIANTS, TARGETS, VARIANTS, compilable, natives_first
+from tests.kernels import (
+    NARROW_VARIANTS,
+    ROWS_ONLY,
+    TARGETS,
+    VARIANTS,
+    compilable,
+    native_in_turn,
+    natives_first,
+)
 from tests.narrow import narrowed
 
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
@@ -46,7 +54,8 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
 IN_PAIRS = {name: kind for name, kind in NARROW_VARIANTS.items() if kind[0].pairs}
 """Ways to compile 16 bits that f32 has not."""
 CASES = [
-    *compilable(EXAMPLES),
+    *native_in_turn([name for name in EXAMPLES if name not in ROWS_ONLY], VARIANTS),
+    *compilable(EXAMPLES, [name for name in EXAMPLES if name in ROWS_ONLY]),
     *compilable(EXAMPLES, [name for name in EXAMPLES if "bfloat16" in name], IN_PAIRS),
 ]
 SIZES = [(1, 1), (13, 17), (31, 31), (65, 130)]

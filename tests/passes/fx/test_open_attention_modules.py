@@ -258,9 +258,15 @@ def test_symbols_stay_symbols() -> None:
         assert sum(isinstance(size, torch.SymInt) for size in shape) >= 2, shape
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("inside", [False, True])
-@pytest.mark.parametrize("kind", ["attention", "layer"])
+@pytest.mark.parametrize(
+    ("kind", "inside", "dtype"),
+    [
+        ("attention", False, torch.bfloat16),
+        ("attention", True, torch.float16),
+        ("layer", True, torch.bfloat16),
+        ("layer", False, torch.float16),
+    ],
+)
 def test_under_autocast(kind: str, inside: bool, dtype: torch.dtype) -> None:
     attend = nn.MultiheadAttention(48, 3, batch_first=True).eval()
     encode = nn.TransformerEncoderLayer(48, 3, 64, batch_first=True).eval()

@@ -13,8 +13,19 @@ def _outputs(capture: Capture) -> list[Tensor]:
     return [result] if isinstance(result, Tensor) else list(result)
 
 
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
-@pytest.mark.parametrize("level", ["dynamo", "export"])
+@pytest.mark.parametrize(
+    ("form", "level"),
+    [
+        pytest.param(
+            form,
+            level,
+            id=f"{level}-{form.name}",
+            marks=[] if (number + turn) % 2 == 0 else [pytest.mark.long],
+        )
+        for number, form in enumerate(FORMS)
+        for turn, level in enumerate(("dynamo", "export"))
+    ],
+)
 def test_same_results(form: Form, level: str) -> None:
     inputs = form.inputs()
     if level == "dynamo":

@@ -28,8 +28,17 @@ def _traced(name: str, implementation: str) -> Capture:
     return capture
 
 
-@pytest.mark.parametrize("name", ["Bert", "Llama", "T5"])
-@implementations
+@pytest.mark.parametrize(
+    ("name", "implementation"),
+    [
+        ("Bert", "eager"),
+        ("Bert", "sdpa"),
+        ("Llama", "sdpa"),
+        ("T5", "eager"),
+        pytest.param("Llama", "eager", marks=pytest.mark.models),
+        pytest.param("T5", "sdpa", marks=pytest.mark.models),
+    ],
+)
 def test_dynamo(name: str, implementation: str) -> None:
     capture = _traced(name, implementation)
     assert not capture.tokens.refusals

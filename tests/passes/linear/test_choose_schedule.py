@@ -20,7 +20,7 @@ from snipjit.subgraph import Subgraph
 from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
 from tests import kernels, subgraphs
-from tests.kernels import SMALL
+from tests.kernels import SMALL, native_in_turn
 from tests.linear_examples import BY_COLUMNS, EXAMPLES, TINY, before_and_after, canonical
 
 SOFTMAX = """
@@ -128,13 +128,12 @@ EDITS: list[tuple[Schedule, str, dict[str, int]]] = [
 ]
 
 
-@pytest.mark.parametrize("row", SMALL)
 @pytest.mark.parametrize("graph", ["padding", "grouped"])
-@pytest.mark.parametrize(("schedule", "axis", "sizes"), EDITS)
+@pytest.mark.parametrize(("edit", "row"), native_in_turn(EDITS, SMALL))
 def test_later_passes_obey_what_the_text_says(
-    graph: str, row: str, schedule: Schedule, axis: str, sizes: dict[str, int]
+    graph: str, row: str, edit: tuple[Schedule, str, dict[str, int]]
 ) -> None:
-    subgraph = GRAPHS[graph]()
+    subgraph, (schedule, axis, sizes) = GRAPHS[graph](), edit
     lir, _ = edited(subgraph, row, schedule, axis, **sizes)
     if "task" in sizes:
         assert [loop.step for loop in parallel_loops(lir) if loop.axis == axis] == [sizes["task"]]
