@@ -55,12 +55,6 @@ def most(lir: LinearIR, axis: str, loops: Iterable[Loop]) -> int | None:
     return steps[-1] if steps else lir.axes[axis]
 
 
-def is_bounded(lir: LinearIR, axes: Iterable[str], loops: Iterable[Loop]) -> bool:
-    """Whether loops leave a bounded number of elements of every axis at once."""
-    around = [*loops]
-    return all(most(lir, axis, around) is not None for axis in axes)
-
-
 def panel_axes(lir: LinearIR) -> list[str]:
     """The axes that tasks have panels of, outer to inner."""
     return [axis for axis, plan in lir.plans.items() if plan.panel]

@@ -59,5 +59,9 @@ class AxisPlan:
         return {name: getattr(self, name) for name in SIZES if getattr(self, name)}
 
 
+Home = Literal["place", "task", "block"]
+"""Where a factor of a product is read: where it lies, or packed once a task or once a block."""
+
+HOMES: tuple[Home, ...] = get_args(Home)
 ROLES: tuple[Role, ...] = get_args(Role)
 SIZES = tuple(field.name for field in fields(AxisPlan) if field.name != "role")

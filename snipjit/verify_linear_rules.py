@@ -26,7 +26,7 @@ RULES: dict[str, Rule] = {
     "iota": Rule((0,), ("axis",)),
     "fma": Rule((3,), ("over",), optional=("pairs", "tiles", "registers")),
     "horizon": Rule((1,), ("monoid", "over")),
-    "brgemm": Rule((2, 3), ("over",), final=False, optional=("pairs", "tiles")),
+    "brgemm": Rule((2, 3), ("over",), final=False, optional=("pairs", "tiles", "read")),
     "reduce": Rule((1,), ("monoid", "over"), final=False),
 }
 """All but the elementwise functions."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snipjit.errors import VerificationError
-from snipjit.linear_ir import LinearIR
-from snipjit.schedule import AxisPlan
+from snipjit.linear_ir import Expression, LinearIR
+from snipjit.reach import Reach
+from snipjit.schedule import HOMES, AxisPlan, Home
+from snipjit.verify_linear_loops import fault
 
 
 def check_schedule(lir: LinearIR) -> None:
@@ -17,6 +19,33 @@ def check_schedule(lir: LinearIR) -> None:
     for axis, plan in lir.plans.items():
         for wrong in _faults(lir, axis, plan):
             raise VerificationError(f"{lir.name}: axis {axis} ({plan.role}): {wrong}")
+    for e in lir.expressions():
+        for wrong in _read_faults(lir, e) if "read" in e.attrs else ():
+            raise fault(lir, e, wrong)
+
+
+def _read_faults(lir: LinearIR, e: Expression) -> Iterator[str]:
+    """What is wrong with where a product reads its factors."""
+    read = e.attrs["read"]
+    if not isinstance(read, tuple) or len(read) != 2:
+        yield "read says where two factors are read"
+        return
+    for name, home in zip(e.inputs, read, strict=False):
+        if home not in HOMES:
+            yield f"{home}: a factor is read in one of {', '.join(HOMES)}"
+        elif home != "place":
+            yield from _pack_faults(lir, e, name, home)
+
+
+def _pack_faults(lir: LinearIR, e: Expression, name: str, home: Home) -> Iterator[str]:
+    tensor = lir.tensors.get(name)
+    if tensor is None:
+        yield f"%{name} is no input, which alone is packed"
+        return
+    reach = Reach.of(lir, e) if home == "block" else Reach(lir, streams=False)
+    for axis in tensor.axes:
+        if reach.most(axis) is None:
+            yield f"packed once a {home}, %{name} grows with axis {axis}"
 
 
 def _faults(lir: LinearIR, axis: str, plan: AxisPlan) -> Iterator[str]:

@@ -33,7 +33,7 @@ SCHEDULES = (linear.pipeline(TARGET), linear.pipeline(TARGET, Schedule.COLUMNS))
 LINEAR = [*dict.fromkeys(step.name for steps in SCHEDULES for step in steps)]
 ONLY_BY_COLUMNS = ("SplitStream",)
 TILED = next(replace(row, task_vectors=4, block=32) for row in TARGETS if row.tiles)
-ONLY_IN_TILES = ("RoundFactors", "RelaxExponentials", "TileProducts", "PadBuffers", "AssignTiles")
+ONLY_IN_TILES = ("RoundFactors", "RelaxExponentials", "PadBuffers", "AssignTiles")
 
 
 def row_bias() -> Subgraph:
@@ -166,8 +166,7 @@ NOTICED: dict[str, str] = {
     "SplitStream": "fewer joins",
     "RoundFactors": "verifier",
     "RelaxExponentials": "more instructions",
-    "TileProducts": "fewer products in tile registers",
-    "PackOperands": "more instructions",
+    "PackOperands": "verifier",
     "SplitLoops": "verifier",
     "LimitLoops": "fewer limits",
     "RowUnits": "more exponentials in base 4",

@@ -33,7 +33,6 @@ from snipjit.passes.linear.round_factors import RoundFactors
 from snipjit.passes.linear.row_units import RowUnits
 from snipjit.passes.linear.split_loops import SplitLoops
 from snipjit.passes.linear.split_stream import SplitStream
-from snipjit.passes.linear.tile_products import TileProducts
 from snipjit.schedule import Schedule
 from snipjit.target_machine import TargetMachine
 
@@ -50,7 +49,6 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         *_split(schedule),  # accumulators are final; before anything lowers their loop
         RoundFactors(target),  # when all that accumulates is known; loops are still flat
         RelaxExponentials(target),  # of what has just been rounded; sums are still whole
-        *_tiles(target, schedule),  # while products are whole; packing and panels depend on it
         PackOperands(),  # before panels, so that packing happens once a task
         SplitLoops(),  # before tiles: a panel holds whole tile loops
         LimitLoops(),  # while a panel is a flat list, whose products and reductions are whole
@@ -68,11 +66,6 @@ def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple
         AssignTiles(target),  # of each piece: only some fill tile registers
         InitLoops(),  # last: ports of every piece, tails included
     )
-
-
-def _tiles(target: TargetMachine, schedule: Schedule) -> tuple[Pass, ...]:
-    """Few rows fill no tile registers."""
-    return (TileProducts(target),) if schedule is Schedule.ROWS else ()
 
 
 def _split(schedule: Schedule) -> tuple[Pass, ...]:

@@ -1,4 +1,4 @@
-"""ChooseSchedule: the role and the sizes of every axis, for all passes that follow."""
+"""ChooseSchedule: axes and their sizes, and where factors are read: what later passes obey."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Expression, LinearIR
 from snipjit.passes.base import Pass
+from snipjit.passes.linear.operand_reads import choose_reads
+from snipjit.passes.linear.tile_products import mark_tiles
 from snipjit.schedule import SYNTHETIC_LANES, AxisPlan, Role
 from snipjit.target_machine import TargetMachine
 
@@ -16,7 +18,8 @@ REDUCTIONS = ("brgemm", "reduce")
 
 @dataclass(frozen=True)
 class ChooseSchedule(Pass):
-    """Say of each axis what it is for, and how many elements of it each kind of loop takes.
+    """Say of each axis what it is for, and how many elements of it each kind of loop takes; of each
+    product whether it is one of tile registers, and where it reads its factors.
 
     Axes that every product, reduction and result keeps are batch axes, or rows: the one in lanes,
     or, if none is, those that an input of each product lacks. The stream is the axis that values
@@ -28,7 +31,7 @@ class ChooseSchedule(Pass):
              axis m : rows task 192 panel 48 …
              axis n : stream block 128 tile 8 vectors 8 unroll 4
              axis d = 64 : contraction tile 8 vectors 8 unroll 4
-             …
+             %s = brgemm %q %k {over=(d), read=(task, place)} : f32[b n m] ; …
     """
 
     target: TargetMachine
@@ -37,12 +40,15 @@ class ChooseSchedule(Pass):
         """Write the plan of every axis."""
         roles = _roles(lir)
         lir.plans = {axis: self._plan(lir, axis, roles) for axis in lir.axes if axis in roles}
+        if self.target.tiles and _is_by_rows(lir, roles):
+            mark_tiles(lir)
+        choose_reads(lir)
         return lir
 
     def _plan(self, lir: LinearIR, axis: str, roles: dict[str, Role]) -> AxisPlan:
         target, role = self.target, roles[axis]
         in_lanes = axis in lir.lanes
-        by_rows = any(roles[axis] in ("batch", "rows") for axis in lir.lanes if axis in roles)
+        by_rows = _is_by_rows(lir, roles)
         plan = AxisPlan(
             role,
             task=self._task(lir, axis, role),
@@ -77,6 +83,11 @@ class ChooseSchedule(Pass):
         if not in_lanes:
             return target.row_tile, target.row_tile
         return target.tile[1] * target.lanes, target.tile_vectors * target.lanes
+
+
+def _is_by_rows(lir: LinearIR, roles: dict[str, Role]) -> bool:
+    """Whether rows lie in lanes."""
+    return any(roles[axis] in ("batch", "rows") for axis in lir.lanes)
 
 
 def _roles(lir: LinearIR) -> dict[str, Role]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+import torch
 
 from snipjit.compiler import optimize
 from snipjit.errors import UnsupportedError, VerificationError
@@ -16,7 +18,7 @@ from snipjit.passes.base import run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.passes.linear.choose_schedule import ChooseSchedule
 from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph
+from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
 from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
 from tests import kernels, subgraphs
@@ -144,6 +146,62 @@ def test_later_passes_obey_what_the_text_says(
     for seed, of in enumerate(SIZES):
         tensors, scalars = kernels.inputs(subgraph, of, seed)
         kernels.assert_right(run, subgraph, tensors, scalars)
+
+
+READS = [("place, place", "task, place"), ("task, place", "place, place")]
+
+
+@pytest.mark.parametrize("row", SMALL)
+@pytest.mark.parametrize("layout", ["rows", "features"])
+def test_operands_may_be_packed_or_read_in_place(row: str, layout: str) -> None:
+    """Packed to in place, and back: queries whose rows, or whose features, are neighbours."""
+    build = SubgraphBuilder("test", d=8, e=4)
+    dims = ("d", "m") if layout == "rows" else ("m", "d")
+    q = build.add("parameter", TensorType.of("f32", "b", *dims), name="q")
+    k = build.add("parameter", TensorType.of("f32", "b", "n", "d"), name="k")
+    s = build.add("brgemm", TensorType.of("f32", "b", "m", "n"), q, k, over=("d",))
+    w = build.add("exp", TensorType.of("f32", "b", "m", "n"), s)
+    total = build.add("reduce", TensorType.of("f32", "b", "m"), w, monoid="sum", over=("n",))
+    build.result(total, name="y")
+    subgraph, steps = build.subgraph(), pipeline(SMALL[row])
+    at = [step.name for step in steps].index("ChooseSchedule") + 1
+    text = print_linear(run_pipeline(steps[:at], subgraph))
+    want = "place, place" if layout == "rows" else "task, place"
+    assert f"read=({want})" in text
+    other = dict(READS)[want]
+    random = np.random.default_rng(0)
+    results = []
+    for chosen in (text, text.replace(f"read=({want})", f"read=({other})")):
+        lir: LinearIR = run_pipeline(steps[at:], parse_linear(chosen))
+        verify(lir, final=True)
+        assert ("q.packed" in print_linear(lir)) == ("task" in (want if chosen == text else other))
+        run = kernels.launcher_of(lir, SMALL[row])
+        for m, n in ((1, 1), (13, 31), (70, 45)):
+            shape = (2, 8, m) if layout == "rows" else (2, m, 8)
+            q_array, k_array = random.normal(size=shape) / 4, random.normal(size=(2, n, 8)) / 4
+            tensors = [torch.from_numpy(a.astype(np.float32)) for a in (q_array, k_array)]
+            rows = q_array.swapaxes(1, 2) if layout == "rows" else q_array
+            right = np.exp(rows @ k_array.swapaxes(1, 2)).sum(-1)
+            (got,) = kernels.results(run, tensors, [])
+            np.testing.assert_allclose(got, right, rtol=2e-5)
+        results.append(print_linear(lir))
+    assert results[0] != results[1]
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        ("(task, task)", "%k grows with axis n"),
+        ("(task)", "two factors"),
+        ("(task, sometimes)", "place, task, block"),
+    ],
+)
+def test_reads_that_do_not_fit_are_named(read: str, message: str) -> None:
+    lir = ChooseSchedule(TINY).run(parse_linear(SOFTMAX))
+    text = print_linear(lir)
+    assert "read=(task, place)" in text
+    with pytest.raises(VerificationError, match=message):
+        verify(parse_linear(text.replace("read=(task, place)", f"read={read}")))
 
 
 def test_another_size_gives_another_kernel() -> None:

@@ -1,0 +1,77 @@
+"""Where the factors of products are read: a part of ChooseSchedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from snipjit.linear_ir import Expression, LinearIR
+from snipjit.reach import Reach
+from snipjit.schedule import Home
+from snipjit.tensors import Tensor
+
+
+def choose_reads(lir: LinearIR) -> None:
+    """Say of each factor of each product whether it is read in place, or packed and how often.
+
+    An input whose lanes axis is not innermost in memory is packed once a task. One of a narrow type
+    that is read element by element is converted once a block, for all panels of rows, or brought
+    into pairs, unless these are neighbours in memory; what is innermost there becomes a lanes axis,
+    so that whole vectors are loaded. Only what has a bounded size is packed: a dynamic axis would
+    need a buffer that grows. Products in tiles have all their inputs packed, or are not in tiles:
+    where two of them lie across each other one is left in place.
+    """
+    reads = _Reads(lir, lir.lanes)
+    for e in lir.expressions():
+        if e.op == "brgemm":
+            homes = tuple(reads.home(e, name) for name in e.inputs[:2])
+            e.attrs = {**e.attrs, "read": homes}
+    for e in lir.expressions():
+        e.type = replace(e.type, axes=lir.sort_axes(e.type.axes))
+
+
+@dataclass
+class _Reads:
+    """The decisions so far.
+
+    lanes   the lanes axes that the kernel had before
+    loaded  the inputs without lanes that are packed, along their innermost axes
+    """
+
+    lir: LinearIR
+    lanes: tuple[str, ...]
+    loaded: list[Tensor] = field(default_factory=list)
+
+    def home(self, e: Expression, name: str) -> Home:
+        """Where a factor is read."""
+        tensor = self.lir.tensors.get(name)
+        if tensor is None:
+            return "place"
+        tiles, reach = "tiles" in e.attrs, Reach.of(self.lir, e)
+        unit, in_lanes = tensor.unit_axis, bool({*self.lanes} & {*tensor.axes})
+        if in_lanes and replace(reach, streams=False).is_bounded(tensor.axes):
+            return "task" if tiles or self.lir.vector_axis(tensor.axes) != unit else "place"
+        direct = (None, *reach.task_axes, e.attrs.get("pairs"))
+        pays = not in_lanes and tensor.element.is_narrow and unit not in direct
+        if not (tiles or pays) or not reach.is_bounded(tensor.axes):
+            return "place"
+        if in_lanes or self.add_lanes(tensor):
+            return "block"
+        e.attrs = {attr: value for attr, value in e.attrs.items() if attr != "tiles"}
+        return "place"
+
+    def add_lanes(self, tensor: Tensor) -> bool:
+        """Have vectors of the innermost axis where there are no other ones.
+
+        It comes in front of all axes of which others have vectors, but behind the tensor's own.
+        False if these others, or the tensor, would then have vectors of another axis than theirs.
+        """
+        lanes, axis = self.lir.lanes, tensor.unit_axis or ""
+        if axis not in lanes:
+            place = max((lanes.index(a) + 1 for a in tensor.axes if a in lanes), default=0)
+            lanes = (*lanes[:place], axis, *lanes[place:])
+        loaded = [*self.loaded, tensor]
+        last = [next(a for a in reversed(lanes) if a in one.axes) for one in loaded]
+        if last != [one.unit_axis for one in loaded]:
+            return False
+        self.lir.lanes, self.loaded = lanes, loaded
+        return True
