@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -40,7 +41,7 @@ def calls_of(row: Row) -> Calls:
     compiled = torch.compile(row.model.form, backend=keep, dynamic=True)
     for inputs in row.input_sets():
         compiled(*inputs)
-    return [lambda f=forward, a=args: f(*a) for forward, args in given]  # type: ignore[misc]
+    return [partial(forward, *args) for forward, args in given]
 
 
 def answer(request: dict[str, Any], calls: Calls) -> dict[str, Any]:
