@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ from functools import cached_property
 
 from snipjit import config
 from snipjit.axis_sizes import undetermined
+from snipjit.candidates import candidate
 from snipjit.dumps import Dumps, writer
-from snipjit.errors import LinkError, UnsupportedError
+from snipjit.errors import LinkError, ScratchpadError, UnsupportedError
 from snipjit.linear_ir import LinearIR
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
@@ -23,7 +25,7 @@ from snipjit.runtime.disk_cache import DiskCache, disk_cache
 from snipjit.runtime.host import require_executable_memory
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES
-from snipjit.runtime.structure import GENERAL, Choice, Selection, Structure
+from snipjit.runtime.structure import Choice, Selection, Structure
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine, select
@@ -49,15 +51,16 @@ def compile_subgraph(subgraph: Subgraph, target: TargetMachine | None = None) ->
     return STRUCTURES.get(key, lambda: _structure(key, Kernels(canonical, target, dumps)))
 
 
-def _key(canonical: Subgraph, target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> str:
-    return f"{target.name} {schedule.value}\n{print_subgraph(canonical)}"
+def _key(canonical: Subgraph, target: TargetMachine, schedule: Schedule | None = None) -> str:
+    kind = schedule.value if schedule is not None else "all"
+    return f"{target.name} {kind}\n{print_subgraph(canonical)}"
 
 
 def _structure(key: str, kernels: Kernels) -> Structure:
     interface = interface_of(kernels.canonical)
     structure = Structure(key, interface, kernels.selection, kernels.build)
     if kernels.selection.is_single:
-        structure.kernel(GENERAL)
+        structure.kernel(kernels.selection.general)
     else:
         kernels.check_general()
     return structure
@@ -87,9 +90,8 @@ class Kernels:
     @cached_property
     def selection(self) -> Selection:
         """Which there are."""
-        few = linear.few_rows_axis(self.canonical)
         features = tuple(feature_axes(self.canonical))
-        return Selection(features, few, self.target.few_rows if few else 0)
+        return Selection(linear.serving(self.canonical, self.target), features)
 
     def build(self, choice: Choice) -> Kernel:
         """One kernel. Raises UnsupportedError if it cannot be compiled."""
@@ -99,7 +101,7 @@ class Kernels:
     def lower(self, choice: Choice) -> LinearIR:
         """The LinearIR of one kernel. Raises UnsupportedError likewise."""
         version = self._version(choice)
-        if choice == GENERAL and self.general is not None and version.dumps is None:
+        if choice == self.selection.general and self.general is not None and version.dumps is None:
             found, self.general = self.general, None
             return found
         return lower(version.subgraph, self.target, version.dumps, choice.schedule)
@@ -125,12 +127,17 @@ class Kernels:
 
         That there is one is kept on disk, so that a process after this one need not look.
         """
-        disk, name = disk_cache(), f"general\n{_key(self.canonical, self.target)}\n{self.target}"
+        disk, schedule = disk_cache(), self.selection.general.schedule
+        name = f"general\n{self._named(_key(self.canonical, self.target, schedule), schedule)}"
         if disk is not None and disk.load(name) is not None:
             return
-        self.general = lower(self.canonical, self.target)
+        self.general = lower(self.canonical, self.target, schedule=schedule)
         if disk is not None:
             disk.store(name, recipe_of(self.general), b"")
+
+    def _named(self, key: str, schedule: Schedule) -> str:
+        """What a kernel is kept under on disk: all that it was made from."""
+        return f"{key}\n{self.target}\n{candidate(self.target, schedule)}"
 
     def _version(self, choice: Choice) -> _Version:
         """The Subgraph with the sizes of features that a kernel has compiled in."""
@@ -147,7 +154,7 @@ class Kernels:
 
     def _compile(self, key: str, choice: Choice) -> Kernel:
         """The kernel of a key, from the disk if a process before compiled it."""
-        disk, name = disk_cache(), f"{key}\n{self.target}"
+        disk, name = disk_cache(), self._named(key, choice.schedule)
         if disk is not None and (kernel := _from_disk(key, disk, name)) is not None:
             return kernel
         kernel = assemble(key, self.lower(choice), self.target, self._version(choice).dumps)
@@ -185,11 +192,20 @@ def lower(
     dumps: Dumps | None = None,
     schedule: Schedule = Schedule.ROWS,
 ) -> LinearIR:
-    """Control flow: a canonical Subgraph to the final LinearIR."""
+    """Control flow: a canonical Subgraph to the final LinearIR.
+
+    Where its buffers would be too large for the scratchpad what they hold is halved.
+    """
     verify = verify_linear if config.verify_passes() else None
-    result: LinearIR = run_pipeline(
-        linear.pipeline(target, schedule), canonical, verify=verify, dump=writer(dumps, "linear")
-    )
+    for halvings in itertools.count():
+        steps = linear.pipeline(target, schedule, halvings)
+        try:
+            result: LinearIR = run_pipeline(
+                steps, canonical, verify=verify, dump=writer(dumps, "linear")
+            )
+            break
+        except ScratchpadError:
+            continue
     if config.verify_stages():
         verify_linear(result, final=True)
     return result

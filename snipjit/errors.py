@@ -9,6 +9,10 @@ class UnsupportedError(SnipjitError):
     """Valid, but not compiled by this version; a backend keeps the original nodes."""
 
 
+class ScratchpadError(UnsupportedError):
+    """The buffers of a kernel are too large for its scratchpad: smaller blocks may do."""
+
+
 class InputError(SnipjitError, ValueError):
     """A call's tensors do not fit the compiled program (rank, size, dtype, device)."""
 

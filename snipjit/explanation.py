@@ -22,7 +22,7 @@ from snipjit.recipes import interface_of
 from snipjit.refusal import Refusal
 from snipjit.runtime.engine import host_features
 from snipjit.runtime.host import require_executable_memory, require_platform
-from snipjit.runtime.structure import GENERAL, Choice
+from snipjit.runtime.structure import Choice
 from snipjit.target_machine import select
 from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import print_subgraph
@@ -171,7 +171,7 @@ def _choices(kernels: Kernels, candidate: Candidate) -> list[Choice]:
     shapes = [[_traced(size) for size in tensor(node).shape] for node in candidate.tensors]
     known = [[size for size in shape if size is not None] for shape in shapes]
     if known != shapes:
-        return [GENERAL]
+        return [kernels.selection.general]
     return kernels.selection.choices(interface_of(kernels.canonical).sizes(known), seen=())
 
 

@@ -36,3 +36,9 @@ class Reach:
     def is_bounded(self, axes: Iterable[str]) -> bool:
         """Whether there is a bounded number of elements of every axis at once."""
         return all(self.most(axis) is not None for axis in axes)
+
+    def is_blocked(self, axes: Iterable[str]) -> bool:
+        """Whether the loop that streams leaves but a part of an axis."""
+        return self.streams and any(
+            axis in self.lir.plans and self.lir.plans[axis].block for axis in axes
+        )

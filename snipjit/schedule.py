@@ -8,15 +8,18 @@ from typing import Literal, get_args
 
 
 class Schedule(Enum):
-    """One structure may have several schedules; each call takes the one that suits its sizes.
+    """What lies in lanes. A structure may have several schedules; each call takes what suits it.
 
-    ROWS     lanes are rows: nothing is ever combined across lanes. For many rows.
-    COLUMNS  lanes are whatever is summed away or makes columns: every load of a streamed input
-             serves all rows of a task, and is used once for each. For few rows.
+    ROWS     rows: nothing is ever combined across lanes. What is shared by rows is read element by
+             element. For many rows.
+    COLUMNS  whatever is summed away or makes columns: every load of a streamed input serves all
+             rows of a task, and is used once for each. For few rows.
+    OUTPUTS  whatever a product makes: what is shared by rows is packed, for many of them.
     """
 
     ROWS = "rows"
     COLUMNS = "columns"
+    OUTPUTS = "outputs"
 
 
 SYNTHETIC_LANES = "lane"

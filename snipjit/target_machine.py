@@ -12,51 +12,20 @@ from snipjit.errors import OptionError
 class TargetMachine:
     """One instruction set as the compiler sees it.
 
-    features        LLVM features that the row needs, and the host must have
-    disabled        LLVM features that are switched off
-    cpu             LLVM's model of what instructions cost
-    lanes           f32 elements of a vector register
-    unroll          elements of a contracted axis in one iteration of a product
-    pairs           element types whose products are summed two by two
-
-    Rows in lanes (``Schedule.ROWS``):
-
-    tile            (columns, vectors) of the register tile of a product, with columns broadcast
-    task_vectors    most vectors of rows in a task
-    block           elements of the streamed axis in a block
-
-    Columns in lanes (``Schedule.COLUMNS``):
-
-    few_rows        calls with at most so many rows use it
-    row_tile        rows of the register tile of a product, and of a panel
-    column_vectors  vectors of columns of the register tile
-    task_rows       most rows in a task
-    column_block    elements of the streamed axis in a block
-    chunk           least elements of the streamed axis in a task of their own
-
-    Tile registers, of 16 rows of 64 bytes, which multiply pairs:
-
-    tiles           how many there are; 0 for none
-    tile_rows       columns of a product that they hold at once, as rows of tiles, ...
-    tile_vectors    ... and vectors of rows
+    features   LLVM features that the row needs, and the host must have
+    disabled   LLVM features that are switched off
+    cpu        LLVM's model of what instructions cost
+    lanes      f32 elements of a vector register
+    registers  how many vector registers there are
+    pairs      element types whose products are summed two by two
+    tiles      how many tile registers there are, of 16 rows of 64 bytes, which multiply pairs
     """
 
     name: str
     lanes: int
-    tile: tuple[int, int]
-    task_vectors: int
-    block: int
-    few_rows: int = 24
-    row_tile: int = 4
-    column_vectors: int = 8
-    column_block: int = 512
-    task_rows: int = 8
-    chunk: int = 512
-    unroll: int = 4
+    registers: int = 16
     pairs: tuple[str, ...] = ()
     tiles: int = 0
-    tile_rows: int = 32
-    tile_vectors: int = 2
     features: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
     cpu: str = "x86-64"
@@ -71,25 +40,23 @@ _AVX512 = ("avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512dq", "av
 
 TARGETS: tuple[TargetMachine, ...] = (
     TargetMachine(
-        "amx-bf16", lanes=16, tile=(8, 3), task_vectors=12, block=128, few_rows=10,
-        pairs=("bf16",), tiles=8, features=(*_AVX512, "avx512bf16", "amx-tile", "amx-bf16"),
+        "amx-bf16", lanes=16, registers=32, pairs=("bf16",), tiles=8,
+        features=(*_AVX512, "avx512bf16", "amx-tile", "amx-bf16"),
         disabled=("prefer-256-bit",), cpu="x86-64-v4",
     ),
     TargetMachine(
-        "avx512-bf16", lanes=16, tile=(8, 3), task_vectors=12, block=128,
-        pairs=("bf16",), features=(*_AVX512, "avx512bf16"), disabled=("prefer-256-bit",),
-        cpu="x86-64-v4",
+        "avx512-bf16", lanes=16, registers=32, pairs=("bf16",),
+        features=(*_AVX512, "avx512bf16"), disabled=("prefer-256-bit",), cpu="x86-64-v4",
     ),
     TargetMachine(
-        "avx512", lanes=16, tile=(8, 3), task_vectors=12, block=128,
+        "avx512", lanes=16, registers=32,
         features=_AVX512, disabled=("prefer-256-bit",), cpu="x86-64-v4",
     ),
     TargetMachine(
-        "avx2", lanes=8, tile=(4, 3), task_vectors=12, block=128, few_rows=16,
-        features=("avx2", "fma", "f16c", "bmi2"), disabled=("avx512f",), cpu="x86-64-v3",
+        "avx2", lanes=8, features=("avx2", "fma", "f16c", "bmi2"), disabled=("avx512f",),
+        cpu="x86-64-v3",
     ),
-    TargetMachine("portable", lanes=4, tile=(4, 2), task_vectors=12, block=128,
-                  few_rows=8),
+    TargetMachine("portable", lanes=4),
 )  # fmt: skip
 
 PORTABLE = TARGETS[-1]

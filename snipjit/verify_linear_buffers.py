@@ -89,12 +89,17 @@ class _Scopes:
                 raise fault(self.lir, e, message)
 
     def has_room(self, loop: Loop, piece: Piece) -> None:
-        """Tiles that go on beyond the end of an axis end where the buffer ends, or before."""
-        if not (piece.masked and goes_beyond(self.lir, piece, loop.axis)):
+        """Tiles that go on beyond the end of an axis end where the buffer ends, or before.
+
+        So do vectors: what is not valid of them is masked in tensors of the call alone.
+        """
+        in_lanes = loop.axis in self.lir.lanes
+        if not (piece.masked and (in_lanes or goes_beyond(self.lir, piece, loop.axis))):
             return
         least = loop.pieces[-1].step
+        inside = {s.name for s, _ in walk(piece.body) if isinstance(s, Buffer)}
         for name in _touched(piece.body):
-            buffer = self.buffers.get(name)
+            buffer = self.buffers.get(name) if name not in inside else None
             extent = buffer.extents.get(loop.axis, 0) if buffer else 0
             if extent % least:
                 message = f"%{name} holds {extent} of axis {loop.axis}, no multiple of {least}"

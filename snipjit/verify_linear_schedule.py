@@ -13,12 +13,12 @@ from snipjit.verify_linear_loops import fault
 
 def check_schedule(lir: LinearIR) -> None:
     """Raise VerificationError for plans that no pass can obey."""
-    streams = [axis for axis, plan in lir.plans.items() if plan.role == "stream"]
-    if len(streams) > 1:
-        raise VerificationError(f"{lir.name}: axes {', '.join(streams)} are streamed: one can be")
     for axis, plan in lir.plans.items():
         for wrong in _faults(lir, axis, plan):
             raise VerificationError(f"{lir.name}: axis {axis} ({plan.role}): {wrong}")
+    blocked = [axis for axis, plan in lir.plans.items() if plan.block]
+    if len(blocked) > 1:
+        raise VerificationError(f"{lir.name}: axes {', '.join(blocked)} have blocks: one can")
     for e in lir.expressions():
         for wrong in _read_faults(lir, e) if "read" in e.attrs else ():
             raise fault(lir, e, wrong)
@@ -55,8 +55,10 @@ def _faults(lir: LinearIR, axis: str, plan: AxisPlan) -> Iterator[str]:
         yield f"it {'needs a' if kept else 'has no'} task"
     if plan.role == "batch" and plan.task > 1:
         yield "a task has one element"
-    if (plan.role == "stream") != bool(plan.block):
-        yield f"it {'needs a' if plan.role == 'stream' else 'has no'} block"
+    if plan.role == "stream" and not plan.block:
+        yield "it needs a block"
+    if plan.block and plan.role not in ("stream", "contraction"):
+        yield "it has no block"
     if plan.chunk and plan.role != "stream":
         yield "only a stream has chunks"
     if plan.chunk % max(plan.block, 1) and plan.block % max(plan.chunk, 1):
@@ -67,10 +69,10 @@ def _faults(lir: LinearIR, axis: str, plan: AxisPlan) -> Iterator[str]:
 
 
 def _panel_faults(lir: LinearIR, axis: str, plan: AxisPlan) -> Iterator[str]:
-    if plan.panel and plan.role != "rows":
-        yield "only rows have panels"
+    if plan.panel and plan.role not in ("rows", "columns"):
+        yield "only rows and columns have panels"
     for name, panel in (("panel", plan.panel), ("held", plan.held if plan.panel else 0)):
         if panel > plan.task:
             yield f"{name} {panel} is more than task {plan.task}"
-        if plan.role == "rows" and axis in lir.lanes and (panel or plan.task) % lir.width:
+        if axis in lir.lanes and (panel or plan.task) % lir.width:
             yield f"{name} {panel or plan.task} is no multiple of {lir.width} lanes"

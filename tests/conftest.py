@@ -25,20 +25,22 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 def pytest_addoption(parser: pytest.Parser) -> None:
     add = parser.addoption
     add("--update-golden", action="store_true", help="write golden files instead of comparing")
-    add(
-        "--few-rows", type=int, metavar="N", help="few_rows of every target row in place of its own"
-    )
+    few = "calls of so many rows go by columns, on every target row"
+    add("--few-rows", type=int, metavar="N", help=few)
     add("--host", metavar="ROW", help="a host that runs this target row and no better one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Change the rows and the host before a test module reads them."""
     config.addinivalue_line("markers", "target(name): every test of a module is of a target row")
-    from snipjit import target_machine
+    from snipjit.candidates import TUNED, candidate
+    from snipjit.schedule import Schedule
+    from snipjit.target_machine import TARGETS
 
     if (few := config.getoption("--few-rows")) is not None:
-        rows = tuple(replace(row, few_rows=few) for row in target_machine.TARGETS)
-        target_machine.TARGETS, target_machine.PORTABLE = rows, rows[-1]
+        for row in TARGETS:
+            usual = candidate(row, Schedule.COLUMNS)
+            TUNED[row.name, Schedule.COLUMNS] = replace(usual, most_rows=few)
     if name := config.getoption("--host"):
         _pretend_host(name)
 
@@ -116,9 +118,8 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     from snipjit import target_machine
     from tests.kernels import SMALL
 
-    # Other names: kernels with small tiles must not serve later tests.
-    rows = tuple(replace(row, name=f"small {row.name}") for row in SMALL.values())
-    monkeypatch.setattr(target_machine, "TARGETS", rows)
+    # Their names are others: kernels with small tiles must not serve later tests.
+    monkeypatch.setattr(target_machine, "TARGETS", tuple(SMALL.values()))
     monkeypatch.delenv("SNIPJIT_TARGET", raising=False)
 
 

@@ -13,13 +13,14 @@ import torch
 
 from snipjit import target_machine
 from snipjit.axis_sizes import TensorSpec
+from snipjit.candidates import TUNED, candidate
 from snipjit.compiler import assemble, lower, optimize
 from snipjit.interpret_subgraph import interpret
 from snipjit.linear_ir import LinearIR
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.specialize_sizes import feature_axes
-from snipjit.passes.linear import few_rows_axis
+from snipjit.passes.linear import serving
 from snipjit.runtime import engine
 from snipjit.runtime.interface import Interface
 from snipjit.runtime.launcher import Launcher
@@ -42,13 +43,28 @@ TARGETS = {name: row for name, row in ROWS.items() if not row.pairs}
 """Those that compile f32 differently."""
 
 
-def small(row: TargetMachine) -> TargetMachine:
+def tuned(row: TargetMachine, name: str, numbers: Mapping[Schedule, Any]) -> TargetMachine:
+    """A row of its own name, with other numbers for its candidates."""
+    own = replace(row, name=name)
+    for schedule, given in numbers.items():
+        TUNED[name, schedule] = replace(candidate(row, schedule), **given)
+    return own
+
+
+def small(row: TargetMachine, name: str = "") -> TargetMachine:
     """A row with small tiles, panels and blocks: quick to compile, and short calls take every loop
     and every tail. Only single rows go by columns: other sizes share one kernel."""
-    return replace(
-        row, tile=(4, 1), task_vectors=2, block=32 if row.tiles else 8, column_block=8, unroll=2,
-        few_rows=1, tile_rows=16, tile_vectors=1,
-    )  # fmt: skip
+    lanes, common = row.lanes, {"tile": 4, "unroll": 2, "held": 16}
+    rows = {"task": 2 * lanes, "panel": lanes, "block": 32 if row.tiles else 8}
+    numbers = {
+        Schedule.ROWS: {**common, **rows, "columns": 32, "held_panel": lanes},
+        Schedule.COLUMNS: {**common, "block": 8, "columns": 32, "most_rows": 1},
+        Schedule.OUTPUTS: {
+            **{**common, "task": 8, "panel": lanes, "columns": 2 * lanes},
+            **{"block": 8, "depth": 8, "vectors": 1},
+        },
+    }
+    return tuned(row, name or f"small {row.name}", numbers)
 
 
 SMALL = {name: small(row) for name, row in TARGETS.items()}
@@ -189,7 +205,8 @@ def object_code(llvm_ir: str, target: TargetMachine) -> bytes:
 def goes_by_columns(subgraph: Subgraph) -> bool:
     """Whether there is a kernel by columns."""
     canonical = optimize(subgraph)
-    return few_rows_axis(canonical) is not None and not feature_axes(canonical)
+    table = serving(canonical, target_machine.PORTABLE)
+    return table[0].schedule is Schedule.COLUMNS and not feature_axes(canonical)
 
 
 def launcher_of(lir: LinearIR, target: TargetMachine) -> Launcher:

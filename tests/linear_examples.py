@@ -21,12 +21,18 @@ from snipjit.subgraph import Subgraph
 from snipjit.target_machine import TargetMachine
 from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
+from tests.kernels import tuned
 from tests.subgraphs import ALL
 
-TINY = TargetMachine(
-    "tiny", lanes=4, tile=(4, 2), task_vectors=4, block=8, column_block=8, chunk=8,
-    unroll=2,
-)  # fmt: skip
+TINY = tuned(
+    TargetMachine("tiny", lanes=4),
+    "tiny",
+    {
+        Schedule.ROWS: {"task": 16, "block": 8, "unroll": 2},
+        Schedule.COLUMNS: {"block": 8, "chunk": 8, "unroll": 2},
+        Schedule.OUTPUTS: {"task": 8, "columns": 16, "block": 8, "depth": 8, "unroll": 2},
+    },
+)
 """Small enough that a few rows and columns take every loop and every tail."""
 
 UNSUPPORTED = ("attention_scaled_k",)

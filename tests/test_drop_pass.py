@@ -27,12 +27,20 @@ from snipjit.verify_subgraph import verify_canonical
 from tests import kernels, subgraphs
 from tests.narrow import narrowed
 
-TARGET = replace(TARGETS[-1], task_vectors=4, block=8, column_block=8)
+TARGET = kernels.tuned(
+    TARGETS[-1],
+    "portable, short blocks",
+    {Schedule.ROWS: {"task": 16, "block": 8}, Schedule.COLUMNS: {"block": 8}},
+)
 GRAPH = [step.name for step in graph.PIPELINE]
 SCHEDULES = (linear.pipeline(TARGET), linear.pipeline(TARGET, Schedule.COLUMNS))
 LINEAR = [*dict.fromkeys(step.name for steps in SCHEDULES for step in steps)]
 ONLY_BY_COLUMNS = ("SplitStream",)
-TILED = next(replace(row, task_vectors=4, block=32) for row in TARGETS if row.tiles)
+TILED = kernels.tuned(
+    next(row for row in TARGETS if row.tiles),
+    "tiles, short blocks",
+    {Schedule.ROWS: {"task": 64, "block": 32}},
+)
 ONLY_IN_TILES = ("RoundFactors", "RelaxExponentials", "PadBuffers", "AssignTiles")
 
 

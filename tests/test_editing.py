@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +13,12 @@ from snipjit.interpret_linear import interpret
 from snipjit.linear_ir import LinearIR
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.init_loops import InitLoops
+from snipjit.schedule import Schedule
 from snipjit.target_machine import TargetMachine
 from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
 from tests import kernels, subgraphs
-from tests.kernels import TARGETS, in_turn
+from tests.kernels import TARGETS, in_turn, tuned
 
 SIZES = {"m": 29, "n": 53}
 COMPILED = [name for name in subgraphs.ALL if name != "attention_scaled_k"]
@@ -27,7 +27,8 @@ COMPILED = [name for name in subgraphs.ALL if name != "attention_scaled_k"]
 
 def small(name: str) -> TargetMachine:
     """A row whose panels and blocks are small: short kernels, every loop taken."""
-    return replace(TARGETS[name], task_vectors=4, block=32, column_block=32)
+    rows = {"task": 4 * TARGETS[name].lanes, "block": 32}
+    return tuned(TARGETS[name], f"{name}, short blocks", {Schedule.ROWS: rows})
 
 
 def attention(target: TargetMachine) -> str:

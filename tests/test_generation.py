@@ -9,7 +9,9 @@ import pytest
 import torch
 
 import snipjit
+from snipjit.candidates import candidate
 from snipjit.runtime.engine import host_features
+from snipjit.schedule import Schedule
 from snipjit.target_machine import select
 
 pytest.importorskip("transformers")
@@ -20,7 +22,7 @@ from tests.models.generation import GENERATORS
 QUICK = ("Llama-eager-dynamic",)
 """What runs with ``make test``."""
 
-FEW = select(host_features()).few_rows
+FEW = candidate(select(host_features()), Schedule.COLUMNS).most_rows
 LENGTHS = [n for n in range(max(FEW, 10) + 1, FEW + 99) if all(n % f for f in range(2, n))]
 """Lengths of prompts that are never of few rows: primes, which are no other size of a model too."""
 STEPS = ((5, LENGTHS[0], 1), (24, LENGTHS[2], 1), (9, LENGTHS[1], 2))

@@ -90,7 +90,13 @@ def test_flat_modules_know_no_pass_and_no_library_but_numpy() -> None:
     [
         ("torch", ("snipjit.passes.fx", "snipjit.runtime")),
         ("llvmlite", ("snipjit.passes.llvm", "snipjit.runtime.engine")),
-        ("networkx", ("snipjit.passes.linear.allocate_buffers",)),
+        (
+            "networkx",
+            tuple(
+                f"snipjit.passes.linear.{name}"
+                for name in ("allocate_buffers", "convert_graph_to_linear")
+            ),
+        ),
     ],
 )
 def test_libraries_stay_at_home(library: str, homes: tuple[str, ...]) -> None:

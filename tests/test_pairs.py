@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from snipjit.compiler import lower
+from snipjit.errors import UnsupportedError
 from snipjit.interpret_linear import interpret
 from snipjit.interpret_subgraph import interpret as interpret_subgraph
 from snipjit.linear_ir import Expression, LinearIR
@@ -27,7 +28,7 @@ from snipjit.text_subgraph import parse_subgraph
 from snipjit.verify_linear import verify
 from tests import subgraphs
 from tests.guard import guarded_scratch, survives
-from tests.kernels import ROUNDING, ROWS, array, is_native, launcher_of, results, small
+from tests.kernels import ROUNDING, ROWS, array, is_native, launcher_of, results, small, tuned
 from tests.linear_examples import TINY
 
 ATTENTION = """
@@ -71,8 +72,8 @@ CASES = [
     ("rows and pairs strided", 5, 21),
 ]
 SIZES = ((1, 1), (3, 2), (17, 31), (70, 130), (200, 257))
-PAIRED = replace(TINY, name="tiny pairs", pairs=("bf16",))
-TILED = replace(PAIRED, name="tiny tiles", tiles=8, tile_rows=8)
+PAIRED = tuned(replace(TINY, pairs=("bf16",)), "tiny pairs", {key: {} for key in Schedule})
+TILED = tuned(replace(PAIRED, tiles=8), "tiny tiles", {Schedule.ROWS: {"held": 8}})
 
 TARGET = small(ROWS["avx512-bf16"])
 QUICK = [("usual", 16, 16), ("usual", 5, 21), ("keys innermost", 5, 21), ("merged heads", 16, 16)]
@@ -196,7 +197,12 @@ def across() -> Subgraph:
     return parse_subgraph(text.replace("axis e = 99\n", "").replace("[e]", "[d]"))
 
 
-@pytest.mark.parametrize("schedule", Schedule)
+def test_outputs_of_one_product_are_summed_by_no_other() -> None:
+    with pytest.raises(UnsupportedError, match="no order of axes"):
+        lower(across(), TARGET, schedule=Schedule.OUTPUTS)
+
+
+@pytest.mark.parametrize("schedule", [Schedule.ROWS, Schedule.COLUMNS])
 def test_factors_that_lie_across_each_other(schedule: Schedule) -> None:
     run = launcher_of(lower(across(), TARGET, schedule=schedule), TARGET)
     for m, n in SIZES:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -18,7 +17,6 @@ from snipjit.linear_ir import Loop, Retry
 from snipjit.loop_nest import split_loop
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
-from snipjit.runtime.structure import GENERAL
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
 from snipjit.text_subgraph import parse_subgraph
@@ -148,7 +146,7 @@ def test_accumulators_in_registers(target: str) -> None:
     canonical = parse_subgraph(OWN_ROWS)
     lir = lower(canonical, TARGETS[target], schedule=Schedule.COLUMNS)
     run = kernels.launcher_of(lir, TARGETS[target])
-    kernel = run.structure.kernel(GENERAL)
+    kernel = run.structure.kernel(run.structure.selection.general)
     assert kernel is not None
     assert kernel.recipe.split is not None
     for n in (1, 40, 513, 1100, 3000):
@@ -172,7 +170,9 @@ HIDING: list[tuple[str, str, float | None, bool]] = [
 def test_hidden_parts_of_chunks(mask: tuple[str, str, float | None, bool], target: str) -> None:
     """Windows and padding; a loop whose limits may turn out to be wrong stays whole."""
     form, end, fill, tried = mask
-    row, random = replace(TARGETS[target], chunk=128), np.random.default_rng(0)
+    chunks = {Schedule.COLUMNS: {"chunk": 128}}
+    row = kernels.tuned(TARGETS[target], f"{target}, short chunks", chunks)
+    random = np.random.default_rng(0)
     case = Masked("padded window", form, end, fill)
     lir = lower(case.subgraph(), row, schedule=Schedule.COLUMNS)
     loops = [s for s, _ in lir.walk() if isinstance(s, Loop)]

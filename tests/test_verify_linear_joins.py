@@ -12,7 +12,6 @@ from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.init_loops import InitLoops
 from snipjit.runtime.engine import host_features
-from snipjit.runtime.structure import GENERAL
 from snipjit.target_machine import rows_for
 from snipjit.text_linear import print_linear
 from snipjit.verify_linear import verify
@@ -144,7 +143,7 @@ def test_meaning(columns: int) -> None:
     with np.errstate(all="ignore"):
         wanted = [x.sum(1) / z.sum(0), x * z.T]
     run = launcher_of(parse_linear(finished(target.lanes)), target)
-    kernel = run.structure.kernel(GENERAL)
+    kernel = run.structure.kernel(run.structure.selection.general)
     assert kernel is not None
     assert kernel.recipe.split == ("n", 4, 1, 3, 128)
     compiled = run(torch.from_numpy(x), torch.from_numpy(z))

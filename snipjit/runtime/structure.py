@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from snipjit.candidates import Serves
 from snipjit.errors import UnsupportedError
 from snipjit.runtime.interface import Interface, Ints, Shapes
 from snipjit.runtime.kernel import Kernel
@@ -17,10 +18,10 @@ SPECIALIZED_SIZES = 4
 
 
 class Choice(NamedTuple):
-    """One kernel of a structure: the sizes of features that are compiled in, and its schedule."""
+    """One kernel of a structure: its schedule, and the sizes of features that are compiled in."""
 
+    schedule: Schedule
     features: Ints = ()
-    schedule: Schedule = Schedule.ROWS
 
     def name(self, axes: Collection[str] = ()) -> str:
         """For people, with the names of the feature axes: ``rows_d64``."""
@@ -28,27 +29,26 @@ class Choice(NamedTuple):
         return "_".join((self.schedule.value, *sizes))
 
 
-GENERAL = Choice()
-"""The kernel that serves all sizes."""
-
-
 @dataclass(frozen=True)
 class Selection:
     """Which kernels a structure has, and which of them serves which sizes.
 
+    table     schedules, the better ones first; the last one serves any sizes
     features  axes whose sizes shape register tiles: the first few sizes get their own kernels
-    few       the axis that decides whether there are few rows, ...
-    few_rows  ... and how many are few
     """
 
+    table: tuple[Serves, ...]
     features: tuple[str, ...] = ()
-    few: str | None = None
-    few_rows: int = 0
+
+    @property
+    def general(self) -> Choice:
+        """The kernel that serves all sizes."""
+        return Choice(self.table[-1].schedule)
 
     @property
     def is_single(self) -> bool:
         """Whether the general kernel is the only one."""
-        return not self.features and self.few is None
+        return not self.features and len(self.table) == 1
 
     def choices(self, sizes: Mapping[str, int], seen: Collection[Ints]) -> list[Choice]:
         """The kernels for some sizes, best first; the last one is the general one.
@@ -57,10 +57,9 @@ class Selection:
         """
         features = tuple(sizes[axis] for axis in self.features)
         if features not in seen and (not all(features) or len(seen) >= SPECIALIZED_SIZES):
-            return [GENERAL]
-        few = self.few is not None and sizes[self.few] <= self.few_rows
-        found = [Choice(features, Schedule.COLUMNS)] if few else []
-        return list(dict.fromkeys([*found, Choice(features), GENERAL]))
+            return [self.general]
+        found = [Choice(row.schedule, features) for row in self.table if row.suits(sizes)]
+        return list(dict.fromkeys([*found, self.general]))
 
 
 @dataclass(eq=False)
@@ -70,7 +69,7 @@ class Structure:
     key        what it was compiled from: the same key, the same structure
     interface  how all its kernels are called
     selection  which of them serves which sizes
-    build      compiles a kernel; UnsupportedError where it has none, which GENERAL always has
+    build      compiles a kernel; UnsupportedError where it has none, but never of the general one
     """
 
     key: str
@@ -83,8 +82,9 @@ class Structure:
     @staticmethod
     def single(interface: Interface, kernel: Kernel) -> Structure:
         """A structure of one kernel, which is there already."""
-        structure = Structure(kernel.key, interface, Selection(), lambda choice: kernel)
-        structure.kernel(GENERAL)
+        only = Selection((Serves(Schedule.ROWS),))
+        structure = Structure(kernel.key, interface, only, lambda choice: kernel)
+        structure.kernel(only.general)
         return structure
 
     @property
@@ -92,7 +92,7 @@ class Structure:
         """Whether calls may need a scratchpad: what is yet to be compiled may."""
         if not self.selection.is_single:
             return True
-        only = self.kernel(GENERAL)
+        only = self.kernel(self.selection.general)
         return only is not None and only.uses_scratch
 
     def configure(self, shapes: Shapes, strides: Shapes) -> tuple[Kernel, RuntimeConfig]:
@@ -130,7 +130,7 @@ class Structure:
         try:
             kernel = self.build(choice)
         except UnsupportedError:
-            if choice == GENERAL:
+            if choice == self.selection.general:
                 raise
             return None
         shared, own = self.interface.fields, kernel.recipe.fields

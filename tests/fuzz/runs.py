@@ -15,15 +15,16 @@ import snipjit
 from snipjit import compiler
 from snipjit.linear_ir import LinearIR
 from snipjit.runtime.kernel import Kernel
+from snipjit.schedule import Schedule
 from snipjit.target_machine import TargetMachine
 from snipjit.torch_backend import Options, fuse
 from tests import emulated
 from tests.fuzz.programs import Input, Model, Program
-from tests.kernels import ROWS, is_native, small
+from tests.kernels import ROWS, is_native, small, tuned
 
 MODES = ("static", "dynamic", "compile", "compile dynamic", "export")
 TARGETS = {
-    name: replace(small(row), name=f"fuzz {name}", few_rows=3, chunk=8)
+    name: tuned(small(row), f"fuzz {name}", {Schedule.COLUMNS: {"most_rows": 3, "chunk": 8}})
     for name, row in ROWS.items()
 }
 """With small tiles, and columns split among tasks from 16 on."""

@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 
 from snipjit import axis_sizes
+from snipjit.candidates import Serves
 from snipjit.errors import InputError, UnsupportedError
 from snipjit.runtime import interface as interfaces
 from snipjit.runtime.kernel import Kernel
-from snipjit.runtime.structure import GENERAL, SPECIALIZED_SIZES, Choice, Selection, Structure
+from snipjit.runtime.structure import SPECIALIZED_SIZES, Choice, Selection, Structure
 from snipjit.schedule import Schedule
 from tests.runtime.workers import scale_add, scale_add_interface
 
-SELECTION = Selection(features=("d", "e"), few="m", few_rows=16)
+FEW, ANY = Serves(Schedule.COLUMNS, ("m",), 16), Serves(Schedule.ROWS)
+SELECTION = Selection((FEW, ANY), features=("d", "e"))
+ONLY = Selection((ANY,))
+GENERAL = Choice(Schedule.ROWS)
 OWN = (64, 64)
 
 
@@ -24,25 +28,38 @@ def sizes(m: int, d: int = 64, e: int = 64) -> dict[str, int]:
 
 
 def test_few_rows_go_by_columns() -> None:
-    by_rows = [Choice(OWN), GENERAL]
+    by_rows = [Choice(Schedule.ROWS, OWN), GENERAL]
     assert SELECTION.choices(sizes(17), ()) == by_rows
-    assert SELECTION.choices(sizes(16), ()) == [Choice(OWN, Schedule.COLUMNS), *by_rows]
-    assert replace(SELECTION, few=None).choices(sizes(1), ()) == by_rows
+    assert SELECTION.choices(sizes(16), ()) == [Choice(Schedule.COLUMNS, OWN), *by_rows]
+    assert replace(SELECTION, table=(ANY,)).choices(sizes(1), ()) == by_rows
 
 
 def test_without_features_there_are_two() -> None:
     selection = replace(SELECTION, features=())
-    assert selection.choices(sizes(1), ()) == [Choice((), Schedule.COLUMNS), GENERAL]
+    assert selection.choices(sizes(1), ()) == [Choice(Schedule.COLUMNS), GENERAL]
     assert selection.choices(sizes(100), ()) == [GENERAL]
     assert not selection.is_single
-    assert Selection().is_single
-    assert Selection().choices(sizes(1), ()) == [GENERAL]
+    assert ONLY.is_single
+    assert ONLY.choices(sizes(1), ()) == [GENERAL]
+
+
+def test_rows_are_a_product_of_axes() -> None:
+    selection = Selection((Serves(Schedule.COLUMNS, ("m", "n"), 300), ANY))
+    assert selection.choices(sizes(3), ())[0] == Choice(Schedule.COLUMNS)
+    assert selection.choices(sizes(4), ()) == [GENERAL]
+
+
+def test_the_last_row_of_the_table_is_general() -> None:
+    outputs = Serves(Schedule.OUTPUTS)
+    assert Selection((FEW, outputs)).general == Choice(Schedule.OUTPUTS)
+    found = Selection((FEW, outputs), ("d", "e")).choices(sizes(100, 0, 64), ())
+    assert found == [Choice(Schedule.OUTPUTS)]
 
 
 def test_a_few_sizes_have_kernels_of_their_own() -> None:
     seen = [(size, size) for size in range(1, SPECIALIZED_SIZES + 1)]
     assert SELECTION.choices(sizes(100, 7, 7), seen) == [GENERAL]
-    assert SELECTION.choices(sizes(100, 2, 2), seen) == [Choice((2, 2)), GENERAL]
+    assert SELECTION.choices(sizes(100, 2, 2), seen) == [Choice(Schedule.ROWS, (2, 2)), GENERAL]
     assert SELECTION.choices(sizes(100, 0, 64), ()) == [GENERAL]
 
 
@@ -60,8 +77,11 @@ class Built:
         return replace(scale_add(), key=choice.name(("n",)))
 
 
+TWO = Selection((Serves(Schedule.COLUMNS, ("m",), 8), ANY), ("n",))
+
+
 def structure(build: Built) -> Structure:
-    return Structure("test", scale_add_interface(), Selection(("n",), "m", 8), build)
+    return Structure("test", scale_add_interface(), TWO, build)
 
 
 def test_each_kernel_is_built_once_and_only_if_asked() -> None:
@@ -69,21 +89,21 @@ def test_each_kernel_is_built_once_and_only_if_asked() -> None:
     made = structure(build)
     of = [made.kernel_for({"b": 1, "m": m, "n": 5}).key for m in (1, 9, 1, 9, 2)]
     assert of == ["columns_n5", "rows_n5", "columns_n5", "rows_n5", "columns_n5"]
-    assert build.asked == [Choice((5,), Schedule.COLUMNS), Choice((5,))]
+    assert build.asked == [Choice(Schedule.COLUMNS, (5,)), Choice(Schedule.ROWS, (5,))]
 
 
 def test_what_cannot_be_built_is_asked_once() -> None:
-    build = Built(Choice((5,), Schedule.COLUMNS), Choice((5,)))
+    build = Built(Choice(Schedule.COLUMNS, (5,)), Choice(Schedule.ROWS, (5,)))
     made = structure(build)
     for _ in range(3):
         assert made.kernel_for({"b": 1, "m": 1, "n": 5}).key == "rows"
-    assert build.asked == [Choice((5,), Schedule.COLUMNS), Choice((5,)), GENERAL]
-    assert made.kernel(Choice((5,))) is None
+    assert build.asked == [*build.refused, GENERAL]
+    assert made.kernel(Choice(Schedule.ROWS, (5,))) is None
 
 
 def test_a_structure_has_a_kernel() -> None:
     with pytest.raises(UnsupportedError):
-        Structure("test", scale_add_interface(), Selection(), Built(GENERAL)).kernel(GENERAL)
+        Structure("test", scale_add_interface(), ONLY, Built(GENERAL)).kernel(GENERAL)
 
 
 def test_kernels_share_their_slots() -> None:

@@ -1,6 +1,7 @@
 """CONTROL FLOW: the canonical Subgraph in, a LinearIR out that needs no further decision.
 
-``pipeline`` lists the passes. The other modules are no passes: ``hidden_values``,
+``pipeline`` lists the passes, ``serving`` the schedules of a structure. The other modules are no
+passes: ``hidden_values``,
 ``index_conditions``, ``limit_guards`` and ``call_scalars`` are parts of LimitLoops,
 ``merge_states`` is one of SplitStream.
 """
@@ -12,7 +13,7 @@ from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.assign_tiles import AssignTiles
 from snipjit.passes.linear.brgemm_blocking import BrgemmBlocking
 from snipjit.passes.linear.choose_schedule import ChooseSchedule
-from snipjit.passes.linear.convert_graph_to_linear import ConvertGraphToLinear, few_rows_axis
+from snipjit.passes.linear.convert_graph_to_linear import ConvertGraphToLinear
 from snipjit.passes.linear.extract_loop_invariants import ExtractLoopInvariants
 from snipjit.passes.linear.fuse_converts import FuseConverts
 from snipjit.passes.linear.fuse_loops import FuseLoops
@@ -31,18 +32,26 @@ from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
 from snipjit.passes.linear.relax_exponentials import RelaxExponentials
 from snipjit.passes.linear.round_factors import RoundFactors
 from snipjit.passes.linear.row_units import RowUnits
+from snipjit.passes.linear.serving import serving
 from snipjit.passes.linear.split_loops import SplitLoops
 from snipjit.passes.linear.split_stream import SplitStream
 from snipjit.schedule import Schedule
 from snipjit.target_machine import TargetMachine
 
 
-def pipeline(target: TargetMachine, schedule: Schedule = Schedule.ROWS) -> tuple[Pass, ...]:
-    """The passes for one target row, in order, each with the reason for its place."""
+def pipeline(
+    target: TargetMachine, schedule: Schedule = Schedule.ROWS, halvings: int = 0
+) -> tuple[Pass, ...]:
+    """The passes for one target row, in order, each with the reason for its place.
+
+    ``halvings``: how often a candidate was tried whose buffers were too large.
+    """
     return (
         ConvertGraphToLinear(target, schedule),  # the way in: a flat list, the lanes axes chosen
         FuseConverts(),  # first: what reads and writes memory is all that later passes see
-        ChooseSchedule(target),  # before the first loop; everything later obeys it
+        ChooseSchedule(
+            target, schedule, halvings
+        ),  # before the first loop; everything later obeys it
         MarkLoops(),  # everything later rewrites its loops
         InitializeAccumulators(),  # makes the state of the streaming loops explicit ...
         FuseOnline(),  # ... which is what this rule rewrites
@@ -73,4 +82,4 @@ def _split(schedule: Schedule) -> tuple[Pass, ...]:
     return (SplitStream(),) if schedule is Schedule.COLUMNS else ()
 
 
-__all__ = ["few_rows_axis", "pipeline"]
+__all__ = ["pipeline", "serving"]

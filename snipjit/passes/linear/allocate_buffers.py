@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import networkx as nx
 
 from snipjit.call_args import CACHE_LINE
-from snipjit.errors import UnsupportedError
+from snipjit.errors import ScratchpadError
 from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, bodies, walk
 from snipjit.loop_nest import shared_buffers, task_body
 from snipjit.passes.base import Pass
@@ -30,7 +30,7 @@ class AllocateBuffers(Pass):
     """
 
     def run(self, lir: LinearIR) -> LinearIR:
-        """Assign offsets; UnsupportedError when the scratchpad would exceed its limit."""
+        """Assign offsets; ScratchpadError when the scratchpad would exceed its limit."""
         shared = shared_buffers(lir)
         _place(shared)
         buffers = [buffer for name, buffer in lir.buffers().items() if name not in shared]
@@ -46,7 +46,7 @@ class AllocateBuffers(Pass):
             if isinstance(statement, Buffer):
                 statement.offset = starts[colours[clusters[statement.name]]]
         if (total := scratch_bytes(lir)) > SCRATCHPAD_LIMIT:
-            raise UnsupportedError(
+            raise ScratchpadError(
                 f"the kernel would need {total} bytes of scratchpad a thread; at most "
                 f"{SCRATCHPAD_LIMIT} are accepted (static axes are too large)"
             )

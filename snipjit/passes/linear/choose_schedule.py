@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from snipjit.candidates import candidate
 from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Expression, LinearIR
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.operand_reads import choose_reads
 from snipjit.passes.linear.tile_products import mark_tiles
-from snipjit.schedule import SYNTHETIC_LANES, AxisPlan, Role
+from snipjit.schedule import SYNTHETIC_LANES, AxisPlan, Role, Schedule
 from snipjit.target_machine import TargetMachine
 
 REDUCTIONS = ("brgemm", "reduce")
@@ -23,7 +24,8 @@ class ChooseSchedule(Pass):
 
     Axes that every product, reduction and result keeps are batch axes, or rows: the one in lanes,
     or, if none is, those that an input of each product lacks. The stream is the axis that values
-    carry and reductions remove, a dynamic one if there is one. It is the only pass that asks.
+    carry and reductions remove, a dynamic one if there is one. It is the only pass that asks. How
+    many there are is the candidate's, halved as often as its buffers were too large.
 
     Before:  axis b ; axis m ; axis n ; axis d = 64
              %s = brgemm %q %k {over=(d)} : f32[b n m] ; %x = reduce %s {over=(n)} : f32[b m]
@@ -35,65 +37,138 @@ class ChooseSchedule(Pass):
     """
 
     target: TargetMachine
+    schedule: Schedule = Schedule.ROWS
+    halvings: int = 0
 
     def run(self, lir: LinearIR) -> LinearIR:
         """Write the plan of every axis."""
-        roles = _roles(lir)
-        lir.plans = {axis: self._plan(lir, axis, roles) for axis in lir.axes if axis in roles}
-        if self.target.tiles and _is_by_rows(lir, roles):
+        chosen = _Chooser(lir, self.target, self.schedule)
+        lir.plans = chosen.plans()
+        for _ in range(self.halvings):
+            _halve(lir)
+        if self.target.tiles and self.schedule is Schedule.ROWS:
             mark_tiles(lir)
         choose_reads(lir)
         return lir
 
-    def _plan(self, lir: LinearIR, axis: str, roles: dict[str, Role]) -> AxisPlan:
-        target, role = self.target, roles[axis]
-        in_lanes = axis in lir.lanes
-        by_rows = _is_by_rows(lir, roles)
-        plan = AxisPlan(
-            role,
-            task=self._task(lir, axis, role),
-            tile=target.tile[0],
-            vectors=target.column_vectors,
-            unroll=target.unroll,
-            held=target.tile_rows if target.tiles else 0,
-        )
+
+def _halve(lir: LinearIR) -> None:
+    """Halve the largest size that buffers have; UnsupportedError if none is left."""
+    sizes = [
+        (size, axis, name)
+        for axis, plan in lir.plans.items()
+        for name, size in (("task", plan.task), ("block", plan.block))
+        if size > (max(lir.width, 1) if axis in lir.lanes else 1)
+    ]
+    if not sizes:
+        raise UnsupportedError("no block of the kernel is small enough for the scratchpad")
+    size, axis, name = max(sizes)
+    lir.plans[axis] = _at_most(lir, axis, name, size // 2)
+
+
+def _at_most(lir: LinearIR, axis: str, name: str, size: int) -> AxisPlan:
+    """The plan of an axis with a smaller task or block, and nothing in it that is larger."""
+    plan = lir.plans[axis]
+    granule = lir.width if axis in lir.lanes else 1
+    size = -(-size // granule) * granule
+    if name == "block":
+        return replace(plan, block=size, chunk=plan.chunk // size * size)
+    panel, held = (min(one, size) for one in (plan.panel, plan.held))
+    return replace(plan, task=size, panel=panel, held=held if plan.panel else plan.held)
+
+
+@dataclass
+class _Chooser:
+    """The plans of one kernel.
+
+    shared  rows, outer to inner
+    wide    the axis in lanes that every product and every result has, of which tasks have parts
+    """
+
+    lir: LinearIR
+    target: TargetMachine
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        self.numbers = candidate(self.target, self.schedule)
+        self.wide = _wide_axis(self.lir) if self.schedule is Schedule.OUTPUTS else None
+        self.roles = _roles(self.lir, self.wide, self.schedule)
+        self.shared = [axis for axis, role in self.roles.items() if role == "rows"]
+
+    def plans(self) -> dict[str, AxisPlan]:
+        """The plan of each axis that anything has."""
+        return {axis: self._plan(axis) for axis in self.lir.axes if axis in self.roles}
+
+    def _plan(self, axis: str) -> AxisPlan:
+        numbers, role = self.numbers, self.roles[axis]
+        tile, vectors, unroll = numbers.tile, numbers.vectors, numbers.unroll
+        held = numbers.held if self.target.tiles else 0
+        plan = AxisPlan(role, self._task(axis), 0, 0, 0, tile, vectors, unroll, held)
         if role == "stream":
-            block = target.block if by_rows else target.column_block
-            return replace(plan, block=block, chunk=0 if by_rows else target.chunk)
-        if role == "rows" and plan.task > 1:
-            panel, held = self._panel(axis, in_lanes, roles)
-            return replace(plan, panel=panel, held=held if target.tiles else 0)
+            return replace(plan, block=numbers.block, chunk=numbers.chunk)
+        if role == "contraction":
+            return replace(plan, block=self._depth(axis))
+        if panel := self._panel(axis) if plan.task > 1 else 0:
+            held = numbers.held_panel if axis in self.lir.lanes else panel
+            return replace(plan, panel=panel, held=held if self.target.tiles else 0)
         return plan
 
-    def _task(self, lir: LinearIR, axis: str, role: Role) -> int:
+    def _task(self, axis: str) -> int:
         """How much of an axis a task takes; 0 for all of it."""
-        target = self.target
+        role = self.roles[axis]
         if role == "rows":
-            in_lanes = axis in lir.lanes
-            return target.task_vectors * target.lanes if in_lanes else target.task_rows
+            return self.numbers.task if self._is_inner(axis) else min(self.numbers.task, OUTER_ROWS)
         if role == "columns":
-            return 8 * target.tile[0] if lir.axes[axis] is None else 0
+            return self.numbers.columns if axis == self.wide or self._is_dynamic(axis) else 0
         return 1 if role == "batch" else 0
 
-    def _panel(self, axis: str, in_lanes: bool, roles: dict[str, Role]) -> tuple[int, int]:
-        """Rows of a panel, in vectors and in tile registers; of further row axes one."""
-        target = self.target
-        if axis != next(a for a, role in roles.items() if role == "rows"):
-            return 1, 1
-        if not in_lanes:
-            return target.row_tile, target.row_tile
-        return target.tile[1] * target.lanes, target.tile_vectors * target.lanes
+    def _panel(self, axis: str) -> int:
+        """How much of an axis a panel has, whose register tiles have all of it; 0 without panels.
+
+        Of several row axes those that are not unrolled have one element.
+        """
+        rows = self.roles[axis] == "rows"
+        if self.schedule is not Schedule.OUTPUTS:
+            first = axis == self.shared[0] if rows else False
+            return self.numbers.panel if first else int(rows)
+        if self.wide is not None:
+            return self.numbers.panel if axis == self.wide else 0
+        return (self.numbers.tile if self._is_inner(axis) else 1) if rows else 0
+
+    def _depth(self, axis: str) -> int:
+        """How much of a contracted axis a block has: of one that is long, if nothing else is
+        streamed."""
+        size, depth = self.lir.axes[axis], self.numbers.depth
+        alone = [*self.roles.values()].count("contraction") == 1 and "stream" not in {
+            *self.roles.values()
+        }
+        return depth if alone and (size is None or size > 2 * depth) else 0
+
+    def _is_inner(self, axis: str) -> bool:
+        return self.schedule is not Schedule.OUTPUTS or axis == self.shared[-1]
+
+    def _is_dynamic(self, axis: str) -> bool:
+        return self.lir.axes[axis] is None
 
 
-def _is_by_rows(lir: LinearIR, roles: dict[str, Role]) -> bool:
-    """Whether rows lie in lanes."""
-    return any(roles[axis] in ("batch", "rows") for axis in lir.lanes)
+OUTER_ROWS = 32
+"""Most elements in a task of a row axis that has another inside it."""
 
 
-def _roles(lir: LinearIR) -> dict[str, Role]:
+def _wide_axis(lir: LinearIR) -> str | None:
+    """The axis in the last lanes that every product and result has, and none sums over."""
+    anchors = [e for e in lir.expressions() if e.op in ("brgemm", "store")]
+    reduced = {axis for e in lir.expressions() for axis in e.over}
+    axis = lir.lanes[-1]
+    return axis if axis not in reduced and all(axis in e.type.axes for e in anchors) else None
+
+
+def _roles(lir: LinearIR, wide: str | None, schedule: Schedule) -> dict[str, Role]:
     """The role of each axis, in the order of the axes."""
-    kept = _kept_axes(lir)
-    rows, reduced = _row_axes(lir, kept), {axis for e in lir.expressions() for axis in e.over}
+    kept = [axis for axis in _kept_axes(lir) if axis != wide]
+    reduced = {axis for e in lir.expressions() for axis in e.over}
+    products = any(e.op == "brgemm" for e in lir.expressions())
+    rows = _row_axes(lir, kept) if products or schedule is not Schedule.OUTPUTS else kept
     stored = {axis for e in lir.expressions() if e.op == "store" for axis in e.type.axes}
     columns = [axis for axis in lir.axes if axis in stored - reduced and axis not in kept]
     stream = _streamed_axis(lir, [*kept, *(axis for axis in columns if lir.axes[axis] is None)])

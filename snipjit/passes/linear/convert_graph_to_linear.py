@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import networkx as nx
+
+from snipjit.errors import UnsupportedError
 from snipjit.linear_ir import Expression, LinearIR, ValueType
 from snipjit.operations import kind_of
 from snipjit.passes.base import Pass
@@ -20,7 +23,8 @@ class ConvertGraphToLinear(Pass):
     By rows, the one lanes axis survives in every product, reduction and result, so that nothing is
     ever combined across lanes; of the axes that do, it is the last in the Subgraph's order. A graph
     without one gets an axis of size 1, and its kernel is scalar. By columns, all axes that do not
-    survive are lanes axes, first those that values carry and reductions remove.
+    survive are lanes axes, first those that values carry and reductions remove. By outputs, these
+    and the innermost axis of the results are, each behind those over which products make it.
 
     Products of 16-bit factors are products of pairs where the target has those; a computed factor
     of more bits is one that the model rounds. An input of more bits is used as it is, in f32.
@@ -42,6 +46,10 @@ class ConvertGraphToLinear(Pass):
         lanes: tuple[str, ...] = (kept[-1] if kept else SYNTHETIC_LANES,)
         if self.schedule is Schedule.COLUMNS:
             lanes = tuple(column_axes(subgraph))
+        elif self.schedule is Schedule.OUTPUTS:
+            lanes = tuple(output_axes(subgraph))
+            if not lanes:
+                raise UnsupportedError("no order of axes has what each product sums over in front")
         for axis in lanes:
             axes.setdefault(axis, None)
         lir = LinearIR(
@@ -105,18 +113,22 @@ def column_axes(subgraph: Subgraph) -> list[str]:
     return sorted(others, key=lambda axis: axis not in reduced & computed)
 
 
-def few_rows_axis(subgraph: Subgraph) -> str | None:
-    """The axis that decides between the schedules: by columns is for few of its elements.
+def output_axes(subgraph: Subgraph) -> list[str]:
+    """The axes that are not kept, and what is innermost in the results.
 
-    None if there is no choice: without a product, or where no streamed input serves several rows.
+    What a product sums over comes in front of what it makes. None, where there is no such order.
     """
-    rows = subgraph.kept_axes()[-1:]
-    products = subgraph.of("brgemm")
-    operands = [subgraph[name] for node in products for name in node.inputs]
-    shared = [
-        node for node in operands if node.op == "parameter" and not {*rows} & {*node.type.axes}
-    ]
-    return rows[0] if rows and shared and column_axes(subgraph) else None
+    units = {_output(node).unit_axis for node in subgraph.results}
+    kept = {*subgraph.kept_axes()} - units
+    chosen = [axis for axis in subgraph.axes if axis not in kept]
+    order = nx.DiGraph()
+    order.add_nodes_from(chosen)
+    for node in subgraph.of("brgemm"):
+        made = [axis for axis in node.type.axes if axis in chosen]
+        order.add_edges_from((summed, axis) for summed in node.attrs["over"] for axis in made)
+    if not nx.is_directed_acyclic_graph(order):
+        return []
+    return list(nx.lexicographical_topological_sort(order, key=chosen.index))
 
 
 def _output(node: Node) -> Tensor:

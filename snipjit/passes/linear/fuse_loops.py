@@ -91,9 +91,14 @@ class FuseLoops(Pass):
         return ELEMENTWISE_ROWS
 
     def _outer_step(self, lir: LinearIR, group: _Group, axis: str) -> int:
-        """One element, two of pairs; of rows that tiles take several, or all pairs of one."""
+        """One element, two of pairs; of rows that tiles take several, or all pairs of one.
+
+        What changes places with lanes is as long as they are.
+        """
         if self._are_rows_of_tiles(lir, group):
             return 2 * lir.width if group.has_pairs(axis) else ELEMENTWISE_ROWS
+        if any(_is_transposed(lir, e, axis) for e in group.body):
+            return lir.width * (2 if group.has_pairs(axis) else 1)
         return 2 if group.has_pairs(axis) else 1
 
     def _are_rows_of_tiles(self, lir: LinearIR, group: _Group) -> bool:

@@ -30,10 +30,10 @@ class MarkLoops(Pass):
     def run(self, lir: LinearIR) -> LinearIR:
         """Wrap the flat body in its loops."""
         flat = lir.expressions()
-        streams = [axis for axis, plan in lir.plans.items() if plan.role == "stream"]
         body: list[Statement] = list(flat)
-        for axis in streams:
-            body = _levels(flat, axis, lir.plans[axis].block)
+        for axis, plan in lir.plans.items():
+            if plan.block:
+                body = _levels(flat, axis, plan.block)
         for axis in reversed(_parallel_axes(lir)):
             body = [Loop(axis, [Piece(lir.plans[axis].task, body)], parallel=True)]
         lir.body = body

@@ -13,7 +13,8 @@ from snipjit.tensors import Tensor
 def choose_reads(lir: LinearIR) -> None:
     """Say of each factor of each product whether it is read in place, or packed and how often.
 
-    An input whose lanes axis is not innermost in memory is packed once a task. One of a narrow type
+    An input whose lanes axis is not innermost in memory is packed once a task, or once a block, if
+    blocks have but a part of it. One of a narrow type
     that is read element by element is converted once a block, for all panels of rows, or brought
     into pairs, unless these are neighbours in memory; what is innermost there becomes a lanes axis,
     so that whole vectors are loaded. Only what has a bounded size is packed: a dynamic axis would
@@ -48,8 +49,11 @@ class _Reads:
             return "place"
         tiles, reach = "tiles" in e.attrs, Reach.of(self.lir, e)
         unit, in_lanes = tensor.unit_axis, bool({*self.lanes} & {*tensor.axes})
+        across = in_lanes and self.lir.vector_axis(tensor.axes) != unit
+        if across and reach.is_blocked(tensor.axes) and reach.is_bounded(tensor.axes):
+            return "block"
         if in_lanes and replace(reach, streams=False).is_bounded(tensor.axes):
-            return "task" if tiles or self.lir.vector_axis(tensor.axes) != unit else "place"
+            return "task" if tiles or across else "place"
         direct = (None, *reach.task_axes, e.attrs.get("pairs"))
         pays = not in_lanes and tensor.element.is_narrow and unit not in direct
         if not (tiles or pays) or not reach.is_bounded(tensor.axes):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from snipjit.candidates import candidate
 from snipjit.compiler import optimize
 from snipjit.errors import UnsupportedError, VerificationError
 from snipjit.linear_ir import LinearIR, Loop
@@ -69,7 +70,7 @@ def test_every_axis_has_a_plan(name: str) -> None:
 
 
 def test_columns_of_unknown_size_are_split_among_tasks() -> None:
-    assert chosen("attention").plans["e"].task == 8 * TINY.tile[0]
+    assert chosen("attention").plans["e"].task == candidate(TINY, Schedule.ROWS).columns
     assert chosen("attention_static").plans["e"].task == 0
 
 
@@ -231,9 +232,9 @@ def test_what_does_not_fit_is_named(axis: str, sizes: dict[str, int], message: s
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("n : stream block", "n : contraction block", "it has no block"),
-        ("m : rows task", "m : columns task", "only rows have panels"),
-        (" d = 24 : contraction", " d = 24 : stream block 8", "are streamed: one can be"),
+        ("b0 : batch task 1", "b0 : batch task 1 block 8", "it has no block"),
+        ("b0 : batch task 1", "b0 : batch task 1 panel 1", "only rows and columns have panels"),
+        (" d = 24 : contraction", " d = 24 : stream block 8", "have blocks: one can"),
         ("n : stream block 8", "n : stream chunk 12 block 8", "do not fit each other"),
         ("b0 : batch task 1", "b0 : batch task 1 chunk 8", "only a stream has chunks"),
     ],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snipjit.candidates import candidate
 from snipjit.linear_ir import Expression, Loop
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.fuse_loops import ELEMENTWISE_ROWS, FuseLoops
+from snipjit.schedule import Schedule
 from tests.linear_examples import TINY, before_and_after
 
 SOFTMAX_BLOCK = """
@@ -54,7 +56,7 @@ def rows(text: str) -> dict[str | None, int]:
 
 def test_a_product_has_the_rows_of_a_register_tile_and_others_have_fewer() -> None:
     steps = rows(SOFTMAX_BLOCK)
-    assert steps["s"] == steps["t"] == steps["u"] == TINY.tile[0]
+    assert steps["s"] == steps["t"] == steps["u"] == candidate(TINY, Schedule.ROWS).tile
     assert steps["c"] == steps["v"] == ELEMENTWISE_ROWS
 
 

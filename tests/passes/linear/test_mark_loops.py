@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snipjit.candidates import candidate
 from snipjit.linear_ir import Expression, LinearIR, Loop
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.linear.mark_loops import MarkLoops
+from snipjit.schedule import Schedule
 from tests.linear_examples import TINY, after, before_and_after
+
+ROWS = candidate(TINY, Schedule.ROWS)
 
 SOFTMAX = """
 linear @g lanes m x 4
@@ -38,8 +42,8 @@ def loops_of(lir: LinearIR) -> list[tuple[str, int, bool]]:
 
 def test_a_level_for_every_reduction_that_waits_for_another() -> None:
     lir = MarkLoops().run(parse_linear(SOFTMAX))
-    batch, lanes = ("b", 1, True), ("m", TINY.task_vectors * TINY.lanes, True)
-    assert loops_of(lir) == [batch, lanes, *[("n", TINY.block, False)] * 3]
+    batch, lanes = ("b", 1, True), ("m", ROWS.task, True)
+    assert loops_of(lir) == [batch, lanes, *[("n", ROWS.block, False)] * 3]
 
 
 def test_later_levels_compute_streamed_values_again() -> None:
@@ -49,5 +53,5 @@ def test_later_levels_compute_streamed_values_again() -> None:
 
 
 def test_a_dynamic_axis_of_the_result_alone_is_split_among_tasks() -> None:
-    assert ("e", 8 * TINY.tile[0], True) in loops_of(after("attention", MarkLoops))
-    assert ("e", 8 * TINY.tile[0], True) not in loops_of(after("attention_static", MarkLoops))
+    assert ("e", ROWS.columns, True) in loops_of(after("attention", MarkLoops))
+    assert ("e", ROWS.columns, True) not in loops_of(after("attention_static", MarkLoops))

@@ -12,7 +12,7 @@ from snipjit.interpret_subgraph import interpret as interpret_subgraph
 from snipjit.linear_ir import LinearIR
 from snipjit.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
-from snipjit.passes.linear import few_rows_axis, pipeline
+from snipjit.passes.linear import pipeline, serving
 from snipjit.runtime.engine import host_features
 from snipjit.schedule import Schedule
 from snipjit.subgraph import Subgraph
@@ -21,7 +21,7 @@ from snipjit.text_linear import print_linear
 from snipjit.text_subgraph import parse_subgraph
 from snipjit.verify_linear import verify
 from tests.canonical_graphs import GRAPHS
-from tests.kernels import launcher_of
+from tests.kernels import launcher_of, tuned
 from tests.linear_examples import (
     BY_COLUMNS,
     EXAMPLES,
@@ -36,7 +36,11 @@ from tests.linear_examples import (
 from tests.linear_examples import SIZES as EXAMPLE_SIZES
 from tests.stages import after
 
-OTHER_TILES = TargetMachine("other", lanes=4, tile=(3, 3), task_vectors=7, block=10, unroll=4)
+OTHER_TILES = tuned(
+    TargetMachine("other", lanes=4),
+    "other",
+    {Schedule.ROWS: {"tile": 3, "panel": 12, "task": 28, "block": 10, "columns": 24}},
+)
 
 SIZES = ((1, 1), (37, 19))
 """Rows and columns: of one tile, and of several tasks and blocks with tails."""
@@ -52,7 +56,7 @@ def case_of(subgraph: Subgraph, rows: int, columns: int) -> Case:
 
 
 EXTRA = {name: parse_subgraph(text) for name, text in GRAPHS.items()}
-BY_COLUMNS_TOO = [name for name, graph in EXTRA.items() if few_rows_axis(graph)]
+BY_COLUMNS_TOO = [name for name, graph in EXTRA.items() if len(serving(graph, TINY)) > 1]
 VARIANTS = [
     *((name, TINY, Schedule.ROWS) for name in (*EXAMPLES, *EXTRA)),
     *((name, TINY, Schedule.COLUMNS) for name in (*BY_COLUMNS, *BY_COLUMNS_TOO)),

@@ -11,13 +11,14 @@ from snipjit.interpret_linear import interpret
 from snipjit.linear_ir import LinearIR
 from snipjit.loop_nest import split_loop
 from snipjit.parse_linear import parse_linear
-from snipjit.passes.linear import few_rows_axis
+from snipjit.passes.linear import serving
 from snipjit.passes.linear.split_stream import SplitStream
 from snipjit.schedule import Schedule
 from snipjit.verify_linear import verify
 from tests.linear_examples import (
     BY_COLUMNS,
     EXAMPLES,
+    TINY,
     before_and_after,
     canonical,
     final,
@@ -80,7 +81,7 @@ def is_split(text: str) -> bool:
 
 
 def test_which_examples_go_by_columns() -> None:
-    assert [name for name in EXAMPLES if few_rows_axis(canonical(name))] == BY_COLUMNS
+    assert [name for name in EXAMPLES if len(serving(canonical(name), TINY)) > 1] == BY_COLUMNS
 
 
 @pytest.mark.parametrize("name", BY_COLUMNS)

@@ -1,0 +1,45 @@
+"""Which schedules a Subgraph has, and which calls each of them serves."""
+
+from __future__ import annotations
+
+from snipjit.candidates import Serves, candidate
+from snipjit.passes.linear.convert_graph_to_linear import column_axes, output_axes
+from snipjit.schedule import Schedule
+from snipjit.subgraph import Subgraph
+from snipjit.target_machine import TargetMachine
+
+
+def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
+    """The table of a structure: its schedules, the better ones first, the last one for any sizes.
+
+    By columns is for few rows. Where the products make what is innermost in the results, the rest
+    goes by outputs, else by rows.
+    """
+    wide = wide_axis(subgraph)
+    general = Schedule.ROWS if wide is None else Schedule.OUTPUTS
+    rows = row_axes(subgraph, wide)
+    few = candidate(target, Schedule.COLUMNS).most_rows
+    most = few if wide is None else min(candidate(target, general).least_rows - 1, few)
+    return (*((Serves(Schedule.COLUMNS, rows, most),) if rows else ()), Serves(general))
+
+
+def wide_axis(subgraph: Subgraph) -> str | None:
+    """The innermost axis of the results, if every product makes it and none sums over it."""
+    axes = output_axes(subgraph)
+    anchors = (*subgraph.of("brgemm"), *subgraph.results)
+    if not axes or not subgraph.of("brgemm") or axes[-1] in subgraph.reduced_axes():
+        return None
+    return axes[-1] if all(axes[-1] in node.type.axes for node in anchors) else None
+
+
+def row_axes(subgraph: Subgraph, wide: str | None) -> tuple[str, ...]:
+    """The axes that decide between the schedules: by columns is for few of their elements.
+
+    Empty if there is no choice: without a product, or where no streamed input serves several rows.
+    """
+    kept = subgraph.kept_axes()
+    operands = [subgraph[name] for node in subgraph.of("brgemm") for name in node.inputs]
+    inputs = [node for node in operands if node.op == "parameter"]
+    rows = kept[-1:] if wide is None else [axis for axis in kept if axis != wide]
+    shared = [axis for axis in rows if any(axis not in node.type.axes for node in inputs)]
+    return tuple(shared) if column_axes(subgraph) else ()
