@@ -72,7 +72,7 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
         few = 10 if target.tiles else 24 if many else 2 * target.lanes
         return replace(common, task=8, panel=4, block=512, chunk=512, most_rows=few)
     tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)
-    return replace(tiles, task=384, columns=4 * panel, least_rows=4)
+    return replace(tiles, task=384, columns=4 * panel, least_rows=3)
 
 
 class Serves(NamedTuple):

@@ -101,7 +101,8 @@ class _Scopes:
         for name in _touched(piece.body):
             buffer = self.buffers.get(name) if name not in inside else None
             extent = buffer.extents.get(loop.axis, 0) if buffer else 0
-            if extent % least:
+            covered = min(extent, self.lir.axes[loop.axis] or extent)
+            if -(-covered // least) * least > extent:
                 message = f"%{name} holds {extent} of axis {loop.axis}, no multiple of {least}"
                 raise fault(self.lir, loop, message)
 

@@ -16,10 +16,11 @@ def check_schedule(lir: LinearIR) -> None:
     for axis, plan in lir.plans.items():
         for wrong in _faults(lir, axis, plan):
             raise VerificationError(f"{lir.name}: axis {axis} ({plan.role}): {wrong}")
-    blocked = [axis for axis, plan in lir.plans.items() if plan.block]
-    if len(blocked) > 1:
-        raise VerificationError(f"{lir.name}: axes {', '.join(blocked)} have blocks: one can")
     for e in lir.expressions():
+        axes = (*e.type.axes, *e.over)
+        blocked = [axis for axis in axes if axis in lir.plans and lir.plans[axis].block]
+        if len({*blocked}) > 1:
+            raise fault(lir, e, f"axes {', '.join(blocked)} have blocks: one can")
         for wrong in _read_faults(lir, e) if "read" in e.attrs else ():
             raise fault(lir, e, wrong)
 

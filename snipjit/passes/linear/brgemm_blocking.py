@@ -73,24 +73,32 @@ class BrgemmBlocking(Pass):
         for depth, axis in enumerate(reversed(e.over)):
             held = 2 if axis == e.attrs.get("pairs") else 1
             across = {*lanes.values()} == {axis}
-            step = self._step(lir, axis, across, held) if depth == 0 else 1
+            size = _most(lir, axis, axis in around)
+            step = self._step(lir, axis, size if across else None, held) if depth == 0 else 1
             step = 2 * lir.width if "tiles" in e.attrs else step
             ragged = axis in around or (lir.axes[axis] or 1) % step > 0
             padded = "tiles" in e.attrs and ragged
             body = [Loop(axis, [Piece(step, body, masked=padded)])]
         return result + body
 
-    def _step(self, lir: LinearIR, axis: str, across: bool, held: int) -> int:
+    def _step(self, lir: LinearIR, axis: str, across: int | None, held: int) -> int:
         """How many elements an iteration contracts: of an axis in lanes whole vectors, or few.
 
-        ``held``: how many elements a lane holds.
+        ``across``: the most elements of an axis that is summed across lanes; ``held``: how many
+        elements a lane holds.
         """
-        if across:
-            size, lanes = lir.axes[axis], held * lir.width
-            return lanes * (ACROSS if size is None else min(ACROSS, -(-size // lanes)))
+        if across is not None:
+            lanes = held * lir.width
+            return lanes * min(ACROSS, -(-across // lanes))
         if axis in lir.lanes:
             return held * min(lir.plans[axis].unroll, lir.width // 2)
         return held * lir.plans[axis].unroll
+
+
+def _most(lir: LinearIR, axis: str, blocked: bool) -> int:
+    """The most elements of a contracted axis at once; very many, if nothing is known."""
+    sizes = (lir.plans[axis].block if blocked else 0, lir.axes[axis] or 0)
+    return min((size for size in sizes if size), default=1 << 30)
 
 
 def _axes(lir: LinearIR, name: str, types: dict[str | None, ValueType]) -> tuple[str, ...]:

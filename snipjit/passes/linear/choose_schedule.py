@@ -24,7 +24,7 @@ class ChooseSchedule(Pass):
 
     Axes that every product, reduction and result keeps are batch axes, or rows: the one in lanes,
     or, if none is, those that an input of each product lacks. The stream is the axis that values
-    carry and reductions remove, a dynamic one if there is one. It is the only pass that asks. How
+    carry and reductions remove; dynamic ones all are. It is the only pass that asks. How
     many there are is the candidate's, halved as often as its buffers were too large.
 
     Before:  axis b ; axis m ; axis n ; axis d = 64
@@ -171,13 +171,13 @@ def _roles(lir: LinearIR, wide: str | None, schedule: Schedule) -> dict[str, Rol
     rows = _row_axes(lir, kept) if products or schedule is not Schedule.OUTPUTS else kept
     stored = {axis for e in lir.expressions() if e.op == "store" for axis in e.type.axes}
     columns = [axis for axis in lir.axes if axis in stored - reduced and axis not in kept]
-    stream = _streamed_axis(lir, [*kept, *(axis for axis in columns if lir.axes[axis] is None)])
+    streams = _streamed_axes(lir, [*kept, *(axis for axis in columns if lir.axes[axis] is None)])
     found: list[tuple[Role, Iterable[str]]] = [
         ("contraction", lir.axes),
         ("columns", columns),
         ("batch", kept),
         ("rows", rows),
-        ("stream", [stream] if stream is not None else []),
+        ("stream", streams),
     ]
     return {axis: role for role, axes in found for axis in axes}
 
@@ -213,8 +213,11 @@ def _lacking(lir: LinearIR, product: Expression, kept: list[str]) -> set[str]:
     return {axis for axis in kept if any(axis not in tensor.axes for tensor in tensors)}
 
 
-def _streamed_axis(lir: LinearIR, parallel: list[str]) -> str | None:
-    """The axis that computed values carry and reductions remove; a dynamic one comes first."""
+def _streamed_axes(lir: LinearIR, parallel: list[str]) -> list[str]:
+    """The axes that computed values carry and reductions remove: the dynamic ones, or the first.
+
+    Raises UnsupportedError where one operation would be streamed along two of them.
+    """
     flat = lir.expressions()
     carried = {axis for e in flat if e.op != "fill" for axis in e.type.axes}
     reduced = {axis for e in flat for axis in e.over}
@@ -225,10 +228,10 @@ def _streamed_axis(lir: LinearIR, parallel: list[str]) -> str | None:
         if axis in reduced and axis in carried | loads and axis not in parallel
     ]
     dynamic = [axis for axis in axes if lir.axes[axis] is None]
-    if len(dynamic) > 1:
-        names = ", ".join(dynamic)
-        raise UnsupportedError(
-            f"axes {names} are all of unknown size, carried by values and reduced; "
-            "one such axis is accepted (give the others a static size)"
-        )
-    return next(iter(dynamic or axes), None)
+    for e in flat:
+        if len(both := [axis for axis in dynamic if axis in (*e.type.axes, *e.over)]) > 1:
+            raise UnsupportedError(
+                f"axes {', '.join(both)} are all of unknown size, carried by values and reduced; "
+                "of one operation one such axis is accepted (give the others a static size)"
+            )
+    return dynamic or axes[:1]

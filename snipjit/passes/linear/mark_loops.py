@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
@@ -12,10 +13,10 @@ from snipjit.passes.base import Pass
 class MarkLoops(Pass):
     """Give every Expression its loops: parallel ones around all, streaming ones around levels.
 
-    Axes of which a task has a part become parallel loops, rows innermost. The *streamed* axis is
+    Axes of which a task has a part become parallel loops, rows innermost. A *streamed* axis is
     never held whole. A finished reduction is needed before the next *level* can start, so there is
     one loop a level, and what a later level needs of an earlier one is computed again: nothing
-    grows with the streamed axis.
+    grows with the streamed axis. Several streams have loops of their own, one after another.
 
     Before:  %s = brgemm %q %k {over=(d)} : f32[n m]
              %x = reduce %s {over=(n)} : f32[m]
@@ -30,10 +31,8 @@ class MarkLoops(Pass):
     def run(self, lir: LinearIR) -> LinearIR:
         """Wrap the flat body in its loops."""
         flat = lir.expressions()
-        body: list[Statement] = list(flat)
-        for axis, plan in lir.plans.items():
-            if plan.block:
-                body = _levels(flat, axis, plan.block)
+        steps = {axis: plan.block for axis, plan in lir.plans.items() if plan.block}
+        body = _levels(flat, steps) if steps else list[Statement](flat)
         for axis in reversed(_parallel_axes(lir)):
             body = [Loop(axis, [Piece(lir.plans[axis].task, body)], parallel=True)]
         lir.body = body
@@ -46,22 +45,23 @@ def _parallel_axes(lir: LinearIR) -> list[str]:
     return sorted(parts, key=lambda axis: ("batch", "columns", "rows").index(parts[axis]))
 
 
-def _levels(expressions: list[Expression], stream: str, step: int) -> list[Statement]:
-    """One loop over the streamed axis a level, with the row expressions each level waits for."""
+def _levels(expressions: list[Expression], steps: Mapping[str, int]) -> list[Statement]:
+    """A loop over each streamed axis a level, with the row expressions each level waits for."""
     producers = {e.output: e for e in expressions}
     level: dict[str | None, int] = {}
     for e in expressions:
         operands = [producers[name] for name in e.inputs if name in producers]
-        level[_key(e)] = max((level[_key(p)] + (stream in p.over) for p in operands), default=0)
+        waits = [level[_key(p)] + (not steps.keys().isdisjoint(p.over)) for p in operands]
+        level[_key(e)] = max(waits, default=0)
     body: list[Statement] = []
     for number in range(max(level.values()) + 1):
         here = [e for e in expressions if level[_key(e)] == number]
-        body += [e for e in here if not _streams(e, stream)]
-        wanted = [e for e in here if _streams(e, stream) and _is_needed(e, here, stream)]
-        if wanted:
-            body.append(
-                Loop(stream, [Piece(step, _with_producers(wanted, producers, stream, number))])
-            )
+        body += [e for e in here if not any(_streams(e, stream) for stream in steps)]
+        for stream, step in steps.items():
+            wanted = [e for e in here if _streams(e, stream) and _is_needed(e, here, stream)]
+            if wanted:
+                inside = _with_producers(wanted, producers, stream, number)
+                body.append(Loop(stream, [Piece(step, inside)]))
     return body
 
 

@@ -12,15 +12,26 @@ from snipjit.target_machine import TargetMachine
 def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     """The table of a structure: its schedules, the better ones first, the last one for any sizes.
 
-    By columns is for few rows. Where the products make what is innermost in the results, the rest
-    goes by outputs, else by rows.
+    By columns is for few rows. Where the products make what is innermost in the results, or where
+    each multiplies by a weight, the rest goes by outputs, else by rows.
     """
     wide = wide_axis(subgraph)
-    general = Schedule.ROWS if wide is None else Schedule.OUTPUTS
+    general = Schedule.OUTPUTS if wide or multiplies_weights(subgraph) else Schedule.ROWS
+    most = candidate(target, Schedule.COLUMNS).most_rows
+    if general is Schedule.OUTPUTS:
+        most = min(candidate(target, general).least_rows - 1, most)
     rows = row_axes(subgraph, wide)
-    few = candidate(target, Schedule.COLUMNS).most_rows
-    most = few if wide is None else min(candidate(target, general).least_rows - 1, few)
     return (*((Serves(Schedule.COLUMNS, rows, most),) if rows else ()), Serves(general))
+
+
+def multiplies_weights(subgraph: Subgraph) -> bool:
+    """Whether each product has a factor that all rows share, and nothing else sums its results."""
+    products, kept = subgraph.of("brgemm"), {*subgraph.kept_axes()}
+    made = {axis for node in products for axis in node.type.axes}
+    reduced = {axis for node in subgraph.of("reduce") for axis in node.attrs["over"]}
+    factors = [[subgraph[name] for name in node.inputs] for node in products]
+    shared = (any(f.op == "parameter" and not kept & {*f.type.axes} for f in fs) for fs in factors)
+    return bool(products and output_axes(subgraph)) and all(shared) and not made & reduced
 
 
 def wide_axis(subgraph: Subgraph) -> str | None:

@@ -1,0 +1,194 @@
+"""Linear layers, MLPs, normalizations and gradients: the same passes, without a special case."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from snipjit import interpret_linear
+from snipjit.compiler import lower
+from snipjit.interpret_linear import interpret
+from snipjit.interpret_subgraph import interpret as interpret_subgraph
+from snipjit.linear_ir import Expression
+from snipjit.passes.base import Pass, run_pipeline
+from snipjit.passes.linear import pipeline, serving
+from snipjit.runtime.engine import host_features
+from snipjit.schedule import Schedule
+from snipjit.subgraph import Subgraph
+from snipjit.target_machine import TargetMachine, select
+from snipjit.text_linear import print_linear
+from snipjit.verify_linear import verify
+from snipjit.verify_subgraph import verify_canonical
+from tests import kernels, model_graphs
+from tests.kernels import ROWS, SMALL, native_in_turn, small
+from tests.linear_examples import TINY
+from tests.model_graphs import GRAPHS
+
+FEW: dict[str, Callable[[], Subgraph]] = {
+    "linear": lambda: model_graphs.linear(48, 80),
+    "product": model_graphs.product,
+    "mlp": lambda: model_graphs.mlp(48, 80, 36),
+    "swiglu": lambda: model_graphs.swiglu(48, 80),
+    "rms norm and linear": lambda: model_graphs.rms_norm_linear(48, 80),
+    "layer norm": lambda: model_graphs.layer_norm(80),
+    "two segments": lambda: model_graphs.two_segments(16),
+    "gradient of queries": lambda: model_graphs.query_gradient(16),
+    "gradient of keys and values": lambda: model_graphs.key_gradient(16),
+}
+"""With few features: what interpreters and emulated targets run."""
+
+SIZES: tuple[Mapping[str, int], ...] = (
+    {"m": 1, "n": 1, "j": 31, "k": 1, "h": 1},
+    {"m": 13, "n": 77, "j": 1, "k": 31, "h": 2},
+    {"m": 77, "n": 17, "j": 13, "k": 77, "h": 1},
+)
+LARGE = ("linear, wide", "mlp, wide")
+"""What runs with the long tests at the sizes of models."""
+
+
+def tensors(subgraph: Subgraph, given: Mapping[str, int], seed: int = 0) -> list[torch.Tensor]:
+    """Random inputs; those with several axes are small enough that sums are about 1."""
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for node in subgraph.parameters:
+        shape = [subgraph.axes[axis] or given[axis] for axis in node.type.axes]
+        numbers = torch.randn(shape, generator=generator)
+        made.append(numbers / max(shape[-1], 1) ** 0.5 if len(shape) > 1 else numbers)
+    return made
+
+
+def schedules(subgraph: Subgraph, target: TargetMachine) -> list[Schedule]:
+    """The schedules that its table has for a target."""
+    return [row.schedule for row in serving(subgraph, target)]
+
+
+def check(subgraph: Subgraph, target: TargetMachine, schedule: Schedule, sizes: Any) -> None:
+    """A kernel agrees with the Subgraph's interpreter in float64."""
+    lir = lower(subgraph, target, schedule=schedule)
+    verify(lir, final=True)
+    run = kernels.launcher_of(lir, target)
+    for seed, given in enumerate(sizes):
+        kernels.assert_right(run, subgraph, tensors(subgraph, given, seed), [])
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_what_is_built_is_canonical(name: str) -> None:
+    verify_canonical(GRAPHS[name]())
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_every_pass_keeps_the_meaning(name: str) -> None:
+    """Each stage of each schedule is legal, and computes the same."""
+    subgraph = FEW[name]()
+    calls = [[t.double().numpy() for t in tensors(subgraph, given)] for given in SIZES[1:]]
+    wanted = [interpret_subgraph(subgraph, call, ()) for call in calls]
+
+    def keeps(step: Pass, lir: Any) -> None:
+        verify(lir)
+        for call, want in zip(calls, wanted, strict=True):
+            for got, right in zip(interpret(lir, call, ()), want, strict=True):
+                np.testing.assert_allclose(got, right, rtol=1e-9, atol=1e-9, err_msg=step.name)
+
+    for schedule in schedules(subgraph, TINY):
+        run_pipeline(pipeline(TINY, schedule), subgraph, dump=keeps)
+
+
+@pytest.mark.parametrize(("name", "row"), native_in_turn([*FEW], SMALL))
+def test_small_tiles_of_every_schedule(name: str, row: str) -> None:
+    subgraph = FEW[name]()
+    for schedule in schedules(subgraph, SMALL[row]):
+        check(subgraph, SMALL[row], schedule, SIZES)
+
+
+@pytest.mark.parametrize(("name", "row"), native_in_turn([*FEW], ROWS))
+def test_every_target(name: str, row: str) -> None:
+    """With the tiles that users get, emulated where the host lacks the row."""
+    subgraph = FEW[name]()
+    for schedule in schedules(subgraph, ROWS[row]):
+        check(subgraph, ROWS[row], schedule, SIZES[1:2])
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.long] if n in LARGE else []) for n in GRAPHS]
+)
+def test_the_sizes_of_models(name: str) -> None:
+    target, subgraph = select(host_features()), GRAPHS[name]()
+    for schedule in schedules(subgraph, target):
+        check(subgraph, target, schedule, [{"m": 131, "n": 157, "j": 33, "k": 1031, "h": 2}])
+
+
+@pytest.mark.parametrize("name", ["two segments", "gradient of queries", "product"])
+def test_nothing_is_summed(name: str) -> None:
+    """Segments, keys and contractions of size 0."""
+    subgraph, target = FEW[name](), small(select(host_features()))
+    sizes = [{"m": 5, "n": 0, "j": 7, "k": 0, "h": 1}, {"m": 0, "n": 9, "j": 0, "k": 9, "h": 1}]
+    for schedule in schedules(subgraph, target):
+        check(subgraph, target, schedule, sizes)
+
+
+CHOSEN = "^linear|^axis|read="
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_schedule(golden: Callable[[str], None], name: str) -> None:
+    """What is decided for each, with 16 and with 32 registers; none is refused for its buffers."""
+    subgraph, texts = GRAPHS[name](), []
+    for row in ("avx2", "avx512"):
+        for schedule in schedules(subgraph, ROWS[row]):
+            lower(subgraph, ROWS[row], schedule=schedule)
+            steps = pipeline(ROWS[row], schedule)
+            lir = run_pipeline(steps, subgraph, until="ChooseSchedule")
+            lines = [line for line in print_linear(lir).splitlines() if re.search(CHOSEN, line)]
+            texts += [f"# {row}, by {schedule.value}", *lines, ""]
+    golden("\n".join(texts))
+
+
+@pytest.mark.parametrize("name", ["linear", "swiglu", "rms norm and linear"])
+@pytest.mark.parametrize(("rows", "tasks"), [(1, 1), (3, 1), (4, 1), (32, 1), (384, 1), (385, 2)])
+def test_weights_are_read_once_a_task_of_rows(
+    monkeypatch: pytest.MonkeyPatch, name: str, rows: int, tasks: int
+) -> None:
+    """All the rows of most calls are one task."""
+    subgraph, target = FEW[name](), ROWS["avx512"]
+    table = serving(subgraph, target)
+    schedule = next(row.schedule for row in table if row.suits({"m": rows}))
+    lir, read = lower(subgraph, target, schedule=schedule), 0
+    weights = {node.name for node in subgraph.parameters if node.type.axes == ("n", "k")}
+    own: Any = interpret_linear._OPERATIONS["load"]
+
+    def counted(machine: Any, e: Expression) -> Any:
+        nonlocal read
+        value = own(machine, e)
+        read += value.size if e.inputs[0] in weights else 0
+        return value
+
+    monkeypatch.setitem(interpret_linear._OPERATIONS, "load", counted)
+    interpret(lir, [t.numpy() for t in tensors(subgraph, {"m": rows})], ())
+    assert read == tasks * 48 * 80 * len(weights)
+
+
+GRAPH_OF = partial(model_graphs.linear, 48, 80)
+
+
+@pytest.mark.parametrize("row", SMALL)
+def test_contractions_are_blocked_or_whole(row: str) -> None:
+    """What the text says of a contraction is what is done, and gives the same results."""
+    from snipjit.parse_linear import parse_linear
+
+    steps = pipeline(SMALL[row], Schedule.OUTPUTS)
+    at = [step.name for step in steps].index("ChooseSchedule") + 1
+    text = print_linear(run_pipeline(steps[:at], GRAPH_OF()))
+    assert "contraction block 8 " in text
+    for chosen, blocks in ((text, 1), (text.replace("contraction block 8 ", "contraction "), 0)):
+        lir: Any = run_pipeline(steps[at:], parse_linear(chosen))
+        verify(lir, final=True)
+        assert print_linear(lir).count("for k step 8 ") >= blocks
+        run = kernels.launcher_of(lir, SMALL[row])
+        for given in SIZES:
+            kernels.assert_right(run, GRAPH_OF(), tensors(GRAPH_OF(), given), [])
