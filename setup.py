@@ -33,7 +33,7 @@ setup(
     install_requires=["numpy", "llvmlite>=0.50,<0.51", "networkx>=3", "torch>=2.11,<2.16"],
     extras_require={"bench": BENCH, "peers": PEERS, "demo": DEMO, "test": TEST},
     entry_points={
-        "console_scripts": ["snipjit = snipjit.cli:main"],
-        "torch_dynamo_backends": ["snipjit = snipjit.torch_backend:backend"],
+        "console_scripts": ["snipjit = snipjit.cli.commands:main"],
+        "torch_dynamo_backends": ["snipjit = snipjit.frontend.torch_backend:backend"],
     },
 )

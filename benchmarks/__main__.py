@@ -15,7 +15,7 @@ from benchmarks.peers.table import PEERS
 from benchmarks.precisions import PRECISIONS
 from benchmarks.rounds import Plan
 from benchmarks.rows import ROWS
-from snipjit.option_types import positive_int
+from snipjit.frontend.option_types import positive_int
 
 
 def main(argv: list[str] | None = None) -> int:

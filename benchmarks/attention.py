@@ -22,7 +22,7 @@ from benchmarks.read_speed import misread
 from benchmarks.results import Result, below, mean_lead
 from benchmarks.rounds import Plan, measure
 from benchmarks.rows import Row, select
-from snipjit.compare import error_between
+from snipjit.cli.compare import error_between
 
 AS_THE_SOURCE = 2.0
 """How many times the error of the source itself, run eagerly, a peer may have in any case.

@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 
 from snipjit.runtime import engine
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 SUMS = 12
 """Independent sums: enough for the latency of two units of all CPUs that we know."""

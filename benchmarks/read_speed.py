@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from snipjit.runtime import engine, threads
-from snipjit.target_machine import select
+from snipjit.target.target_machine import select
 
 SUMS = 8
 """Vectors that are summed into, so that no load waits for an addition."""

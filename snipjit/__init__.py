@@ -13,24 +13,24 @@ from snipjit.errors import InputError, OptionError, SnipjitError, UnsupportedErr
 from snipjit.version import __version__
 
 if TYPE_CHECKING:
-    from snipjit.explanation import Report as Report
-    from snipjit.explanation import explain as explain
-    from snipjit.program import Program as Program
-    from snipjit.program import compile as compile
-    from snipjit.statistics import Stats as Stats
-    from snipjit.statistics import reset_stats as reset_stats
-    from snipjit.statistics import stats as stats
-    from snipjit.torch_backend import backend as backend
+    from snipjit.frontend.explanation import Report as Report
+    from snipjit.frontend.explanation import explain as explain
+    from snipjit.frontend.program import Program as Program
+    from snipjit.frontend.program import compile as compile
+    from snipjit.frontend.statistics import Stats as Stats
+    from snipjit.frontend.statistics import reset_stats as reset_stats
+    from snipjit.frontend.statistics import stats as stats
+    from snipjit.frontend.torch_backend import backend as backend
 
 _HOMES = {
-    "backend": "torch_backend",
-    "Report": "explanation",
-    "explain": "explanation",
-    "Program": "program",
-    "compile": "program",
-    "Stats": "statistics",
-    "reset_stats": "statistics",
-    "stats": "statistics",
+    "backend": "frontend.torch_backend",
+    "Report": "frontend.explanation",
+    "explain": "frontend.explanation",
+    "Program": "frontend.program",
+    "compile": "frontend.program",
+    "Stats": "frontend.statistics",
+    "reset_stats": "frontend.statistics",
+    "stats": "frontend.statistics",
 }
 """Public names that need torch, imported on first use: the IRs and passes work without it."""
 

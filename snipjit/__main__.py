@@ -2,7 +2,7 @@
 
 import sys
 
-from snipjit.cli import main
+from snipjit.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from snipjit import config
-from snipjit.axis_sizes import undetermined
-from snipjit.candidates import candidate
-from snipjit.dumps import Dumps, writer
 from snipjit.errors import LinkError, ScratchpadError, UnsupportedError
-from snipjit.linear_ir import LinearIR
+from snipjit.ir.axis_sizes import undetermined
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.dumps import Dumps, writer
+from snipjit.ir.text.subgraph import print_subgraph
+from snipjit.ir.verify.linear import verify as verify_linear
+from snipjit.ir.verify.subgraph import verify_between, verify_canonical, verify_positional
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
@@ -26,12 +30,8 @@ from snipjit.runtime.host import require_executable_memory
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES
 from snipjit.runtime.structure import Choice, Selection, Structure
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph
-from snipjit.target_machine import TargetMachine, select
-from snipjit.text_subgraph import print_subgraph
-from snipjit.verify_linear import verify as verify_linear
-from snipjit.verify_subgraph import verify_between, verify_canonical, verify_positional
+from snipjit.target.candidates import candidate
+from snipjit.target.target_machine import TargetMachine, select
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@
 SNIPJIT_CACHE=dir   keep kernels in ``dir`` (by default ``snipjit`` below ``XDG_CACHE_HOME`` or
                     ``~/.cache``); 0, off or nothing keeps none
 SNIPJIT_DUMP=dir    write every stage of every subgraph to numbered files below ``dir``
-SNIPJIT_TARGET=row  compile for this row of ``target_machine.py`` instead of the host's best
+SNIPJIT_TARGET=row  compile for this row of ``target/target_machine.py`` instead of the host's best
 SNIPJIT_VERIFY=1    run the stage's verifier after every pass; ``final``: after the last one
 ==================  ==========================================================================
 """
@@ -30,7 +30,7 @@ def cache_directory() -> Path | None:
 
 
 def target_name() -> str | None:
-    """The row of ``target_machine.py`` to compile for; None for the host's best."""
+    """The row of ``target/target_machine.py`` to compile for; None for the host's best."""
     return os.environ.get("SNIPJIT_TARGET") or None
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from snipjit.axis_sizes import TensorSpec
-from snipjit.call_args import CallArgs, axes_of_no_tensor, chunk_bytes
-from snipjit.linear_ir import LinearIR, Loop, walk
-from snipjit.loop_nest import is_block_loop, join_of, parallel_loops, split_loop
-from snipjit.operations import SCALINGS
+from snipjit.ir.axis_sizes import TensorSpec
+from snipjit.ir.call_args import CallArgs, axes_of_no_tensor, chunk_bytes
+from snipjit.ir.linear_ir import LinearIR, Loop, walk
+from snipjit.ir.loop_nest import is_block_loop, join_of, parallel_loops, split_loop
+from snipjit.ir.operations import SCALINGS
+from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.passes.linear.allocate_buffers import scratch_bytes
 from snipjit.runtime.interface import Interface
 from snipjit.runtime.runtime_configurator import ParallelLoop, Recipe, SplitLoop
-from snipjit.subgraph import Node, Subgraph
 
 
 def interface_of(canonical: Subgraph) -> Interface:

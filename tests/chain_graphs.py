@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import find
 from hypothesis import strategies as st
 
-from snipjit.element_types import ELEMENT_TYPES
-from snipjit.operations import ELEMENTWISE
-from snipjit.subgraph import Subgraph, TensorType
-from snipjit.text_subgraph import print_subgraph
+from snipjit.ir.element_types import ELEMENT_TYPES
+from snipjit.ir.operations import ELEMENTWISE
+from snipjit.ir.subgraph import Subgraph, TensorType
+from snipjit.ir.text.subgraph import print_subgraph
 from tests.chains import LIMIT, LOGIC, ChainBuilder, Domain, Draw, Value, broadcast, image
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from snipjit.operations import ELEMENTWISE
-from snipjit.subgraph import Dim, SubgraphBuilder, TensorType
+from snipjit.ir.operations import ELEMENTWISE
+from snipjit.ir.subgraph import Dim, SubgraphBuilder, TensorType
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

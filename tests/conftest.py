@@ -33,9 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Change the rows and the host before a test module reads them."""
     config.addinivalue_line("markers", "target(name): every test of a module is of a target row")
-    from snipjit.candidates import TUNED, candidate
-    from snipjit.schedule import Schedule
-    from snipjit.target_machine import TARGETS
+    from snipjit.ir.schedule import Schedule
+    from snipjit.target.candidates import TUNED, candidate
+    from snipjit.target.target_machine import TARGETS
 
     if (few := config.getoption("--few-rows")) is not None:
         for row in TARGETS:
@@ -49,7 +49,7 @@ def _pretend_host(name: str) -> None:
     from llvmlite import binding
 
     from snipjit.runtime import engine
-    from snipjit.target_machine import TARGETS
+    from snipjit.target.target_machine import TARGETS
 
     row = next(row for row in TARGETS if row.name == name)
     missing = set(row.features) - engine.host_features()
@@ -115,7 +115,7 @@ def two_threads() -> Iterator[None]:
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is compiled has small tiles, which takes a fraction of the time."""
-    from snipjit import target_machine
+    from snipjit.target import target_machine
     from tests.kernels import SMALL
 
     # Their names are others: kernels with small tiles must not serve later tests.

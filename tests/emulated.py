@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from snipjit.compiler import emit
-from snipjit.linear_ir import LinearIR
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.passes import llvm
 from snipjit.recipes import recipe_of
 from snipjit.runtime import engine
@@ -22,7 +22,7 @@ from snipjit.runtime.interface import Interface
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.structure import Structure
-from snipjit.target_machine import TargetMachine, rows_for
+from snipjit.target.target_machine import TargetMachine, rows_for
 from tests.emulated_tiles import Amx
 
 FUNCTIONS = """

@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from snipjit import target_machine
-from snipjit.axis_sizes import TensorSpec
-from snipjit.candidates import TUNED, candidate
 from snipjit.compiler import assemble, lower, optimize
-from snipjit.interpret_subgraph import interpret
-from snipjit.linear_ir import LinearIR
+from snipjit.ir.axis_sizes import TensorSpec
+from snipjit.ir.interpret.subgraph import interpret
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.tensors import Tensor
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.specialize_sizes import feature_axes
@@ -25,10 +26,9 @@ from snipjit.runtime import engine
 from snipjit.runtime.interface import Interface
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.structure import Structure
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph
-from snipjit.target_machine import TargetMachine
-from snipjit.tensors import Tensor
+from snipjit.target import target_machine
+from snipjit.target.candidates import TUNED, candidate
+from snipjit.target.target_machine import TargetMachine
 from tests import emulated
 from tests.narrow import HALVES, torch_type
 

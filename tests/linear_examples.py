@@ -8,19 +8,19 @@ from functools import cache
 
 import numpy as np
 
-from snipjit.element_types import Array
-from snipjit.interpret_linear import interpret
-from snipjit.interpret_subgraph import interpret as interpret_subgraph
-from snipjit.linear_ir import LinearIR
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.element_types import Array
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes import graph
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph
-from snipjit.target_machine import TargetMachine
-from snipjit.text_linear import print_linear
-from snipjit.verify_linear import verify
+from snipjit.target.target_machine import TargetMachine
 from tests.kernels import tuned
 from tests.subgraphs import ALL
 

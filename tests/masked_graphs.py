@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from snipjit.element_types import Array
-from snipjit.linear_ir import LinearIR
+from snipjit.ir.element_types import Array
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.subgraph import parse_subgraph
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.linear import pipeline
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph
-from snipjit.target_machine import TargetMachine
-from snipjit.text_subgraph import parse_subgraph
+from snipjit.target.target_machine import TargetMachine
 
 LOWEST = -3.4028234663852886e38
 

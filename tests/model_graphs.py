@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import sqrt
 
-from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
+from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
 
 F32 = "f32"
 

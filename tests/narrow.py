@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from snipjit.element_types import ELEMENT_TYPES
-from snipjit.subgraph import Node, Subgraph, TensorType
+from snipjit.ir.element_types import ELEMENT_TYPES
+from snipjit.ir.subgraph import Node, Subgraph, TensorType
 
 MOVES = ("transpose", "view", "unsqueeze", "expand", "result")
 FACTORS = {"matmul": 2, "sdpa": 3}

@@ -7,10 +7,10 @@ from math import prod
 
 import numpy as np
 
-from snipjit.interpret_subgraph import interpret
+from snipjit.ir.interpret.subgraph import interpret
+from snipjit.ir.subgraph import Subgraph
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph import PIPELINE
-from snipjit.subgraph import Subgraph
 
 Array = np.ndarray
 Call = tuple[list[Array], list[float]]

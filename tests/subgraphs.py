@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
+from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
 
 of = TensorType.of
 F32 = "f32"

@@ -13,10 +13,10 @@ from torch.utils.checkpoint import checkpoint
 
 import snipjit
 from snipjit.compiler import optimize
-from snipjit.linear_ir import Loop
+from snipjit.ir.linear_ir import Loop
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.linear import pipeline
-from snipjit.target_machine import PORTABLE
+from snipjit.target.target_machine import PORTABLE
 from tests.passes.fx import more_forms
 from tests.passes.fx.attention_forms import Model, qkv
 from tests.passes.fx.support import graph_of

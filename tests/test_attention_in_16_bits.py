@@ -13,7 +13,7 @@ from torch import Tensor
 
 import snipjit
 from snipjit.runtime.engine import host_features
-from snipjit.target_machine import select
+from snipjit.target.target_machine import select
 from tests.passes.fx import attention_forms, more_forms
 from tests.passes.fx.attention_forms import Model, bert, padding, qkv
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from snipjit.axis_arrays import align, solve_axis_sizes, view_by_axes
 from snipjit.errors import InputError
-from snipjit.subgraph import Dim
+from snipjit.ir.axis_arrays import align, solve_axis_sizes, view_by_axes
+from snipjit.ir.subgraph import Dim
 
 AXES = {"b": None, "h": None, "g": None, "m": None, "d": 4}
 Q: tuple[Dim, ...] = (("b",), ("h", "g"), ("m",), ("d",))

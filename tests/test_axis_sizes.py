@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from snipjit.axis_sizes import solve_axes, undetermined
 from snipjit.errors import InputError
+from snipjit.ir.axis_sizes import solve_axes, undetermined
 from tests.runtime.workers import spec
 
 AXES = (("b", None), ("hk", None), ("g", None), ("m", None), ("n", None), ("k", 64))

@@ -16,7 +16,8 @@ from torch._dynamo.exc import BackendCompilerFailed
 from torch.autograd import forward_ad
 
 import snipjit
-from snipjit import cli, compiler
+from snipjit import compiler
+from snipjit.cli import commands as cli
 from snipjit.errors import InputError
 from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES, KernelCache
 from snipjit.runtime.launcher import Launcher

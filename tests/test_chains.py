@@ -10,14 +10,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 
-from snipjit.candidates import candidate
 from snipjit.compiler import lower, optimize
-from snipjit.element_types import Array
-from snipjit.interpret_subgraph import interpret
+from snipjit.ir.element_types import Array
+from snipjit.ir.interpret.subgraph import interpret
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.verify.linear import verify
 from snipjit.runtime.launcher import Launcher
-from snipjit.schedule import Schedule
-from snipjit.target_machine import TargetMachine
-from snipjit.verify_linear import verify
+from snipjit.target.candidates import candidate
+from snipjit.target.target_machine import TargetMachine
 from tests import kernels
 from tests.chain_graphs import MOST_DEPTH, Drawn, bias_and_mask, every_function, subgraphs
 from tests.kernels import SMALL, TARGETS, natives_first

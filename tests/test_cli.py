@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from snipjit import cli
-from snipjit.target_machine import TARGETS
+from snipjit.cli import commands as cli
+from snipjit.target.target_machine import TARGETS
 from snipjit.version import __version__
 from tests.exported_models import tiny_attention
 

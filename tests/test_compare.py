@@ -6,7 +6,7 @@ from math import inf, nan
 
 import torch
 
-from snipjit.compare import error_between, interleaved_medians, tensors
+from snipjit.cli.compare import error_between, interleaved_medians, tensors
 
 
 def test_error_is_largest_over_all_tensors() -> None:

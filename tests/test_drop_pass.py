@@ -13,17 +13,17 @@ import pytest
 
 from snipjit.compiler import emit
 from snipjit.errors import UnsupportedError, VerificationError
-from snipjit.interpret_linear import interpret
-from snipjit.linear_ir import Join, LinearIR, Loop
-from snipjit.operations import kind_of
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.linear_ir import Join, LinearIR, Loop
+from snipjit.ir.operations import kind_of
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
+from snipjit.ir.text.subgraph import print_subgraph
+from snipjit.ir.verify.linear import verify
+from snipjit.ir.verify.subgraph import verify_canonical
 from snipjit.passes import graph, linear
 from snipjit.passes.base import run_pipeline
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
-from snipjit.target_machine import TARGETS, TargetMachine
-from snipjit.text_subgraph import print_subgraph
-from snipjit.verify_linear import verify
-from snipjit.verify_subgraph import verify_canonical
+from snipjit.target.target_machine import TARGETS, TargetMachine
 from tests import kernels, subgraphs
 from tests.narrow import narrowed
 

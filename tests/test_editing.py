@@ -9,14 +9,14 @@ import pytest
 
 from snipjit.compiler import emit, lower, optimize
 from snipjit.errors import VerificationError
-from snipjit.interpret_linear import interpret
-from snipjit.linear_ir import LinearIR
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear.init_loops import InitLoops
-from snipjit.schedule import Schedule
-from snipjit.target_machine import TargetMachine
-from snipjit.text_linear import print_linear
-from snipjit.verify_linear import verify
+from snipjit.target.target_machine import TargetMachine
 from tests import kernels, subgraphs
 from tests.kernels import TARGETS, in_turn, tuned
 

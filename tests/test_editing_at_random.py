@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from snipjit.element_types import Array
 from snipjit.errors import ParseError, VerificationError
-from snipjit.interpret_linear import interpret
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
-from snipjit.operations import ELEMENTWISE
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.element_types import Array
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.ir.operations import ELEMENTWISE
+from snipjit.ir.tensors import Buffer
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
-from snipjit.tensors import Buffer
-from snipjit.text_linear import print_linear
-from snipjit.verify_linear import verify
 from tests import kernels
 from tests.guard import guarded, guarded_empty, guarded_scratch, survives
 from tests.kernels import SMALL, natives_first

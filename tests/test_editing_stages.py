@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 
 from snipjit.compiler import lower
-from snipjit.element_types import Array
 from snipjit.errors import VerificationError
-from snipjit.interpret_linear import interpret
-from snipjit.linear_ir import LinearIR
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.element_types import Array
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.init_loops import InitLoops
 from snipjit.passes.linear.mark_loops import MarkLoops
-from snipjit.subgraph import Subgraph
-from snipjit.text_linear import print_linear
-from snipjit.verify_linear import verify
 from tests import kernels, subgraphs
 from tests.kernels import SMALL, natives_first
 from tests.linear_examples import final

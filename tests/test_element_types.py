@@ -7,14 +7,14 @@ import pytest
 import torch
 from llvmlite import ir
 
-from snipjit.element_types import ELEMENT_TYPES, Array, ElementType, round_to
-from snipjit.exact_integers import EXACT, FARTHEST, LONGEST, SMALL
-from snipjit.operations import ELEMENTWISE, add_element_type, kind_of
+from snipjit.ir.element_types import ELEMENT_TYPES, Array, ElementType, round_to
+from snipjit.ir.exact_integers import EXACT, FARTHEST, LONGEST, SMALL
+from snipjit.ir.operations import ELEMENTWISE, add_element_type, kind_of
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
 from snipjit.passes.llvm.emit_convert import CONVERSIONS, Conversion
 from snipjit.passes.llvm.vector_ir import F32, I8, I32, constant, with_element
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 from tests import kernels
 from tests.kernels import NARROW_VARIANTS
 from tests.kernels import SMALL as SMALL_ROWS

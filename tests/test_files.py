@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from snipjit.errors import InputError
-from snipjit.files import load_inputs, load_pt2
+from snipjit.frontend.files import load_inputs, load_pt2
 from tests.exported_models import tiny_attention
 
 

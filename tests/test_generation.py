@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import snipjit
-from snipjit.candidates import candidate
+from snipjit.ir.schedule import Schedule
 from snipjit.runtime.engine import host_features
-from snipjit.schedule import Schedule
-from snipjit.target_machine import select
+from snipjit.target.candidates import candidate
+from snipjit.target.target_machine import select
 
 pytest.importorskip("transformers")
 

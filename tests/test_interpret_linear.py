@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snipjit.element_types import Array
 from snipjit.errors import InputError, VerificationError
-from snipjit.interpret_linear import interpret
-from snipjit.operations import ELEMENTWISE
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.element_types import Array
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.operations import ELEMENTWISE
+from snipjit.ir.text.parse_linear import parse_linear
 from tests.kernels import ROWS, in_turn
 from tests.linear_examples import EXAMPLES, cases, check_results, final
 from tests.retries import CALLS, RETRY

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from snipjit.errors import InputError
-from snipjit.interpret_subgraph import interpret
+from snipjit.ir.interpret.subgraph import interpret
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.subgraph import parse_subgraph
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph import PIPELINE
-from snipjit.subgraph import Subgraph
-from snipjit.text_subgraph import parse_subgraph
 from tests.subgraph_calls import SIZES, random_call
 from tests.subgraphs import (
     attention,

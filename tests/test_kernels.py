@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from snipjit.ir.subgraph import Subgraph
 from snipjit.runtime.launcher import Launcher
-from snipjit.subgraph import Subgraph
 from tests import kernels, subgraphs
 from tests.kernels import (
     ROWS_ONLY,

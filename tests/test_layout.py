@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from snipjit.ir.schedule import Schedule
 from snipjit.passes import graph, linear
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes
-from snipjit.schedule import Schedule
-from snipjit.target_machine import TARGETS
+from snipjit.target.target_machine import TARGETS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "snipjit"
@@ -24,13 +24,12 @@ PASSES: tuple[Pass, ...] = (
     *dict.fromkeys((*linear.pipeline(TARGETS[0]), *linear.pipeline(TARGETS[0], Schedule.COLUMNS))),
 )
 
-FLAT = sorted(path for path in PACKAGE.glob("*.py"))
-APPLICATION = frozenset(
-    "__init__ __main__ autocast_regions cli compare compiler explanation files input_checks "
-    "option_types program random_inputs recipes recompile_limit signature size_guards statistics "
-    "torch_backend torch_private".split()
+LAYERS = (
+    *("errors", "config", "version", "refusal", "torch_private"),
+    *("ir", "ir.text", "ir.verify", "ir.interpret", "target", "passes.base", "passes", "runtime"),
+    *("recipes", "compiler", "frontend", "cli", "__main__"),
 )
-"""The flat modules that know everything; all others are the IRs and what they need."""
+"""Modules and folders, each of which knows only those before it."""
 
 SUBJECT = re.compile(r"attention|quer(y|ies)|\bkeys?\b", re.IGNORECASE)
 """What the stages after data flow must not know of."""
@@ -75,35 +74,46 @@ def test_stages_are_strangers(stage: str) -> None:
 
 def test_runtime_knows_no_pass() -> None:
     for path in (PACKAGE / "runtime").glob("*.py"):
-        assert not uses(path, "snipjit.passes", "snipjit.compiler", "snipjit.torch_backend"), path
+        assert not uses(
+            path, "snipjit.passes", "snipjit.compiler", "snipjit.frontend.torch_backend"
+        ), path
 
 
-def test_flat_modules_know_no_pass_and_no_library_but_numpy() -> None:
-    for path in FLAT:
-        if path.stem not in APPLICATION:
-            banned = ("snipjit.passes", "snipjit.runtime", "snipjit.compiler", "torch", "llvmlite")
-            assert not uses(path, *banned), path
+def layer_of(module: str) -> int:
+    """The number of the longest name in LAYERS that a module begins with."""
+    of = [layer for layer in LAYERS if f"{module}.".startswith(f"snipjit.{layer}.")]
+    return LAYERS.index(max(of, key=len, default=LAYERS[0]))
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_no_import_runs_backwards(path: Path) -> None:
+    if path == PACKAGE / "__init__.py":  # public names, taken when they are asked for
+        return
+    own = layer_of(module_of(path))
+    for name in uses(path, "snipjit"):
+        assert layer_of(name) <= own, f"{path} imports {name}"
+
+
+def test_the_irs_know_no_library_but_numpy() -> None:
+    for path in (*(PACKAGE / "ir").rglob("*.py"), *(PACKAGE / "target").rglob("*.py")):
+        assert not uses(path, "torch", "llvmlite", "networkx"), path
+
+
+def test_the_listing_is_short() -> None:
+    assert len([path for path in PACKAGE.glob("*.py")]) <= 12
 
 
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("torch", ("snipjit.passes.fx", "snipjit.runtime")),
-        ("llvmlite", ("snipjit.passes.llvm", "snipjit.runtime.engine")),
-        (
-            "networkx",
-            tuple(
-                f"snipjit.passes.linear.{name}"
-                for name in ("allocate_buffers", "convert_graph_to_linear")
-            ),
-        ),
+        ("torch", ("torch_private", "passes.fx", "runtime", "frontend", "cli", "compiler")),
+        ("llvmlite", ("passes.llvm", "runtime.engine", "cli")),
+        ("networkx", ("passes.linear",)),
     ],
 )
 def test_libraries_stay_at_home(library: str, homes: tuple[str, ...]) -> None:
     for path in FILES:
-        if path.parent == PACKAGE and path.stem in APPLICATION:
-            continue
-        if not module_of(path).startswith(homes):
+        if not module_of(path).removeprefix("snipjit.").startswith(homes):
             assert not uses(path, library), path
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 import snipjit
 from snipjit.compiler import lower, optimize
-from snipjit.target_machine import PORTABLE
-from snipjit.text_linear import print_linear
+from snipjit.ir.text.linear import print_linear
+from snipjit.target.target_machine import PORTABLE
 from tests.passes.fx.support import graph_of
 
 LOWEST = torch.finfo(torch.float32).min

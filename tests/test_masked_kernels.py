@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from snipjit.compiler import lower
-from snipjit.element_types import Array
-from snipjit.schedule import Schedule
+from snipjit.ir.element_types import Array
+from snipjit.ir.schedule import Schedule
 from tests import kernels
 from tests.kernels import TARGETS, VARIANTS, natives_first
 from tests.masked_graphs import CASES, FILLS, HIDDEN, LOWEST, Masked, arrays, unlimited

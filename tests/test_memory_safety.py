@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from snipjit.ir.subgraph import Subgraph
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
 from snipjit.runtime.structure import Structure
-from snipjit.subgraph import Subgraph
 from tests import kernels, subgraphs
 from tests.guard import (
     Side,

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from snipjit.compiler import emit, lower, optimize
-from snipjit.interpret_linear import _OPERATIONS, _Machine, interpret
-from snipjit.linear_ir import Expression, LinearIR
+from snipjit.ir.interpret.linear import _OPERATIONS, _Machine, interpret
+from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.schedule import Schedule
 from snipjit.runtime import engine
-from snipjit.schedule import Schedule
 from tests.assembly import Block, blocks
 from tests.kernels import ROWS
 from tests.linear_examples import TINY

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from snipjit import interpret_linear
 from snipjit.compiler import lower
-from snipjit.interpret_linear import interpret
-from snipjit.interpret_subgraph import interpret as interpret_subgraph
-from snipjit.linear_ir import Expression
+from snipjit.ir.interpret import linear as interpret_linear
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
+from snipjit.ir.linear_ir import Expression
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.verify.linear import verify
+from snipjit.ir.verify.subgraph import verify_canonical
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline, serving
 from snipjit.runtime.engine import host_features
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph
-from snipjit.target_machine import TargetMachine, select
-from snipjit.text_linear import print_linear
-from snipjit.verify_linear import verify
-from snipjit.verify_subgraph import verify_canonical
+from snipjit.target.target_machine import TargetMachine, select
 from tests import kernels, model_graphs
 from tests.kernels import ROWS, SMALL, native_in_turn, small
 from tests.linear_examples import TINY
@@ -179,7 +179,7 @@ GRAPH_OF = partial(model_graphs.linear, 48, 80)
 @pytest.mark.parametrize("row", SMALL)
 def test_contractions_are_blocked_or_whole(row: str) -> None:
     """What the text says of a contraction is what is done, and gives the same results."""
-    from snipjit.parse_linear import parse_linear
+    from snipjit.ir.text.parse_linear import parse_linear
 
     steps = pipeline(SMALL[row], Schedule.OUTPUTS)
     at = [step.name for step in steps].index("ChooseSchedule") + 1

@@ -11,21 +11,21 @@ import torch
 
 from snipjit.compiler import lower
 from snipjit.errors import UnsupportedError
-from snipjit.interpret_linear import interpret
-from snipjit.interpret_subgraph import interpret as interpret_subgraph
-from snipjit.linear_ir import Expression, LinearIR
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
+from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.tensors import Buffer
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.text.subgraph import parse_subgraph
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph
-from snipjit.target_machine import TargetMachine
-from snipjit.tensors import Buffer
-from snipjit.text_linear import print_linear
-from snipjit.text_subgraph import parse_subgraph
-from snipjit.verify_linear import verify
+from snipjit.target.target_machine import TargetMachine
 from tests import subgraphs
 from tests.guard import guarded_scratch, survives
 from tests.kernels import ROUNDING, ROWS, array, is_native, launcher_of, results, small, tuned

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snipjit.compiler import lower, optimize
+from snipjit.ir.subgraph import Subgraph
 from snipjit.runtime.launcher import Launcher
-from snipjit.subgraph import Subgraph
 from tests import kernels, subgraphs
 from tests.kernels import NARROW_VARIANTS, ROUNDING, ROWS, extents, native_in_turn
 from tests.narrow import HALVES, narrowed, torch_type

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.export import Dim, ExportedProgram
 
+from snipjit.cli.random_inputs import dynamic_sizes, random_inputs
 from snipjit.errors import InputError, OptionError
-from snipjit.random_inputs import dynamic_sizes, random_inputs
 from tests.exported_models import tiny_attention
 
 

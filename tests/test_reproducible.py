@@ -9,7 +9,7 @@ import sys
 CODE = """
 import hashlib
 from snipjit.compiler import emit, lower
-from snipjit.target_machine import PORTABLE
+from snipjit.target.target_machine import PORTABLE
 from tests.masked_graphs import Masked
 from tests.subgraphs import attention
 from snipjit.compiler import optimize

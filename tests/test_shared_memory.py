@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from snipjit.interpret_linear import interpret
-from snipjit.linear_ir import LinearIR
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.init_loops import InitLoops
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
-from snipjit.target_machine import TargetMachine
-from snipjit.verify_linear import verify
+from snipjit.target.target_machine import TargetMachine
 from tests.kernels import ROWS, launcher_of
 
 TWO_BUFFERS = """

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from snipjit.errors import InputError
-from snipjit.signature import bind, input_names
+from snipjit.frontend.signature import bind, input_names
 
 
 class Model(torch.nn.Module):

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from snipjit.call_args import MOST_GROUPS
 from snipjit.compiler import lower
-from snipjit.linear_ir import Loop, Retry
-from snipjit.loop_nest import split_loop
+from snipjit.ir.call_args import MOST_GROUPS
+from snipjit.ir.linear_ir import Loop, Retry
+from snipjit.ir.loop_nest import split_loop
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.subgraph import parse_subgraph
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph
-from snipjit.text_subgraph import parse_subgraph
 from tests import kernels, subgraphs
 from tests.guard import SIDES, Side, guarded, guarded_empty, guarded_scratch, survives
 from tests.kernels import TARGETS, native_in_turn, natives_first

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from snipjit.errors import ParseError
-from snipjit.linear_ir import (
+from snipjit.ir.linear_ir import (
     STRIDE,
     Expression,
     Join,
@@ -20,12 +20,12 @@ from snipjit.linear_ir import (
     ValueType,
     retry,
 )
-from snipjit.loop_limits import Limit
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.loop_limits import Limit
+from snipjit.ir.tensors import Buffer, Tensor
+from snipjit.ir.text.linear import around, print_linear, print_statement
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
-from snipjit.tensors import Buffer, Tensor
-from snipjit.text_linear import around, print_linear, print_statement
 from tests.linear_examples import EXAMPLES, TINY, canonical
 from tests.retries import RETRY
 

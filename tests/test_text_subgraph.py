@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snipjit.errors import ParseError
-from snipjit.subgraph import Node, Subgraph, TensorType
-from snipjit.text_subgraph import around, parse_subgraph, print_subgraph
+from snipjit.ir.subgraph import Node, Subgraph, TensorType
+from snipjit.ir.text.subgraph import around, parse_subgraph, print_subgraph
 from tests.subgraphs import ALL, attention
 
 TEXT = """\

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snipjit.errors import ParseError
-from snipjit.text_tokens import Tokens, print_attr, print_attrs
+from snipjit.ir.text.tokens import Tokens, print_attr, print_attrs
 
 NAMES = st.text("abcxyz_0189.-+e", min_size=1)
 ATOMS = st.one_of(

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from snipjit.compiler import emit, lower, optimize
-from snipjit.interpret_subgraph import interpret as interpret_subgraph
+from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
 from snipjit.passes.linear.tile_products import products_in_tiles
 from snipjit.runtime import engine
 from snipjit.runtime.launcher import Launcher
-from snipjit.target_machine import TARGETS
+from snipjit.target.target_machine import TARGETS
 from tests import kernels
 from tests.emulated import Emulated
 from tests.kernels import array, launcher_of, results

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from snipjit.errors import VerificationError
-from snipjit.linear_ir import MOVES
-from snipjit.operations import ELEMENTWISE
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.linear_ir import MOVES
+from snipjit.ir.operations import ELEMENTWISE
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
+from snipjit.ir.verify.linear_rules import RULES, rule_of
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
-from snipjit.target_machine import TARGETS
-from snipjit.verify_linear import verify
-from snipjit.verify_linear_rules import RULES, rule_of
+from snipjit.target.target_machine import TARGETS
 from tests.kernels import ROWS, in_turn
 from tests.linear_examples import EXAMPLES, TINY, canonical, final
 

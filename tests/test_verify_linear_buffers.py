@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from snipjit.errors import VerificationError
-from snipjit.parse_linear import parse_linear
-from snipjit.verify_linear import verify
-from snipjit.verify_linear_buffers import check_buffers
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
+from snipjit.ir.verify.linear_buffers import check_buffers
 from tests.final_linear import FINAL
 
 S, T = "buffer %s : f32[n:8][m:8] at 64", "buffer %t : f32[n:8][m:8] at 64"

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from snipjit.errors import VerificationError
-from snipjit.interpret_linear import interpret
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.init_loops import InitLoops
 from snipjit.runtime.engine import host_features
-from snipjit.target_machine import rows_for
-from snipjit.text_linear import print_linear
-from snipjit.verify_linear import verify
+from snipjit.target.target_machine import rows_for
 from tests.kernels import launcher_of
 
 JOINED = """\

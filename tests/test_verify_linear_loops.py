@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from snipjit.errors import VerificationError
-from snipjit.parse_linear import parse_linear
-from snipjit.verify_linear import verify
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from tests.final_linear import FINAL
 from tests.retries import RETRY
 

@@ -8,11 +8,11 @@ import pytest
 
 from snipjit.compiler import lower
 from snipjit.errors import VerificationError
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.init_loops import InitLoops
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
-from snipjit.verify_linear import verify
 from tests.test_pairs import TILED, attention
 
 LEGAL = """

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from snipjit.errors import VerificationError
-from snipjit.text_subgraph import parse_subgraph, print_subgraph
-from snipjit.verify_subgraph import verify_canonical, verify_positional
+from snipjit.ir.text.subgraph import parse_subgraph, print_subgraph
+from snipjit.ir.verify.subgraph import verify_canonical, verify_positional
 from tests.kernels import as_written
 from tests.subgraphs import attention, attention_grouped, sdpa
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.rows import Row
 from benchmarks.sources import Form
-from snipjit.compare import interleaved_medians
+from snipjit.cli.compare import interleaved_medians
 
 Inputs = tuple[Tensor, ...]
 Build = Callable[[Row, Inputs], Form]

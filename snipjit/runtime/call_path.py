@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from snipjit.call_args import FIXED
-from snipjit.exact_integers import FARTHEST
+from snipjit.ir.call_args import FIXED
+from snipjit.ir.exact_integers import FARTHEST
 from snipjit.runtime.interface import Interface
 from snipjit.runtime.threads import THREADS_SLOT
 from snipjit.torch_private import IN_FORWARD_AD

@@ -19,7 +19,7 @@ import llvmlite.binding as llvm
 from snipjit.errors import LinkError, VerificationError
 from snipjit.runtime import tile_registers
 from snipjit.runtime.host import LOCK, may_execute, require_executable_memory
-from snipjit.target_machine import TARGETS, TargetMachine
+from snipjit.target.target_machine import TARGETS, TargetMachine
 
 CODE_GENERATION_LEVEL = 3
 """LLVM's effort in instruction selection, scheduling and register allocation (0 to 3)."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from snipjit.axis_sizes import TensorSpec, solve_axes
-from snipjit.call_args import shared_fields
+from snipjit.ir.axis_sizes import TensorSpec, solve_axes
+from snipjit.ir.call_args import shared_fields
 
 Ints = tuple[int, ...]
 Shapes = Sequence[Sequence[int]]

@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from snipjit.call_args import CACHE_LINE, FIXED
-from snipjit.element_types import Typed
 from snipjit.errors import InputError
-from snipjit.exact_integers import FARTHEST
+from snipjit.ir.call_args import CACHE_LINE, FIXED
+from snipjit.ir.element_types import Typed
+from snipjit.ir.exact_integers import FARTHEST
 from snipjit.runtime.call_path import compile_call, source
 from snipjit.runtime.interface import Ints
 from snipjit.runtime.runtime_configurator import InputCopy

@@ -12,12 +12,12 @@ from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
-from snipjit.axis_sizes import TensorSpec
-from snipjit.call_args import MOST_GROUPS, finalization_offset
 from snipjit.errors import InputError
-from snipjit.exact_integers import LONGEST
+from snipjit.ir.axis_sizes import TensorSpec
+from snipjit.ir.call_args import MOST_GROUPS, finalization_offset
+from snipjit.ir.exact_integers import LONGEST
+from snipjit.ir.subgraph import Dim
 from snipjit.runtime.interface import Interface, Ints, Shapes, dense
-from snipjit.subgraph import Dim
 
 ENOUGH_TASKS = 8
 """With fewer tasks the blocks are made smaller, so that all threads are busy to the end."""

@@ -11,7 +11,7 @@ import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from snipjit.call_args import CACHE_LINE
+from snipjit.ir.call_args import CACHE_LINE
 
 KEEP_BYTES = 64 << 20
 """The most memory that several unused blocks may hold together."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from snipjit.candidates import Serves
 from snipjit.errors import UnsupportedError
+from snipjit.ir.schedule import Schedule
 from snipjit.runtime.interface import Interface, Ints, Shapes
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.runtime_configurator import RuntimeConfig, RuntimeConfigurator
-from snipjit.schedule import Schedule
+from snipjit.target.candidates import Serves
 
 SPECIALIZED_SIZES = 4
 """For how many sizes of its features a structure gets kernels of their own."""

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from snipjit.call_args import FIXED
+from snipjit.ir.call_args import FIXED
 from snipjit.runtime.engine import Loaded, compile_object, load
 from snipjit.runtime.host import at_fork
-from snipjit.target_machine import PORTABLE
+from snipjit.target.target_machine import PORTABLE
 
 Call = Callable[[int], None]
 """Calls a native function with one address. The GIL is released meanwhile."""

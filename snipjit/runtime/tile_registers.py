@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from snipjit.tile_configuration import SIDE, configuration
+from snipjit.target.tile_configuration import SIDE, configuration
 
 ARCH_PRCTL = 158
 """The system call on x86-64."""

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
-from snipjit.linear_ir import Expression, LinearIR, Loop
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Node, Subgraph
+from snipjit.ir.tensors import Buffer
 from snipjit.passes import graph, linear
 from snipjit.passes.fx import translate_sdpa
 from snipjit.passes.fx.mask_walk import MaskWalk
 from snipjit.passes.graph.rewriter import Rewriter
 from snipjit.passes.llvm import emit_exp, emit_rational
 from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Node, Subgraph
-from snipjit.target_machine import TARGETS
-from snipjit.tensors import Buffer
+from snipjit.target.target_machine import TARGETS
 from tests.fuzz.check import case_of, check
 
 

@@ -13,11 +13,11 @@ from torch import Tensor
 
 import snipjit
 from snipjit import compiler
-from snipjit.linear_ir import LinearIR
+from snipjit.frontend.torch_backend import Options, fuse
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.schedule import Schedule
 from snipjit.runtime.kernel import Kernel
-from snipjit.schedule import Schedule
-from snipjit.target_machine import TargetMachine
-from snipjit.torch_backend import Options, fuse
+from snipjit.target.target_machine import TargetMachine
 from tests import emulated
 from tests.fuzz.programs import Input, Model, Program
 from tests.kernels import ROWS, is_native, small, tuned

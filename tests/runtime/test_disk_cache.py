@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import snipjit
-from snipjit import cli, compiler
+from snipjit import compiler
+from snipjit.cli import commands as cli
 from snipjit.compiler import compile_subgraph
 from snipjit.runtime import disk_cache as module
 from snipjit.runtime.disk_cache import DiskCache, disk_cache

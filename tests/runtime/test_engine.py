@@ -13,7 +13,7 @@ import pytest
 from snipjit.compiler import emit, lower, optimize
 from snipjit.errors import LinkError, SnipjitError, VerificationError
 from snipjit.runtime.engine import assembly, compile_object, host_features, load
-from snipjit.target_machine import PORTABLE, TARGETS, TargetMachine, rows_for
+from snipjit.target.target_machine import PORTABLE, TARGETS, TargetMachine, rows_for
 from tests import subgraphs
 from tests.kernels import small
 from tests.narrow import narrowed

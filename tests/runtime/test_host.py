@@ -139,7 +139,8 @@ def test_other_systems_import_the_package_and_are_told_in_one_sentence() -> None
         sys.platform, platform.machine = "win32", lambda: "ARM64"
         platform.system = lambda: "Windows"
         del os.register_at_fork
-        import snipjit, snipjit.torch_backend, snipjit.cli, snipjit.explanation
+        import snipjit, snipjit.cli.commands
+        import snipjit.frontend.torch_backend, snipjit.frontend.explanation
         uses = (
             lambda: snipjit.backend(None, ()),
             lambda: snipjit.compile(torch.nn.Identity(), (q,)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from snipjit.call_args import CACHE_LINE
+from snipjit.ir.call_args import CACHE_LINE
 from snipjit.runtime import scratchpad
 from snipjit.runtime.scratchpad import KEEP_BYTES, Block, Scratchpads, pitch
 from tests.guard import survives

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from snipjit import axis_sizes
-from snipjit.candidates import Serves
 from snipjit.errors import InputError, UnsupportedError
+from snipjit.ir import axis_sizes
+from snipjit.ir.schedule import Schedule
 from snipjit.runtime import interface as interfaces
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.structure import SPECIALIZED_SIZES, Choice, Selection, Structure
-from snipjit.schedule import Schedule
+from snipjit.target.candidates import Serves
 from tests.runtime.workers import scale_add, scale_add_interface
 
 FEW, ANY = Serves(Schedule.COLUMNS, ("m",), 16), Serves(Schedule.ROWS)

@@ -16,7 +16,7 @@ from snipjit.runtime.threads import (
     run_many,
     thread_count,
 )
-from snipjit.target_machine import PORTABLE
+from snipjit.target.target_machine import PORTABLE
 from tests.guard import survives
 
 COUNT = """

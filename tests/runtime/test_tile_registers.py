@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from snipjit.runtime import engine, tile_registers
-from snipjit.target_machine import PORTABLE, TARGETS
+from snipjit.target.target_machine import PORTABLE, TARGETS
 from tests.emulated import in_calls
 from tests.emulated_tiles import Amx
 

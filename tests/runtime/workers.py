@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 
-from snipjit.axis_sizes import TensorSpec
+from snipjit.ir.axis_sizes import TensorSpec
 from snipjit.runtime.engine import compile_object
 from snipjit.runtime.interface import Interface
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.runtime_configurator import ParallelLoop, Recipe
 from snipjit.runtime.structure import Structure
-from snipjit.target_machine import PORTABLE
+from snipjit.target.target_machine import PORTABLE
 
 SCALE_ADD = """
 define void @kernel(ptr %args) {{

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 from torch import fx
 
+from snipjit.ir.subgraph import Dim
 from snipjit.passes.fx.in_place import mutated
 from snipjit.passes.fx.index_values import IndexValues
 from snipjit.passes.fx.mask_walk import MaskWalk, is_large
@@ -18,7 +19,6 @@ from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import Size, is_one, is_tensor, same, tensor
 from snipjit.passes.fx.value_flow import ValueFlow
-from snipjit.subgraph import Dim
 
 
 class MaskAbsorber:

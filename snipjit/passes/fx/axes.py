@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.traced import Size, is_one, product, same
-from snipjit.subgraph import Dim, TensorType
 
 
 class Axes:

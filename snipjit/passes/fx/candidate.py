@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import fx
 
+from snipjit.ir.subgraph import Subgraph
 from snipjit.passes.fx.opening import Opening
 from snipjit.refusal import Refusal
-from snipjit.subgraph import Subgraph
 
 Scalar = fx.Node | float
 

@@ -1,4 +1,4 @@
-"""Activation functions written in the rows of ``operations.py``."""
+"""Activation functions written in the rows of ``ir/operations.py``."""
 
 from __future__ import annotations
 

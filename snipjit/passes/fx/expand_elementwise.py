@@ -1,4 +1,4 @@
-"""Composed functions written in the rows of ``operations.py``; one small function each.
+"""Composed functions written in the rows of ``ir/operations.py``; one small function each.
 
 Numbers that the model chose become scalars of the call; numbers that belong to the function itself
 (the 0.5 of gelu) become constants of the structure.
@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from snipjit.element_types import ELEMENT_TYPES
-from snipjit.exact_integers import EXACT
-from snipjit.operations import ELEMENTWISE
+from snipjit.ir.element_types import ELEMENT_TYPES
+from snipjit.ir.exact_integers import EXACT
+from snipjit.ir.operations import ELEMENTWISE
 from snipjit.passes.fx.expand_activations import ACTIVATIONS
 from snipjit.passes.fx.expansion import Expansion
 from snipjit.passes.fx.op_table import Call

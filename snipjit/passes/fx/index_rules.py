@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from snipjit.operations import ELEMENTWISE, kind_of
+from snipjit.ir.operations import ELEMENTWISE, kind_of
 from snipjit.passes.fx.created import RANGES, creation
 from snipjit.passes.fx.fills import FILLS, held
 from snipjit.passes.fx.index_layouts import sources_of_dims

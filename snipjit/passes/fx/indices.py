@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from snipjit.exact_integers import FARTHEST
+from snipjit.ir.exact_integers import FARTHEST
 
 WHOLE = (torch.int64, torch.int32)
 ELEMENTS = (torch.float32, torch.bool, *WHOLE)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import fx
 
+from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.op_table import Call
 from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
@@ -22,7 +23,6 @@ from snipjit.passes.fx.traced import (
     value,
 )
 from snipjit.passes.fx.traced import same as same_size
-from snipjit.subgraph import Dim, TensorType
 
 # Anything past this end is "to the end" in ATen.
 _FAR = 2**31

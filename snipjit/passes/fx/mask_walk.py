@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import fx
 
-from snipjit.exact_integers import SMALL
-from snipjit.operations import ELEMENTWISE, is_exact, kind_of
+from snipjit.ir.exact_integers import SMALL
+from snipjit.ir.operations import ELEMENTWISE, is_exact, kind_of
+from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.created import creation
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.fills import held
@@ -24,7 +25,6 @@ from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import DTYPES, HALVES, is_number, is_one, is_tensor, tensor
 from snipjit.passes.fx.triangles import TRIANGLES, cut
 from snipjit.passes.fx.value_flow import ValueFlow
-from snipjit.subgraph import Dim, TensorType
 
 _CHOICES = ("where", "where_method", "masked_fill")
 """Their literals take the type of the result, and are not computed with."""

@@ -3,7 +3,7 @@
 A row lists functions, Tensor methods, operators and ATen overloads that mean one canonical op and
 take their arguments under the same names. ``names`` stands for what is called the same everywhere:
 ``torch.add``, ``Tensor.add``, ``Tensor.add_``, ``aten.add.*``, ``aten.add_.*``. Canonical ops are
-those of ``operations.py``, the composed functions of ``expand_elementwise.py``, and the layouts,
+those of ``ir/operations.py``, the composed functions of ``expand_elementwise.py``, and the layouts,
 products, reductions and whole attention calls of ``translate.py``.
 """
 

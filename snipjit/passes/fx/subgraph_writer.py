@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from snipjit.operations import ELEMENTWISE
+from snipjit.ir.operations import ELEMENTWISE
+from snipjit.ir.subgraph import Dim, Node, Subgraph, TensorType
 from snipjit.passes.fx.axes import Axes
 from snipjit.passes.fx.candidate import Scalar
 from snipjit.passes.fx.head_scale import HeadScale
@@ -23,7 +24,6 @@ from snipjit.passes.fx.traced import (
     value,
 )
 from snipjit.passes.fx.unknown_sizes import dim_of_unknown_sizes
-from snipjit.subgraph import Dim, Node, Subgraph, TensorType
 
 # Side inputs are named by letters that no operand or axis has: q, k, v; g: repeats; s: scalars.
 _LETTERS = "abcdefhijlmnoprtuwxyz"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from snipjit.element_types import ELEMENT_TYPES
+from snipjit.ir.element_types import ELEMENT_TYPES
 from snipjit.passes.fx.refused import RefusedError
 from snipjit.torch_private import (
     expression,

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import fx
 
+from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.absorb_masks import MaskAbsorber, met_shape
 from snipjit.passes.fx.absorb_operands import absorb_operand
 from snipjit.passes.fx.expand_elementwise import expand_elementwise, is_elementwise
@@ -29,7 +30,6 @@ from snipjit.passes.fx.translate_reductions import (
 from snipjit.passes.fx.translate_sdpa import factors, sdpa
 from snipjit.passes.fx.triangles import TRIANGLES, triangle
 from snipjit.passes.fx.value_flow import ValueFlow
-from snipjit.subgraph import Dim, TensorType
 
 PRODUCTS = ("matmul", "baddbmm", "einsum")
 MAX_HEAD = 512

@@ -6,13 +6,13 @@ import math
 
 from torch import fx
 
-from snipjit.operations import MONOIDS, SCALINGS, cast_to
+from snipjit.ir.operations import MONOIDS, SCALINGS, cast_to
+from snipjit.ir.subgraph import TensorType
 from snipjit.passes.fx.op_table import Call, lookup, spelled
 from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import element_type, normal_dim, tensor
 from snipjit.passes.fx.translate_columns import ColumnTranslator, Operand
-from snipjit.subgraph import TensorType
 
 REDUCTIONS = {"sum": "sum", "amax": "max", "max": "max", "amin": "min", "min": "min"}
 SOFTMAXES = ("softmax", "softmin", "log_softmax", "logsumexp")

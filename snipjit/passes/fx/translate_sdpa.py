@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import fx
 
+from snipjit.ir.subgraph import TensorType
 from snipjit.passes.fx.head_scale import HeadScale
 from snipjit.passes.fx.op_table import Call
 from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.traced import constant, element_type, is_number, is_tensor, tensor
-from snipjit.subgraph import TensorType
 
 
 def sdpa(

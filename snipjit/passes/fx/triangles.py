@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.refused import RefusedError
 from snipjit.passes.fx.subgraph_writer import SubgraphWriter
-from snipjit.subgraph import Dim, TensorType
 
 TRIANGLES = ("tril", "triu")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from snipjit.subgraph import Dim
+from snipjit.ir.subgraph import Dim
 
 
 def dim_of_unknown_sizes(

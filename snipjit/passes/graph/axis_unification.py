@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from math import prod
 
 from snipjit.errors import UnsupportedError
-from snipjit.subgraph import Dim
+from snipjit.ir.subgraph import Dim
 
 
 class AxisUnification:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from snipjit.errors import UnsupportedError
-from snipjit.operations import ELEMENTWISE
+from snipjit.ir.operations import ELEMENTWISE
+from snipjit.ir.subgraph import Dim, Node, Subgraph, TensorType
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.axis_unification import AxisUnification
-from snipjit.subgraph import Dim, Node, Subgraph, TensorType
 
 Group = list[Dim]
 

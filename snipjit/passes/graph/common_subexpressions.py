@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter
-from snipjit.subgraph import Node, Subgraph
 
 ONCE = ("parameter", "scalar", "result")
 

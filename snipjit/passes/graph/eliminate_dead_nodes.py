@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.passes.base import Pass
-from snipjit.subgraph import Node, Subgraph
 
 INTERFACE = ("parameter", "scalar")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.operations import ELEMENTWISE, kind_of
+from snipjit.ir.operations import ELEMENTWISE, kind_of
+from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter, rewrite
-from snipjit.subgraph import Node, Subgraph
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from snipjit.operations import LOG4_E, MONOIDS, SCALINGS
+from snipjit.ir.operations import LOG4_E, MONOIDS, SCALINGS
+from snipjit.ir.subgraph import Node, Subgraph, TensorType
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter
-from snipjit.subgraph import Node, Subgraph, TensorType
 
 UNSCALED = (0.0, math.inf, -math.inf)
 """Numbers that a positive factor leaves as they are."""

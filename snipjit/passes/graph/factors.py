@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from snipjit.operations import ELEMENTWISE, SCALINGS
+from snipjit.ir.operations import ELEMENTWISE, SCALINGS
+from snipjit.ir.subgraph import Node, TensorType
 from snipjit.passes.graph.rewriter import Rewriter
-from snipjit.subgraph import Node, TensorType
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from snipjit.errors import UnsupportedError
-from snipjit.operations import ELEMENTWISE
+from snipjit.ir.operations import ELEMENTWISE
+from snipjit.ir.subgraph import Node, Subgraph, TensorType
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter, rewrite
-from snipjit.subgraph import Node, Subgraph, TensorType
 
 LAYOUTS = ("transpose", "view", "unsqueeze", "expand")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from snipjit.ir.subgraph import Dim, Node, Subgraph, TensorType
 from snipjit.passes.base import Pass
-from snipjit.subgraph import Dim, Node, Subgraph, TensorType
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from snipjit.ir.subgraph import Subgraph
 from snipjit.passes.base import Pass
-from snipjit.subgraph import Subgraph
 
 PREFIXES = {"parameter": "p", "scalar": "s", "result": "r"}
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from snipjit.element_types import ELEMENT_TYPES
-from snipjit.operations import EXPONENTIALS, MONOIDS, cast_to
+from snipjit.ir.element_types import ELEMENT_TYPES
+from snipjit.ir.operations import EXPONENTIALS, MONOIDS, cast_to
+from snipjit.ir.subgraph import Node, Subgraph, TensorType
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter, rewrite
-from snipjit.subgraph import Node, Subgraph, TensorType
 
 LAYOUTS = ("transpose", "view", "unsqueeze", "expand")
 FACTORS = {"matmul": 2, "sdpa": 3}

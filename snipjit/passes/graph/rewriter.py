@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from snipjit.subgraph import Node, Subgraph, TensorType
+from snipjit.ir.subgraph import Node, Subgraph, TensorType
 
 
 class Rewriter:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.operations import SCALINGS
+from snipjit.ir.operations import SCALINGS
+from snipjit.ir.subgraph import Node, Subgraph, TensorType
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.factors import Factor, apply, peel
 from snipjit.passes.graph.rewriter import Rewriter
-from snipjit.subgraph import Node, Subgraph, TensorType
 
 
 @dataclass(frozen=True)

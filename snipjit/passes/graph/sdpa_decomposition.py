@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from math import sqrt
 
 from snipjit.errors import UnsupportedError
+from snipjit.ir.subgraph import Dim, Node, Subgraph, TensorType
 from snipjit.passes.base import Pass
 from snipjit.passes.graph.rewriter import Rewriter, rewrite
-from snipjit.subgraph import Dim, Node, Subgraph, TensorType
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from snipjit.ir.subgraph import Subgraph
 from snipjit.passes.base import Pass
-from snipjit.subgraph import Subgraph
 
 
 @dataclass(frozen=True)

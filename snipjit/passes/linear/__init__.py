@@ -8,6 +8,7 @@ passes: ``hidden_values``,
 
 from __future__ import annotations
 
+from snipjit.ir.schedule import Schedule
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers
 from snipjit.passes.linear.assign_tiles import AssignTiles
@@ -35,8 +36,7 @@ from snipjit.passes.linear.row_units import RowUnits
 from snipjit.passes.linear.serving import serving
 from snipjit.passes.linear.split_loops import SplitLoops
 from snipjit.passes.linear.split_stream import SplitStream
-from snipjit.schedule import Schedule
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 
 def pipeline(

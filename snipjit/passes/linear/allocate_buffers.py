@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from snipjit.call_args import CACHE_LINE
 from snipjit.errors import ScratchpadError
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, bodies, walk
-from snipjit.loop_nest import shared_buffers, task_body
+from snipjit.ir.call_args import CACHE_LINE
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, bodies, walk
+from snipjit.ir.loop_nest import shared_buffers, task_body
+from snipjit.ir.tensors import Buffer
 from snipjit.passes.base import Pass
-from snipjit.tensors import Buffer
 
 SCRATCHPAD_LIMIT = 2 << 20
 """Bytes of scratchpad a thread may use, whatever the lengths."""

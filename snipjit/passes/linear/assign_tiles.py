@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.ir.tensors import Buffer
 from snipjit.passes.base import Pass
-from snipjit.target_machine import TargetMachine
-from snipjit.tensors import Buffer
+from snipjit.target.target_machine import TargetMachine
 
 Counts = dict[str, int]
 """Elements of each axis in a tile."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.initialize_accumulators import identity
 

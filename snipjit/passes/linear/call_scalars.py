@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snipjit.linear_ir import Expression, Statement, ValueType
-from snipjit.operations import ELEMENTWISE
+from snipjit.ir.linear_ir import Expression, Statement, ValueType
+from snipjit.ir.operations import ELEMENTWISE
 from snipjit.passes.linear.index_conditions import Definitions
 
 Scalar = float | str

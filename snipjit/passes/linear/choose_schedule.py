@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from snipjit.candidates import candidate
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import Expression, LinearIR
+from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.schedule import SYNTHETIC_LANES, AxisPlan, Role, Schedule
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.operand_reads import choose_reads
 from snipjit.passes.linear.tile_products import mark_tiles
-from snipjit.schedule import SYNTHETIC_LANES, AxisPlan, Role, Schedule
-from snipjit.target_machine import TargetMachine
+from snipjit.target.candidates import candidate
+from snipjit.target.target_machine import TargetMachine
 
 REDUCTIONS = ("brgemm", "reduce")
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import networkx as nx
 
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import Expression, LinearIR, ValueType
-from snipjit.operations import kind_of
+from snipjit.ir.linear_ir import Expression, LinearIR, ValueType
+from snipjit.ir.operations import kind_of
+from snipjit.ir.schedule import SYNTHETIC_LANES, Schedule
+from snipjit.ir.subgraph import Node, Subgraph
+from snipjit.ir.tensors import Tensor
 from snipjit.passes.base import Pass
-from snipjit.schedule import SYNTHETIC_LANES, Schedule
-from snipjit.subgraph import Node, Subgraph
-from snipjit.target_machine import TargetMachine
-from snipjit.tensors import Tensor
+from snipjit.target.target_machine import TargetMachine
 
 
 @dataclass(frozen=True)

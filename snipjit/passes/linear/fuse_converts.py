@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from snipjit.linear_ir import Expression, LinearIR, ValueType
+from snipjit.ir.linear_ir import Expression, LinearIR, ValueType
 from snipjit.passes.base import Pass
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
-from snipjit.loop_nest import in_vectors, panel_axes
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement
+from snipjit.ir.loop_nest import in_vectors, panel_axes
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.tile_products import products_in_tiles
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
-from snipjit.operations import ELEMENTWISE, EXPONENTIALS, MAXIMA
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
+from snipjit.ir.operations import ELEMENTWISE, EXPONENTIALS, MAXIMA
 from snipjit.passes.base import Pass
 
 

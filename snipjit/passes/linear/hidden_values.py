@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from snipjit.linear_ir import Expression
-from snipjit.loop_limits import Limit
-from snipjit.operations import ELEMENTWISE, EXPONENTIALS, MAXIMA, cast_to
+from snipjit.ir.linear_ir import Expression
+from snipjit.ir.loop_limits import Limit
+from snipjit.ir.operations import ELEMENTWISE, EXPONENTIALS, MAXIMA, cast_to
 from snipjit.passes.linear.call_scalars import CallScalars, Scalar
 from snipjit.passes.linear.index_conditions import limits_of
 

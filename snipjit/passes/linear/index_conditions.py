@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression
-from snipjit.loop_limits import Limit
-from snipjit.operations import ELEMENTWISE, kind_of
+from snipjit.ir.linear_ir import Expression
+from snipjit.ir.loop_limits import Limit
+from snipjit.ir.operations import ELEMENTWISE, kind_of
 
 Definitions = dict[str, Expression | None]
 """The Expression that makes a value, None if there are several; ``scalar`` for those of a call."""

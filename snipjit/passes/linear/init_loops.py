@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import (
+from snipjit.ir.linear_ir import (
     MOVES,
     STRIDE,
     Expression,
@@ -16,8 +16,8 @@ from snipjit.linear_ir import (
     Statement,
     walk,
 )
+from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.passes.base import Pass
-from snipjit.tensors import Buffer, Tensor
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from snipjit.errors import UnsupportedError
-from snipjit.linear_ir import Expression, LinearIR, Loop, Nest, Statement, ValueType
-from snipjit.loop_nest import most, parallel_loops
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Nest, Statement, ValueType
+from snipjit.ir.loop_nest import most, parallel_loops
+from snipjit.ir.tensors import Buffer
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.tile_products import products_in_tiles
-from snipjit.tensors import Buffer
 
 
 @dataclass(frozen=True)

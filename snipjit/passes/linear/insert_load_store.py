@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.pack_operands import loaded_type
 

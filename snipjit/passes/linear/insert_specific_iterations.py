@@ -5,8 +5,17 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Piece, Retry, Statement, expressions
-from snipjit.loop_nest import holds_pairs, in_vectors, is_block_loop
+from snipjit.ir.linear_ir import (
+    Expression,
+    Join,
+    LinearIR,
+    Loop,
+    Piece,
+    Retry,
+    Statement,
+    expressions,
+)
+from snipjit.ir.loop_nest import holds_pairs, in_vectors, is_block_loop
 from snipjit.passes.base import Pass
 
 

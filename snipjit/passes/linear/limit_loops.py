@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Statement, expressions, walk
-from snipjit.loop_limits import Limit
-from snipjit.loop_nest import panel_axes, task_body
-from snipjit.operations import MAXIMA, MONOIDS
+from snipjit.ir.linear_ir import Expression, Join, LinearIR, Loop, Statement, expressions, walk
+from snipjit.ir.loop_limits import Limit
+from snipjit.ir.loop_nest import panel_axes, task_body
+from snipjit.ir.operations import MAXIMA, MONOIDS
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.call_scalars import CallScalars
 from snipjit.passes.linear.hidden_values import (

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
-from snipjit.operations import EXPONENTIALS, MONOIDS
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.ir.operations import EXPONENTIALS, MONOIDS
 
 
 @dataclass

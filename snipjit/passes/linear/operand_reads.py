@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from snipjit.linear_ir import Expression, LinearIR
-from snipjit.reach import Reach
-from snipjit.schedule import Home
-from snipjit.tensors import Tensor
+from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.reach import Reach
+from snipjit.ir.schedule import Home
+from snipjit.ir.tensors import Tensor
 
 
 def choose_reads(lir: LinearIR) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
-from snipjit.loop_nest import task_body
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.ir.loop_nest import task_body
 from snipjit.passes.base import Pass
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR, Statement, ValueType, bodies, expressions
+from snipjit.ir.linear_ir import Expression, LinearIR, Statement, ValueType, bodies, expressions
+from snipjit.ir.tensors import Buffer
 from snipjit.passes.base import Pass
-from snipjit.tensors import Buffer
 
 
 @dataclass(frozen=True)

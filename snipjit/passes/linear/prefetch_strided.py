@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement
 from snipjit.passes.base import Pass
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement
-from snipjit.operations import MONOIDS
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.ir.operations import MONOIDS
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.initialize_accumulators import identity
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, LinearIR
-from snipjit.operations import EXPONENTIALS
+from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.operations import EXPONENTIALS
 from snipjit.passes.base import Pass
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
 from snipjit.passes.base import Pass
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 
 @dataclass(frozen=True)

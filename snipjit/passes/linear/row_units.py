@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from snipjit.element_types import ELEMENT_TYPES
-from snipjit.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
-from snipjit.operations import EXPONENTIALS, LOG4_E
+from snipjit.ir.element_types import ELEMENT_TYPES
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.ir.operations import EXPONENTIALS, LOG4_E
 from snipjit.passes.base import Pass
 
 LARGE = 2.0**126

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from snipjit.candidates import Serves, candidate
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph
 from snipjit.passes.linear.convert_graph_to_linear import column_axes, output_axes
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph
-from snipjit.target_machine import TargetMachine
+from snipjit.target.candidates import Serves, candidate
+from snipjit.target.target_machine import TargetMachine
 
 
 def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:

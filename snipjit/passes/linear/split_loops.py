@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from snipjit.linear_ir import Expression, LinearIR, Loop, Piece, Statement
-from snipjit.loop_nest import panel_axes, task_body
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement
+from snipjit.ir.loop_nest import panel_axes, task_body
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.tile_products import products_in_tiles
 

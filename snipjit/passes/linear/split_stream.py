@@ -5,14 +5,23 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Piece, Retry, Statement, ValueType
-from snipjit.loop_nest import parallel_loops, task_body
+from snipjit.ir.linear_ir import (
+    Expression,
+    Join,
+    LinearIR,
+    Loop,
+    Piece,
+    Retry,
+    Statement,
+    ValueType,
+)
+from snipjit.ir.loop_nest import parallel_loops, task_body
+from snipjit.ir.tensors import Buffer
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.insert_buffers import extents
 from snipjit.passes.linear.limit_loops import LimitLoops
 from snipjit.passes.linear.merge_states import Merge
 from snipjit.passes.linear.split_loops import SplitLoops
-from snipjit.tensors import Buffer
 
 MOST_CHUNKS = 64
 """How many tasks may share a run at most, however long."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from snipjit.linear_ir import Expression, LinearIR
-from snipjit.reach import Reach
-from snipjit.tensors import Tensor
+from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.reach import Reach
+from snipjit.ir.tensors import Tensor
 
 
 def mark_tiles(lir: LinearIR) -> None:

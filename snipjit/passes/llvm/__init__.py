@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from snipjit.passes.base import Pass
 from snipjit.passes.llvm.convert_linear_to_llvm import SYMBOL, ConvertLinearToLLVM
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 
 def pipeline(target: TargetMachine) -> tuple[Pass, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from snipjit.ir.tensors import Buffer
 from snipjit.passes.llvm.emission import Emission, elements_per_lane
 from snipjit.passes.llvm.emit_convert import from_memory, in_memory, to_memory
 from snipjit.passes.llvm.tile import Index, Tile
@@ -22,7 +23,6 @@ from snipjit.passes.llvm.vector_ir import (
     constant,
     type_suffix,
 )
-from snipjit.tensors import Buffer
 
 ROWS_PER_BASE = 4
 """Rows whose addresses are one base and three offsets: few registers hold those of a tile."""

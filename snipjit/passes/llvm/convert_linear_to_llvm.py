@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from snipjit.call_args import CallArgs
-from snipjit.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement, expressions
-from snipjit.loop_nest import join_of, parallel_loops
+from snipjit.ir.call_args import CallArgs
+from snipjit.ir.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement, expressions
+from snipjit.ir.loop_nest import join_of, parallel_loops
+from snipjit.ir.tensors import Buffer
 from snipjit.passes.base import Pass
 from snipjit.passes.llvm.emission import POINTER, Emission, Scope, TaskGroup
 from snipjit.passes.llvm.emit_join import emit_join
@@ -26,8 +27,7 @@ from snipjit.passes.llvm.emit_tiles import (
 )
 from snipjit.passes.llvm.tile import Tile
 from snipjit.passes.llvm.vector_ir import I8, I64
-from snipjit.target_machine import TargetMachine
-from snipjit.tensors import Buffer
+from snipjit.target.target_machine import TargetMachine
 
 SYMBOL = "snipjit_kernel"
 

@@ -8,10 +8,11 @@ from functools import cached_property
 
 from llvmlite import ir
 
-from snipjit.call_args import CallArgs
-from snipjit.element_types import ELEMENT_TYPES
-from snipjit.linear_ir import LinearIR, ValueType
-from snipjit.loop_nest import shared_buffers
+from snipjit.ir.call_args import CallArgs
+from snipjit.ir.element_types import ELEMENT_TYPES
+from snipjit.ir.linear_ir import LinearIR, ValueType
+from snipjit.ir.loop_nest import shared_buffers
+from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.passes.llvm.emit_convert import in_register
 from snipjit.passes.llvm.tile import Index, Tile, indices, steps
 from snipjit.passes.llvm.vector_ir import (
@@ -22,8 +23,7 @@ from snipjit.passes.llvm.vector_ir import (
     broadcast,
     lane_numbers,
 )
-from snipjit.target_machine import TargetMachine
-from snipjit.tensors import Buffer, Tensor
+from snipjit.target.target_machine import TargetMachine
 
 POINTER = ir.PointerType()
 

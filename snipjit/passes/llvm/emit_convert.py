@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from snipjit.element_types import ElementType
+from snipjit.ir.element_types import ElementType
 from snipjit.passes.llvm.instructions import instruction
 from snipjit.passes.llvm.vector_ir import (
     F32,
@@ -26,7 +26,7 @@ from snipjit.passes.llvm.vector_ir import (
     type_suffix,
     with_element,
 )
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 Convert = Callable[[ir.IRBuilder, TargetMachine, ir.Value], ir.Value]
 

@@ -1,4 +1,4 @@
-"""How each row of ``operations.py`` becomes LLVM IR: the ``EMITTERS`` table.
+"""How each row of ``ir/operations.py`` becomes LLVM IR: the ``EMITTERS`` table.
 
 An emitter takes the builder, the target row and operands of one shape (float, i1, i32, or vectors
 of equal length) and returns the value. No optimisation runs afterwards, so what is emitted is what
@@ -12,7 +12,7 @@ from functools import partial
 
 from llvmlite import ir
 
-from snipjit.operations import cast_to
+from snipjit.ir.operations import cast_to
 from snipjit.passes.llvm.arithmetic import fma
 from snipjit.passes.llvm.emit_convert import from_memory, to_integer, to_memory
 from snipjit.passes.llvm.emit_exp import emit_exp, emit_exp2, emit_sigmoid
@@ -29,7 +29,7 @@ from snipjit.passes.llvm.vector_ir import (
     intrinsic,
     with_element,
 )
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 Emitter = Callable[..., ir.Value]
 """``(builder, target, *operands) -> value``."""

@@ -28,7 +28,7 @@ from llvmlite import ir
 from snipjit.passes.llvm.arithmetic import at_least, at_most, fma, polynomial
 from snipjit.passes.llvm.instructions import Text, instruction
 from snipjit.passes.llvm.vector_ir import I32, constant, with_element
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 LOG2_E = log2(e)
 LN2 = log(2.0)

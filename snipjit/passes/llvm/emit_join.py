@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from snipjit.call_args import chunk_bytes
-from snipjit.linear_ir import Join, Statement
+from snipjit.ir.call_args import chunk_bytes
+from snipjit.ir.linear_ir import Join, Statement
 from snipjit.passes.llvm.emission import POINTER, Emission, Scope, TaskGroup
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
 from snipjit.passes.llvm.vector_ir import I8, I64

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from snipjit.exact_integers import FARTHEST
-from snipjit.loop_limits import Limit
+from snipjit.ir.exact_integers import FARTHEST
+from snipjit.ir.loop_limits import Limit
 from snipjit.passes.llvm.emission import Emission, Scope
 from snipjit.passes.llvm.vector_ir import F32, I64, intrinsic
 

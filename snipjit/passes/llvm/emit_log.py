@@ -14,7 +14,7 @@ from llvmlite import ir
 
 from snipjit.passes.llvm.arithmetic import fma, polynomial
 from snipjit.passes.llvm.vector_ir import F32, F64, I32, I64, constant, element_of, with_element
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 LOG = (0.3333391073612333, -0.2500133702256211, 0.19963063844342005, -0.16577585214698154,
        0.149147680316124, -0.14267482296456807, 0.08700428918817882)  # fmt: skip

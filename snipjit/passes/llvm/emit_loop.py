@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from snipjit.linear_ir import STRIDE, Loop, Piece
-from snipjit.loop_nest import is_block_loop, least_remainder
+from snipjit.ir.linear_ir import STRIDE, Loop, Piece
+from snipjit.ir.loop_nest import is_block_loop, least_remainder
 from snipjit.passes.llvm.emission import Emission, Scope
 from snipjit.passes.llvm.emit_limits import emit_limit, emit_range
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState

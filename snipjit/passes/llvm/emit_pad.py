@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from snipjit.linear_ir import Expression
+from snipjit.ir.linear_ir import Expression
+from snipjit.ir.tensors import Buffer
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.vector_ir import (
     I8,
@@ -17,7 +18,6 @@ from snipjit.passes.llvm.vector_ir import (
     constant,
     lane_numbers,
 )
-from snipjit.tensors import Buffer
 
 LINE = 64
 """Bytes that a store writes."""

@@ -15,7 +15,7 @@ from snipjit.passes.llvm.arithmetic import at_least, at_most, fma, polynomial
 from snipjit.passes.llvm.emit_log import split
 from snipjit.passes.llvm.emit_round import emit_floor
 from snipjit.passes.llvm.vector_ir import F64, I64, constant, intrinsic, number_of, with_element
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 Short = Callable[[ir.IRBuilder, ir.Value], ir.Value]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from snipjit.passes.llvm.arithmetic import at_least, at_most, polynomial
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 TANH_SETTLES = 9.02
 TANH_P = (0.9999999790114983, 0.133797181815197, 0.0034940348587080656, 2.0583486506161186e-05,

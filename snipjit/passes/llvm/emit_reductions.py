@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from llvmlite import ir
 
-from snipjit.linear_ir import Expression
-from snipjit.operations import MONOIDS
+from snipjit.ir.linear_ir import Expression
+from snipjit.ir.operations import MONOIDS
 from snipjit.passes.llvm.across import Across, Combine
 from snipjit.passes.llvm.arithmetic import fma
 from snipjit.passes.llvm.emission import Emission

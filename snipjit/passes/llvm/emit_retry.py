@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snipjit.linear_ir import Retry
+from snipjit.ir.linear_ir import Retry
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.loop_state import EmitBody, LoopState
 

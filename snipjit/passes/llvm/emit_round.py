@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from snipjit.passes.llvm.instructions import instruction
 from snipjit.passes.llvm.vector_ir import constant, intrinsic
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 NO_FRACTION = 2.0**23
 

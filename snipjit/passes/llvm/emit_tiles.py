@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from snipjit.linear_ir import Expression, LinearIR
+from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.instructions import instruction
 from snipjit.passes.llvm.tile import Tile
 from snipjit.passes.llvm.vector_ir import I8, I64, call_intrinsic
-from snipjit.tensors import Buffer, Tensor
-from snipjit.tile_configuration import SIDE, configuration
+from snipjit.target.tile_configuration import SIDE, configuration
 
 
 @dataclass

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from llvmlite import ir
 
-from snipjit.element_types import PAIRED, Array, round_to
+from snipjit.ir.element_types import PAIRED, Array, round_to
 from snipjit.passes.llvm.vector_ir import (
     BF16,
     F16,
@@ -26,7 +26,7 @@ from snipjit.passes.llvm.vector_ir import (
     intrinsic,
     with_element,
 )
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 Text = Callable[..., ir.Value]
 """``(builder, *operands) -> value``."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from llvmlite import ir
 
-from snipjit.linear_ir import Expression, Loop, Statement, expressions, walk
+from snipjit.ir.linear_ir import Expression, Loop, Statement, expressions, walk
 from snipjit.passes.llvm.emission import Emission, Scope
 
 EmitBody = Callable[[list[Statement]], None]

@@ -15,7 +15,7 @@ from snipjit.passes.llvm.vector_ir import (
     pick_of_two,
     with_element,
 )
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 
 
 def fma_pairs(

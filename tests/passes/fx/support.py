@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import fx
 
-from snipjit.interpret_subgraph import interpret
+from snipjit.ir.interpret.subgraph import interpret
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.verify.subgraph import verify_positional
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.fx import Candidate, Tokenization, substitute, tokenize
 from snipjit.passes.graph import PIPELINE
-from snipjit.subgraph import Subgraph
-from snipjit.verify_subgraph import verify_positional
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 import snipjit
-from snipjit.subgraph import Subgraph
+from snipjit.ir.subgraph import Subgraph
 from tests.passes.fx.support import Capture, assert_equal_to_eager, exported, graph_of
 
 Tensor = torch.Tensor
@@ -268,7 +268,7 @@ def test_compiled() -> None:
     graphs: list[torch.fx.GraphModule] = []
 
     def backend(gm: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
-        from snipjit.torch_backend import backend as compile_graph
+        from snipjit.frontend.torch_backend import backend as compile_graph
 
         run = compile_graph(gm, inputs)
         graphs.append(gm)

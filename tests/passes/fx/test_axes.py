@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from snipjit.ir.subgraph import Dim
 from snipjit.passes.fx.axes import Axes
 from snipjit.passes.fx.refused import RefusedError
-from snipjit.subgraph import Dim
 
 
 def _axes(**sizes: int) -> tuple[Axes, list[Dim]]:

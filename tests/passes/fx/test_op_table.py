@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
-from snipjit.operations import ELEMENTWISE, kind_of
+from snipjit.ir.operations import ELEMENTWISE, kind_of
 from snipjit.passes.fx.created import RANGES
 from snipjit.passes.fx.expand_elementwise import is_elementwise
 from snipjit.passes.fx.fills import FILLS

@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 import snipjit
 from snipjit.errors import InputError
+from snipjit.frontend.torch_backend import Options, fuse
 from snipjit.passes.fx import tokenize
-from snipjit.torch_backend import Options, fuse
 from tests.passes.fx.attention_modules import (
     ATTENTIONS,
     LAYERS,

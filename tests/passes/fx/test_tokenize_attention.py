@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snipjit.text_subgraph import print_subgraph
+from snipjit.ir.text.subgraph import print_subgraph
 from tests.passes.fx.attention_forms import FORMS, Form, Model, bert, llama, padding, qkv
 from tests.passes.fx.support import assert_equal_to_eager, dynamo, exported, graph_of
 

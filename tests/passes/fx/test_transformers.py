@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("transformers")
 pytest.importorskip("diffusers")
 
-from snipjit.text_subgraph import print_subgraph
+from snipjit.ir.text.subgraph import print_subgraph
 from tests.models import named
 from tests.passes.fx.support import Capture, assert_equal_to_eager, dynamo, exported
 

@@ -6,10 +6,10 @@ from textwrap import dedent
 
 import pytest
 
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.subgraph import parse_subgraph, print_subgraph
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.graph import PIPELINE
-from snipjit.subgraph import Subgraph
-from snipjit.text_subgraph import parse_subgraph, print_subgraph
 from tests.subgraphs import ALL
 
 examples = pytest.mark.parametrize("example", ALL)

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from snipjit.errors import UnsupportedError
+from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
+from snipjit.ir.text.subgraph import print_subgraph
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.canonicalization import Canonicalization
-from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
-from snipjit.text_subgraph import print_subgraph
 from tests.passes.graph.support import before_and_after, lines, rewritten
 from tests.subgraphs import attention
 

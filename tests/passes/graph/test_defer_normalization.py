@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+from snipjit.ir.text.subgraph import parse_subgraph, print_subgraph
 from snipjit.passes.graph.defer_normalization import DeferNormalization
 from snipjit.passes.graph.eliminate_dead_nodes import EliminateDeadNodes
-from snipjit.text_subgraph import parse_subgraph, print_subgraph
 from tests.passes.graph.support import before_and_after, lines, rewritten
 
 HEAD = """

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from snipjit.ir.text.subgraph import parse_subgraph
 from snipjit.passes.graph.drop_softmax_shift import DropSoftmaxShift
-from snipjit.text_subgraph import parse_subgraph
 from tests.subgraph_calls import assert_same_meaning
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from snipjit.interpret_subgraph import interpret
+from snipjit.ir.interpret.subgraph import interpret
+from snipjit.ir.text.subgraph import parse_subgraph, print_subgraph
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.exp_to_exp4 import ExpToExp4
-from snipjit.text_subgraph import parse_subgraph, print_subgraph
 from tests import subgraphs
 from tests.passes.graph.support import before_and_after, lines, rewritten
 

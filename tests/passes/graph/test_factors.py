@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from snipjit.ir.subgraph import SubgraphBuilder, TensorType
 from snipjit.passes.graph.factors import peel
-from snipjit.subgraph import SubgraphBuilder, TensorType
 
 ROW = TensorType.of("f32", "m")
 

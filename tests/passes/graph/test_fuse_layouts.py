@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from snipjit.errors import UnsupportedError
+from snipjit.ir.verify.subgraph import verify_canonical
 from snipjit.passes.graph.fuse_layouts import FuseLayouts
-from snipjit.verify_subgraph import verify_canonical
 from tests.passes.graph.support import before_and_after, examples, lines, rewritten
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from snipjit.ir.text.subgraph import parse_subgraph, print_subgraph
 from snipjit.passes.graph.move_scalar_factors import MoveScalarFactors
-from snipjit.text_subgraph import parse_subgraph, print_subgraph
 from tests.passes.graph.support import rewritten
 
 HEAD = """

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from snipjit.ir.text.subgraph import print_subgraph
 from snipjit.passes.graph.name_axes import NameAxes
-from snipjit.text_subgraph import print_subgraph
 from tests.passes.graph.support import before_and_after, rewritten
 
 AXES = {

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snipjit.interpret_subgraph import interpret
+from snipjit.ir.interpret.subgraph import interpret
+from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
+from snipjit.ir.text.subgraph import parse_subgraph, print_subgraph
+from snipjit.ir.verify.subgraph import verify_between, verify_canonical, verify_positional
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.graph import PIPELINE
-from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
-from snipjit.text_subgraph import parse_subgraph, print_subgraph
-from snipjit.verify_subgraph import verify_between, verify_canonical, verify_positional
 from tests.passes.graph.support import examples
 from tests.stages import after
 from tests.subgraph_calls import SIZES, assert_results, assert_same_meaning, random_call

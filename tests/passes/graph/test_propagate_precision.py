@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snipjit.interpret_subgraph import interpret
+from snipjit.ir.interpret.subgraph import interpret
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.verify.subgraph import verify_between, verify_positional
 from snipjit.passes.graph.propagate_precision import PropagatePrecision
-from snipjit.subgraph import Subgraph
-from snipjit.verify_subgraph import verify_between, verify_positional
 from tests import kernels
 from tests.narrow import HALVES, narrowed
 from tests.passes.graph.support import examples, lines, rewritten

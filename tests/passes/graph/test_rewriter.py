@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from snipjit.ir.subgraph import Node, SubgraphBuilder, TensorType
 from snipjit.passes.graph.rewriter import Rewriter, rewrite
-from snipjit.subgraph import Node, SubgraphBuilder, TensorType
 
 ROW = TensorType.of("f32", "m")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from snipjit.ir.text.subgraph import print_subgraph
 from snipjit.passes.graph.scale_rows import ScaleRows
-from snipjit.text_subgraph import print_subgraph
 from tests.passes.graph.support import before_and_after, rewritten
 
 

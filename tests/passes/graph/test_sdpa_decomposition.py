@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from snipjit.errors import UnsupportedError
-from snipjit.interpret_subgraph import interpret
+from snipjit.ir.interpret.subgraph import interpret
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.subgraph import print_subgraph
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.sdpa_decomposition import SdpaDecomposition
-from snipjit.subgraph import Subgraph
-from snipjit.text_subgraph import print_subgraph
 from tests.subgraph_calls import SIZES, assert_same_meaning, random_call
 from tests.subgraphs import sdpa
 

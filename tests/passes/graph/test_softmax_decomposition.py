@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from snipjit.interpret_subgraph import interpret
+from snipjit.ir.interpret.subgraph import interpret
+from snipjit.ir.text.subgraph import parse_subgraph
 from snipjit.passes.graph.softmax_decomposition import SoftmaxDecomposition
-from snipjit.text_subgraph import parse_subgraph
 from tests.passes.graph.support import rewritten
 from tests.subgraph_calls import assert_same_meaning
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from snipjit.compiler import optimize
+from snipjit.ir.text.subgraph import parse_subgraph
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
-from snipjit.text_subgraph import parse_subgraph
 from tests import subgraphs
 from tests.passes.graph.support import lines, rewritten
 

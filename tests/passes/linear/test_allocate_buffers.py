@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from snipjit.call_args import CACHE_LINE
 from snipjit.errors import UnsupportedError
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.call_args import CACHE_LINE
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear_buffers import check_buffers
 from snipjit.passes.linear.allocate_buffers import AllocateBuffers, scratch_bytes
-from snipjit.verify_linear_buffers import check_buffers
 from tests.linear_examples import EXAMPLES, after, before_and_after
 
 LIVES = """

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.assign_tiles import AssignTiles, Interval, linear_scan
 from tests.linear_examples import TINY, before_and_after, run_on_text
 

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from snipjit.linear_ir import Expression, ValueType
+from snipjit.ir.linear_ir import Expression, ValueType
+from snipjit.ir.text.linear import print_statement
 from snipjit.passes.linear.call_scalars import CallScalars, Scalar
-from snipjit.text_linear import print_statement
 
 WHOLE = ValueType("i32")
 

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from snipjit.candidates import candidate
 from snipjit.compiler import optimize
 from snipjit.errors import UnsupportedError, VerificationError
-from snipjit.linear_ir import LinearIR, Loop
-from snipjit.loop_nest import parallel_loops
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.linear_ir import LinearIR, Loop
+from snipjit.ir.loop_nest import parallel_loops
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.passes.linear.choose_schedule import ChooseSchedule
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph, SubgraphBuilder, TensorType
-from snipjit.text_linear import print_linear
-from snipjit.verify_linear import verify
+from snipjit.target.candidates import candidate
 from tests import kernels, subgraphs
 from tests.kernels import SMALL, native_in_turn
 from tests.linear_examples import BY_COLUMNS, EXAMPLES, TINY, before_and_after, canonical

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snipjit.ir.schedule import SYNTHETIC_LANES
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.subgraph import parse_subgraph, print_subgraph
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear.convert_graph_to_linear import ConvertGraphToLinear
-from snipjit.schedule import SYNTHETIC_LANES
-from snipjit.text_linear import print_linear
-from snipjit.text_subgraph import parse_subgraph, print_subgraph
-from snipjit.verify_linear import verify
 from tests.linear_examples import TINY
 
 GRAPH = """

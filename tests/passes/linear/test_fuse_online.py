@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from snipjit.element_types import Array
-from snipjit.interpret_linear import interpret
-from snipjit.linear_ir import Loop
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.element_types import Array
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.linear_ir import Loop
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear.fuse_online import FuseOnline
-from snipjit.verify_linear import verify
 from tests.linear_examples import after, before_and_after
 
 SOFTMAX_PRODUCT = """

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from snipjit.linear_ir import Expression
-from snipjit.loop_limits import Limit
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.linear_ir import Expression
+from snipjit.ir.loop_limits import Limit
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.call_scalars import CallScalars, Scalar
 from snipjit.passes.linear.hidden_values import Hidden, HiddenValues, RowTest
 

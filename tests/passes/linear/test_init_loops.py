@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from snipjit.linear_ir import STRIDE, Loop, LoopPort
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.linear_ir import STRIDE, Loop, LoopPort
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear.init_loops import InitLoops
-from snipjit.verify_linear import verify
 from tests.linear_examples import EXAMPLES, after, before_and_after
 
 TRANSPOSE = """

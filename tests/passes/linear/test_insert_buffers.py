@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from snipjit.errors import UnsupportedError
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.insert_buffers import InsertBuffers
 from tests.linear_examples import before_and_after, run_on_text
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from snipjit.linear_ir import Loop
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.linear_ir import Loop
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
 from tests.linear_examples import before_and_after
 

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snipjit import interpret_linear
 from snipjit.compiler import lower
-from snipjit.element_types import Array
-from snipjit.interpret_linear import interpret
-from snipjit.linear_ir import Retry
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.element_types import Array
+from snipjit.ir.interpret import linear as interpret_linear
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.linear_ir import Retry
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear.limit_loops import LimitLoops
-from snipjit.schedule import Schedule
-from snipjit.text_linear import print_linear
-from snipjit.verify_linear import verify
 from tests.linear_examples import TINY, before_and_after
 from tests.masked_graphs import CASES, FILLS, HIDDEN, LOWEST, Masked, arrays, unlimited
 from tests.passes.linear.test_limit_loops import HIDDEN as PANELS

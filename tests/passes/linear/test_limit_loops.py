@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from snipjit.compiler import lower, optimize
-from snipjit.interpret_linear import interpret
-from snipjit.interpret_subgraph import interpret as interpret_subgraph
-from snipjit.linear_ir import LinearIR, Loop
-from snipjit.loop_limits import Limit
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
+from snipjit.ir.linear_ir import LinearIR, Loop
+from snipjit.ir.loop_limits import Limit
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.text.subgraph import parse_subgraph
 from snipjit.passes.linear.limit_loops import LimitLoops
 from snipjit.runtime.launcher import Launcher
-from snipjit.subgraph import Subgraph
-from snipjit.target_machine import TargetMachine
-from snipjit.text_linear import print_linear
-from snipjit.text_subgraph import parse_subgraph
+from snipjit.target.target_machine import TargetMachine
 from tests import kernels, subgraphs
 from tests.kernels import TARGETS
 from tests.linear_examples import TINY, before_and_after

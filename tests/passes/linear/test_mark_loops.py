@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snipjit.candidates import candidate
-from snipjit.linear_ir import Expression, LinearIR, Loop
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.linear_ir import Expression, LinearIR, Loop
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.mark_loops import MarkLoops
-from snipjit.schedule import Schedule
+from snipjit.target.candidates import candidate
 from tests.linear_examples import TINY, after, before_and_after
 
 ROWS = candidate(TINY, Schedule.ROWS)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from snipjit.linear_ir import Expression, LinearIR, Statement
-from snipjit.loop_nest import task_body
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.linear_ir import Expression, LinearIR, Statement
+from snipjit.ir.loop_nest import task_body
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.pack_operands import PackOperands
 from tests.linear_examples import before_and_after
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.pad_buffers import PadBuffers
 from tests.linear_examples import before_and_after, run_on_text
 

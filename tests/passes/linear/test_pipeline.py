@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from snipjit.axis_arrays import solve_axis_sizes
-from snipjit.element_types import Array
-from snipjit.interpret_subgraph import interpret as interpret_subgraph
-from snipjit.linear_ir import LinearIR
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.axis_arrays import solve_axis_sizes
+from snipjit.ir.element_types import Array
+from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.text.subgraph import parse_subgraph
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline, serving
 from snipjit.runtime.engine import host_features
-from snipjit.schedule import Schedule
-from snipjit.subgraph import Subgraph
-from snipjit.target_machine import TargetMachine, rows_for
-from snipjit.text_linear import print_linear
-from snipjit.text_subgraph import parse_subgraph
-from snipjit.verify_linear import verify
+from snipjit.target.target_machine import TargetMachine, rows_for
 from tests.canonical_graphs import GRAPHS
 from tests.kernels import launcher_of, tuned
 from tests.linear_examples import (

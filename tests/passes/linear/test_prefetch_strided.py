@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from snipjit.compiler import emit
-from snipjit.linear_ir import Expression
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.linear_ir import Expression
+from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.prefetch_strided import PrefetchStrided
-from snipjit.text_linear import print_linear
 from tests.kernels import TARGETS
 from tests.linear_examples import before_and_after, final
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from snipjit.linear_ir import Expression
-from snipjit.operations import MONOIDS
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.linear_ir import Expression
+from snipjit.ir.operations import MONOIDS
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
 from tests.linear_examples import before_and_after
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.round_factors import RoundFactors
 from tests.linear_examples import TINY, before_and_after, run_on_text
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from snipjit.interpret_linear import interpret
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear.row_units import RowUnits
-from snipjit.verify_linear import verify
 from tests.linear_examples import before_and_after, run_on_text
 
 SOFTMAX = """

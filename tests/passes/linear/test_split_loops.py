@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from snipjit.interpret_linear import interpret
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.split_loops import SplitLoops
 from tests.linear_examples import before_and_after
 

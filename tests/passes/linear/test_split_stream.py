@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from snipjit.interpret_linear import interpret
-from snipjit.linear_ir import LinearIR
-from snipjit.loop_nest import split_loop
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.loop_nest import split_loop
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear import serving
 from snipjit.passes.linear.split_stream import SplitStream
-from snipjit.schedule import Schedule
-from snipjit.verify_linear import verify
 from tests.linear_examples import (
     BY_COLUMNS,
     EXAMPLES,

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear.choose_schedule import ChooseSchedule
 from snipjit.passes.linear.tile_products import products_in_tiles
-from snipjit.verify_linear import verify
 from tests.linear_examples import TINY
 
 TILED = replace(TINY, pairs=("bf16",), tiles=8)

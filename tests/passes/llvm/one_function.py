@@ -14,7 +14,7 @@ from llvmlite import ir
 from snipjit.passes.llvm.emit_elementwise import emitter_of
 from snipjit.passes.llvm.vector_ir import F32, I1, I32, constant, element_of, with_element
 from snipjit.runtime import engine
-from snipjit.target_machine import TargetMachine
+from snipjit.target.target_machine import TargetMachine
 from tests import kernels
 from tests.kernels import TARGETS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snipjit.element_types import round_to
+from snipjit.ir.element_types import round_to
 from tests.narrow import HALVES
 from tests.passes.llvm.one_function import Array, Machine, on_each_machine
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snipjit.operations import ELEMENTWISE
+from snipjit.ir.operations import ELEMENTWISE
 from snipjit.passes.llvm.emit_elementwise import EMITTERS, emitter_of
 from tests.passes.llvm.one_function import (
     MACHINES,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from snipjit.interpret_linear import interpret
-from snipjit.parse_linear import parse_linear
+from snipjit.ir.interpret.linear import interpret
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from snipjit.passes.linear.init_loops import InitLoops
-from snipjit.verify_linear import verify
 from tests.kernels import TARGETS, launcher_of
 
 WRITTEN = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from snipjit.parse_linear import parse_linear
-from snipjit.verify_linear import verify
+from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear import verify
 from tests.kernels import TARGETS, launcher_of
 from tests.retries import CALLS, RETRY
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from snipjit.element_types import round_to
+from snipjit.ir.element_types import round_to
 from snipjit.passes.llvm.instructions import INSTRUCTIONS, instruction
 from snipjit.passes.llvm.vector_ir import F32, I16, I32
 from snipjit.runtime import engine
-from snipjit.target_machine import TARGETS, TargetMachine
+from snipjit.target.target_machine import TARGETS, TargetMachine
 from tests import kernels
 
 Array = np.ndarray[Any, Any]

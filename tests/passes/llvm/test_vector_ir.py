@@ -15,7 +15,7 @@ from snipjit.passes.llvm.vector_ir import (
     number_of,
     with_element,
 )
-from snipjit.target_machine import TARGETS
+from snipjit.target.target_machine import TARGETS
 
 VECTOR = ir.VectorType(F32, 4)
 

@@ -1,0 +1,1 @@
+"""What users call: the backend, exported programs, explanations and files."""

@@ -1,0 +1,155 @@
+"""The backend for ``torch.compile``: attention becomes kernels, the rest runs as it was."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import fx
+
+from snipjit.compiler import compile_subgraph
+from snipjit.errors import OptionError, UnsupportedError
+from snipjit.frontend.recompile_limit import watch
+from snipjit.frontend.statistics import record_refusal, record_subgraph
+from snipjit.passes.fx import (
+    NEEDS_GRAD,
+    Candidate,
+    Tokenization,
+    forget,
+    needs_grad,
+    substitute,
+    tokenize,
+    with_bodies,
+)
+from snipjit.passes.fx.traced import traced_value
+from snipjit.refusal import Refusal
+from snipjit.runtime.host import require_platform
+from snipjit.runtime.kernel_cache import launcher_of
+from snipjit.runtime.launcher import Launcher
+from snipjit.runtime.library import define_op
+from snipjit.torch_private import check_version, compile_by_inductor
+
+log = logging.getLogger(__name__)
+
+Rest = Literal["eager", "inductor"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``torch.compile(..., options={...})`` and ``snipjit.compile`` accept.
+
+    rest   who runs the nodes that are not attention: ``"eager"`` PyTorch or ``"inductor"``
+    """
+
+    rest: Rest = "eager"
+
+    @staticmethod
+    def of(options: Mapping[str, Any] | None) -> Options:
+        """Check options by name and value; OptionError names what is accepted."""
+        if not isinstance(options, Mapping | None):
+            raise OptionError(f"options={options!r:.60} is no dict; accepted: {{'rest': ...}}")
+        options = dict(options or {})
+        known = [field.name for field in fields(Options)]
+        for name in options:
+            if name not in known:
+                raise OptionError(f"unknown option {name!r}; accepted: {', '.join(known)}")
+        result = Options(**options)
+        if result.rest not in get_args(Rest):
+            accepted = ", ".join(map(repr, get_args(Rest)))
+            raise OptionError(f"option rest={result.rest!r} is not one of {accepted}")
+        return result
+
+
+def backend(
+    gm: fx.GraphModule,
+    example_inputs: Sequence[Any],
+    *,
+    options: Mapping[str, Any] | None = None,
+    mode: str | None = None,
+) -> Callable[..., Any]:
+    """Compile a Dynamo graph: ``torch.compile(model, backend="snipjit", options={...})``.
+
+    Candidates that cannot be compiled keep their nodes; ``snipjit.stats().refusals`` says why.
+    Raises OptionError for options that do not exist, UnsupportedError on systems but x86-64 Linux.
+    """
+    require_platform()
+    check_version()
+    watch()
+    chosen = Options.of(options)
+    if mode not in (None, "default"):
+        raise OptionError(f"mode={mode!r} is Inductor's; snipjit takes options={{'rest': ...}}")
+    for graph in with_bodies(gm):
+        fuse(graph, chosen)
+    if chosen.rest == "eager":
+        return gm.forward
+    return compile_by_inductor(gm, example_inputs)
+
+
+def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenization:
+    """Replace every attention of a graph that can be compiled; record those that cannot.
+
+    ``grad=False`` says that the program never runs with gradients.
+    """
+    tokenization = tokenize(gm)
+    refused = list(tokenization.refusals)
+    fused: list[fx.Node] = []
+    # All before the first substitution, which takes nodes away.
+    left = {c.outputs[0] for c in tokenization.candidates if grad and needs_grad(gm, c)}
+    for candidate in tokenization.candidates:
+        output = candidate.outputs[0]
+        made = Refusal(output.name, NEEDS_GRAD) if output in left else _launcher(candidate)
+        if isinstance(made, Refusal):
+            refused.append(made)
+            continue
+        substitute(gm, candidate, _target(made, candidate, options))
+        record_subgraph()
+        fused += candidate.nodes
+    for opening in tokenization.openings:
+        opening.close(fused)
+    _report(refused, bool(fused))
+    forget(gm)
+    gm.graph.lint()
+    gm.recompile()
+    return tokenization
+
+
+def _launcher(candidate: Candidate) -> Launcher | Refusal:
+    """The launcher of a candidate, or why there is none."""
+    try:
+        return launcher_of(compile_subgraph(candidate.subgraph))
+    except UnsupportedError as error:
+        return Refusal(candidate.outputs[0].name, str(error))
+
+
+def _report(refused: Sequence[Refusal], fused: bool) -> None:
+    """Record refusals; warn of attention that needs gradients, or where all of it was refused."""
+    for refusal in refused:
+        record_refusal(refusal)
+    attention = [refusal for refusal in refused if refusal.is_attention]
+    first = [refusal for refusal in attention if refusal.reason == NEEDS_GRAD] or (
+        [] if fused else attention
+    )
+    if first:
+        what = "attention" if fused else "all attention of a graph"
+        warnings.warn(
+            f"snipjit left {what} to PyTorch: {first[0].reason} (snipjit.explain lists it)",
+            stacklevel=3,
+        )
+
+
+def _target(launcher: Launcher, candidate: Candidate, options: Options) -> Callable[..., Any]:
+    """What the graph calls: the launcher itself, or the op that Inductor can trace."""
+    if options.rest == "eager":
+        return launcher.call
+    types = ["Tensor" if _is_tensor(scalar) else "float" for scalar in candidate.scalars]
+    return cast(Callable[..., Any], define_op(launcher, types))
+
+
+def _is_tensor(scalar: fx.Node | float) -> bool:
+    if not isinstance(scalar, fx.Node):
+        return False
+    return isinstance(traced_value(scalar), torch.Tensor)

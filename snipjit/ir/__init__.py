@@ -1,0 +1,1 @@
+"""Both IRs: the Subgraph and the LinearIR, and what their words mean."""

@@ -1,0 +1,56 @@
+"""Arrays by named axes, for the interpreters: sizes from shapes, views, alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from snipjit.ir.axis_sizes import TensorSpec, solve_axes
+from snipjit.ir.subgraph import Dim
+
+
+def solve_axis_sizes(
+    axes: Mapping[str, int | None],
+    dims_per_tensor: Sequence[tuple[Dim, ...]],
+    shapes: Sequence[Sequence[int]],
+) -> dict[str, int]:
+    """The size of every axis, from static sizes and the shapes of tensors.
+
+    A dim of size 1 may broadcast, so it tells nothing of its axes; an axis that nothing tells has
+    size 1. Raises InputError where a rank, a static size or two dims of an axis disagree, or where
+    the factors of a product cannot be told apart.
+    """
+    tensors = [
+        TensorSpec(f"#{number}", "f32", dims, ()) for number, dims in enumerate(dims_per_tensor)
+    ]
+    return solve_axes(tuple(axes.items()), tensors, shapes)
+
+
+def view_by_axes(array: np.ndarray, dims: tuple[Dim, ...], sizes: Mapping[str, int]) -> np.ndarray:
+    """The array with one dimension an axis, in the order of ``dims``; dims of size 1 broadcast."""
+    paired = zip(dims, array.shape, strict=True)
+    split = [1 if size == 1 else sizes[axis] for dim, size in paired for axis in dim]
+    whole = [sizes[axis] for dim in dims for axis in dim]
+    return np.broadcast_to(array.reshape(split), whole)
+
+
+def align(array: np.ndarray, own: tuple[str, ...], axes: tuple[str, ...]) -> np.ndarray:
+    """The array with dimensions ``own`` brought to ``axes``, with size 1 where it has none.
+
+    Raises ValueError if it has an axis that is not among ``axes``.
+    """
+    if own == axes:
+        return array
+    order = [own.index(axis) for axis in axes if axis in own]
+    if len(order) != len(own):
+        extra = ", ".join(axis for axis in own if axis not in axes)
+        raise ValueError(f"an operand has axes {extra}, which the result lacks")
+    shape = [array.shape[own.index(axis)] if axis in own else 1 for axis in axes]
+    return array.transpose(order).reshape(shape)
+
+
+def unset(dtype: np.dtype[Any]) -> float:
+    """What an array holds that was never written: NaN, but 0 of whole numbers."""
+    return np.nan if dtype.kind == "f" else 0

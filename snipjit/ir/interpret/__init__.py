@@ -1,0 +1,1 @@
+"""The meaning of both IRs in NumPy: the oracle of every pass."""

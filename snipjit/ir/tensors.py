@@ -1,0 +1,65 @@
+"""Tensor and Buffer: the memory of a LinearIR, that of its call and its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from snipjit.ir.element_types import Typed
+from snipjit.ir.subgraph import Dim
+
+
+@dataclass(frozen=True)
+class Tensor(Typed):
+    """An input or output: element type, dimensions (products of axes), memory order of the dims.
+
+    The innermost axis of the innermost dim has stride 1 when the dim holds an axis;
+    the runtime sees to that. All other strides arrive with the call.
+    """
+
+    name: str
+    dtype: str
+    dims: tuple[Dim, ...]
+    order: tuple[int, ...] = ()
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Every axis of the tensor, as its dims list them."""
+        return tuple(axis for dim in self.dims for axis in dim)
+
+    @property
+    def unit_axis(self) -> str | None:
+        """The axis whose stride is known to be 1."""
+        innermost = self.order[-1] if self.order else len(self.dims) - 1
+        return self.dims[innermost][-1] if self.dims and self.dims[innermost] else None
+
+
+@dataclass
+class Buffer(Typed):
+    """Scratch memory, declared where its life begins; ``extents`` are in layout order.
+
+    Of the axis in ``pairs`` the extent is even, and two neighbours lie innermost.
+    """
+
+    name: str
+    dtype: str
+    extents: dict[str, int]
+    offset: int | None = None
+    pairs: str | None = None
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the buffer, outermost first."""
+        return tuple(self.extents)
+
+    @property
+    def elements(self) -> int:
+        """How many elements the buffer holds."""
+        return prod(self.extents.values())
+
+    def stride(self, axis: str) -> int:
+        """Elements between neighbours along an axis; of pairs, half of that between pairs."""
+        after = self.axes[self.axes.index(axis) + 1 :]
+        stride = prod(self.extents[name] for name in after)
+        beside = self.pairs in self.axes[: self.axes.index(axis)]
+        return 2 * stride if beside else stride

@@ -1,0 +1,1 @@
+"""Both IRs printed and parsed."""

@@ -1,0 +1,1 @@
+"""What is legal in both IRs, a file a set of rules."""

@@ -1,0 +1,41 @@
+"""The table of LinearIR's operations: how each is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snipjit.ir.operations import ELEMENTWISE
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How an operation is written: operand counts, attributes, and whether emission knows it."""
+
+    operands: tuple[int, ...]
+    attrs: tuple[str, ...] = ()
+    final: bool = True
+    optional: tuple[str, ...] = ()
+
+
+RULES: dict[str, Rule] = {
+    "load": Rule((1,), optional=("registers",)),
+    "store": Rule((2,), optional=("registers",)),
+    "prefetch": Rule((1,)),
+    "pad": Rule((1,), ("axis", "to")),
+    "fill": Rule((0,), ("value",), optional=("registers",)),
+    "iota": Rule((0,), ("axis",)),
+    "fma": Rule((3,), ("over",), optional=("pairs", "tiles", "registers")),
+    "horizon": Rule((1,), ("monoid", "over")),
+    "brgemm": Rule((2, 3), ("over",), final=False, optional=("pairs", "tiles", "read")),
+    "reduce": Rule((1,), ("monoid", "over"), final=False),
+}
+"""All but the elementwise functions."""
+MOVED = {"prefetch": ("input",), "pad": ("buffer",)}
+
+
+def rule_of(op: str) -> Rule | None:
+    """How an operation is written; None for one that does not exist."""
+    if (row := ELEMENTWISE.get(op)) is None:
+        return RULES.get(op)
+    optional = ("precision", "rounded") if row.kind == "exponential" else ()
+    return Rule((row.arity,), optional=optional)

@@ -1,0 +1,1 @@
+"""What is compiled for: instruction sets, and the schedules that were measured on them."""

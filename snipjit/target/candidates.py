@@ -1,0 +1,90 @@
+"""Candidates: the ways to compile a structure for a target, and the numbers that were tuned.
+
+What the hardware is stands in ``target_machine.py``; what was measured to be good on it, here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import NamedTuple
+
+from snipjit.ir.schedule import Schedule
+from snipjit.target.target_machine import TargetMachine
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to compile a structure. Sizes count elements.
+
+    task        most rows of a task
+    panel       of what lies in lanes, or of rows, in a loop inside a task around register tiles
+    columns     most columns of a task, where tasks have parts of them
+    block       of the streamed axis in a block
+    chunk       of a streamed axis at least in a task of its own; 0: streams are not split
+    depth       of a contracted axis in a block; 0: it is not blocked
+    tile        of the register tile of a product, along axes that are not in its vectors
+    vectors     of that tile, along columns: how many of these
+    unroll      of a contracted axis in an iteration of a product
+    held        columns of a product that tile registers hold at once, ...
+    held_panel  ... and rows
+    most_rows   it serves calls of at most so many rows, 0: of any number
+    least_rows  with fewer rows calls go by columns instead
+    """
+
+    schedule: Schedule
+    task: int
+    panel: int
+    columns: int
+    block: int
+    tile: int
+    chunk: int = 0
+    depth: int = 0
+    vectors: int = 8
+    unroll: int = 4
+    held: int = 32
+    held_panel: int = 4
+    most_rows: int = 0
+    least_rows: int = 0
+
+
+TUNED: dict[tuple[str, Schedule], Candidate] = {}
+"""By the name of a target: numbers that are not the usual ones."""
+
+
+def candidate(target: TargetMachine, schedule: Schedule) -> Candidate:
+    """The numbers of a schedule for a target."""
+    return TUNED.get((target.name, schedule)) or usual(target, schedule)
+
+
+def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
+    """What was good on the targets that were measured, by what these have."""
+    many = target.registers >= 32
+    tile = 8 if many else 4
+    # Where a product is not added in the same instruction it needs a register.
+    vectors = 3 if "fma" in target.features else 2
+    panel = vectors * target.lanes
+    common = Candidate(schedule, 0, panel, columns=8 * tile, block=128, tile=tile)
+    if schedule is Schedule.ROWS:
+        return replace(common, task=12 * target.lanes, held_panel=2 * target.lanes)
+    if schedule is Schedule.COLUMNS:
+        few = 10 if target.tiles else 24 if many else 2 * target.lanes
+        return replace(common, task=8, panel=4, block=512, chunk=512, most_rows=few)
+    tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)
+    return replace(tiles, task=384, columns=4 * panel, least_rows=3)
+
+
+class Serves(NamedTuple):
+    """A schedule, and the calls it serves: of at most so many rows, the product of some axes.
+
+    Without axes it serves any.
+    """
+
+    schedule: Schedule
+    axes: tuple[str, ...] = ()
+    most: int = 0
+
+    def suits(self, sizes: Mapping[str, int]) -> bool:
+        """Whether it serves a call of these sizes."""
+        return not self.axes or prod(sizes[axis] for axis in self.axes) <= self.most
