@@ -15,7 +15,7 @@ from snipjit.errors import LinkError, ScratchpadError, UnsupportedError
 from snipjit.ir.axis_sizes import undetermined
 from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.schedule import Schedule
-from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.subgraph import Dim, Node, Subgraph
 from snipjit.ir.text.dumps import Dumps, writer
 from snipjit.ir.text.subgraph import print_subgraph
 from snipjit.ir.verify.linear import verify as verify_linear
@@ -178,12 +178,18 @@ def optimize(subgraph: Subgraph, dumps: Dumps | None = None) -> Subgraph:
 
 
 def _check_sizes(canonical: Subgraph) -> None:
-    dims = [parameter.type.dims for parameter in canonical.parameters]
+    dims = [_telling(parameter) for parameter in canonical.parameters]
     if missing := undetermined(tuple(canonical.axes.items()), dims):
         raise UnsupportedError(
             f"no tensor tells the sizes of axes {', '.join(missing)} apart; accepted: merged "
             "dims of which at most one factor is unknown (make the head size static)"
         )
+
+
+def _telling(parameter: Node) -> tuple[Dim, ...]:
+    """The dims of a parameter that tell sizes: a number of blocks does not."""
+    blocked, *_ = parameter.attrs.get("block", (None,))
+    return tuple(dim for dim in parameter.type.dims if dim != (blocked,))
 
 
 def lower(

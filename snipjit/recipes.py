@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import lcm
+
 from snipjit.ir.axis_sizes import TensorSpec
 from snipjit.ir.call_args import CallArgs, axes_of_no_tensor, chunk_bytes
 from snipjit.ir.linear_ir import LinearIR, Loop, walk
@@ -29,7 +31,7 @@ def interface_of(canonical: Subgraph) -> Interface:
 def _spec(node: Node, strict: tuple[int, ...] = ()) -> TensorSpec:
     dims = node.type.dims
     order = node.attrs.get("order", tuple(range(len(dims))))
-    return TensorSpec(node.name, node.type.dtype, dims, order, strict)
+    return TensorSpec(node.name, node.type.dtype, dims, order, strict, node.attrs.get("block"))
 
 
 def recipe_of(lir: LinearIR) -> Recipe:
@@ -69,7 +71,8 @@ def _split(lir: LinearIR, loop: Loop) -> SplitLoop:
 def _granule(lir: LinearIR, loop: Loop) -> int:
     """What a block has a multiple of: whole vectors; all rows where they share what they read."""
     if loop.axis in lir.lanes:
-        return lir.width
+        blocks = [t.block[1] for t in lir.tensors.values() if t.block and t.block[0] == loop.axis]
+        return lcm(lir.width, *blocks)
     panels = {s.axis for s, _ in walk(loop.body) if isinstance(s, Loop)}
     return loop.step if loop.axis in panels else 1
 

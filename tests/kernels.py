@@ -229,7 +229,7 @@ def interface_from(lir: LinearIR) -> Interface:
 
 def _spec(tensor: Tensor) -> TensorSpec:
     order = tensor.order or tuple(range(len(tensor.dims)))
-    return TensorSpec(tensor.name, tensor.dtype, tensor.dims, order)
+    return TensorSpec(tensor.name, tensor.dtype, tensor.dims, order, block=tensor.block)
 
 
 def shapes(subgraph: Subgraph, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:

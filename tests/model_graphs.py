@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import sqrt
+from typing import Any
 
 from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
 
@@ -17,9 +18,9 @@ class Model(SubgraphBuilder):
         """A type of f32 with one axis a dim."""
         return TensorType.of(F32, *axes)
 
-    def weight(self, name: str, *axes: str) -> str:
+    def weight(self, name: str, *axes: str, **attrs: Any) -> str:
         """A tensor of the call."""
-        return self.add("parameter", self.of(*axes), name=name)
+        return self.add("parameter", self.of(*axes), name=name, **attrs)
 
     def number(self, value: float) -> str:
         """A constant."""
@@ -57,12 +58,21 @@ class Model(SubgraphBuilder):
         return self.map("mul", self.reduce("sum", x, over), self.number(1.0 / size))
 
 
-def linear(K: int | None = 768, N: int | None = 3072, gelu: bool = True) -> Subgraph:
-    """``gelu(x wᵀ + b)`` with x [m][k], w [n][k], b [n]."""
+def linear(K: int = 768, N: int = 3072, gelu: bool = True, block: int = 0) -> Subgraph:
+    """``gelu(x wᵀ + b)`` with x [m][k], w [n][k] or prepared as [n/block][k][block], b [n]."""
     build = Model("linear", m=None, n=N, k=K)
-    x, w = build.weight("x", "m", "k"), build.weight("w", "n", "k")
+    prepared = {"block": ("n", block)} if block else {}
+    x, w = build.weight("x", "m", "k"), build.weight("w", "n", "k", **prepared)
     y = build.map("add", build.product(x, w, "k"), build.weight("b", "n"))
     build.result(build.gelu(y) if gelu else y)
+    return build.subgraph()
+
+
+def prepare(block: int) -> Subgraph:
+    """w [n][k] as [n/block][k][block]."""
+    build = Model("prepare", n=None, k=None)
+    w = build.weight("w", "n", "k")
+    build.add("result", build.type(w), w, order=(0, 1), block=("n", block))
     return build.subgraph()
 
 

@@ -180,7 +180,7 @@ def test_an_interrupted_compilation_is_repeated(monkeypatch: pytest.MonkeyPatch)
     def capped(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         return torch.softmax(torch.tanh(q @ k.transpose(-1, -2)), dim=-1) @ v
 
-    def interrupted(*args: Any) -> Any:
+    def interrupted(*args: Any, **named: Any) -> Any:
         monkeypatch.setattr(compiler, "lower", lower)
         raise KeyboardInterrupt  # as Python's handler of SIGINT does, which a test may replace
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from snipjit.compiler import lower
+from snipjit.errors import InputError, UnsupportedError, VerificationError
 from snipjit.ir.interpret import linear as interpret_linear
 from snipjit.ir.interpret.linear import interpret
 from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
@@ -19,11 +20,13 @@ from snipjit.ir.linear_ir import Expression
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph
 from snipjit.ir.text.linear import print_linear
+from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.ir.verify.linear import verify
 from snipjit.ir.verify.subgraph import verify_canonical
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline, serving
 from snipjit.runtime.engine import host_features
+from snipjit.target.candidates import Serves
 from snipjit.target.target_machine import TargetMachine, select
 from tests import kernels, model_graphs
 from tests.kernels import ROWS, SMALL, native_in_turn, small
@@ -179,8 +182,6 @@ GRAPH_OF = partial(model_graphs.linear, 48, 80)
 @pytest.mark.parametrize("row", SMALL)
 def test_contractions_are_blocked_or_whole(row: str) -> None:
     """What the text says of a contraction is what is done, and gives the same results."""
-    from snipjit.ir.text.parse_linear import parse_linear
-
     steps = pipeline(SMALL[row], Schedule.OUTPUTS)
     at = [step.name for step in steps].index("ChooseSchedule") + 1
     text = print_linear(run_pipeline(steps[:at], GRAPH_OF()))
@@ -192,3 +193,55 @@ def test_contractions_are_blocked_or_whole(row: str) -> None:
         run = kernels.launcher_of(lir, SMALL[row])
         for given in SIZES:
             kernels.assert_right(run, GRAPH_OF(), tensors(GRAPH_OF(), given), [])
+
+
+PREPARED = [(48, 80, 16), (31, 77, 32), (96, 100, 48)]
+
+
+@pytest.mark.parametrize(("sizes", "row"), native_in_turn(PREPARED, {**ROWS, **SMALL}))
+def test_prepared_weights(sizes: tuple[int, int, int], row: str) -> None:
+    """A kernel of the same passes writes the blocks, another reads them where they lie."""
+    features, outputs, block = sizes
+    target = {**ROWS, **SMALL}[row]
+    prepare = lower(model_graphs.prepare(block), target, schedule=Schedule.OUTPUTS)
+    made = kernels.launcher_of(prepare, target)
+    plain = model_graphs.linear(features, outputs)
+    prepared = model_graphs.linear(features, outputs, block=block)
+    assert serving(prepared, target) == (Serves(Schedule.OUTPUTS),)
+    lir = lower(prepared, target, schedule=Schedule.OUTPUTS)
+    assert "read=(place, prepared)" in print_linear(
+        run_pipeline(pipeline(target, Schedule.OUTPUTS), prepared, until="ChooseSchedule")
+    )
+    run = kernels.launcher_of(lir, target)
+    for given in SIZES:
+        x, w, b = tensors(plain, given)
+        in_blocks = torch.as_tensor(made(w.mT.contiguous().mT))
+        assert in_blocks.shape == (-(-outputs // block), features, block)
+        kernels.assert_right(run, prepared, [x, in_blocks, b], [])
+        want = kernels.expected(plain, [x, w, b], [])
+        np.testing.assert_allclose(kernels.results(run, [x, in_blocks, b], []), want, atol=1e-5)
+        (got,) = interpret(lir, [t.double().numpy() for t in (x, in_blocks, b)], ())
+        np.testing.assert_allclose(got, want[0], atol=1e-6)
+
+
+def test_blocks_of_a_wrong_shape_are_refused() -> None:
+    target = select(host_features())
+    prepared = model_graphs.linear(48, 80, block=16)
+    run = kernels.launcher_of(lower(prepared, target, schedule=Schedule.OUTPUTS), target)
+    x, b = torch.zeros(3, 48), torch.zeros(80)
+    for shape in ((5, 48, 32), (6, 48, 16), (5, 47, 16), (80, 48)):
+        with pytest.raises(InputError):
+            run(x, torch.zeros(shape), b)
+    apart = torch.zeros(5, 48, 32)[..., ::2]  # is copied
+    assert torch.equal(torch.as_tensor(run(x, apart, b)), torch.zeros(3, 80))
+
+
+def test_blocks_that_loops_do_not_follow_are_named() -> None:
+    lir = lower(model_graphs.linear(48, 80, block=16), ROWS["avx2"], schedule=Schedule.OUTPUTS)
+    text = print_linear(lir).replace("block n 16", "block n 32")
+    with pytest.raises(VerificationError, match="but %w has blocks of 32"):
+        verify(parse_linear(text), final=True)
+    prepared = model_graphs.linear(48, 80, block=16)
+    for schedule in (Schedule.ROWS, Schedule.COLUMNS):
+        with pytest.raises(UnsupportedError, match="blocks of an axis that is not in lanes"):
+            lower(prepared, ROWS["avx2"], schedule=schedule)

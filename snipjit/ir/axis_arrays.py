@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from snipjit.ir.axis_sizes import TensorSpec, solve_axes
-from snipjit.ir.subgraph import Dim
+from snipjit.ir.subgraph import Block, Dim
 
 
 def solve_axis_sizes(
     axes: Mapping[str, int | None],
     dims_per_tensor: Sequence[tuple[Dim, ...]],
     shapes: Sequence[Sequence[int]],
+    blocks: Sequence[Block | None] | None = None,
 ) -> dict[str, int]:
     """The size of every axis, from static sizes and the shapes of tensors.
 
@@ -22,18 +23,50 @@ def solve_axis_sizes(
     size 1. Raises InputError where a rank, a static size or two dims of an axis disagree, or where
     the factors of a product cannot be told apart.
     """
+    laid_out = zip(dims_per_tensor, blocks or [None] * len(dims_per_tensor), strict=True)
     tensors = [
-        TensorSpec(f"#{number}", "f32", dims, ()) for number, dims in enumerate(dims_per_tensor)
+        TensorSpec(f"#{number}", "f32", dims, (), block=block)
+        for number, (dims, block) in enumerate(laid_out)
     ]
     return solve_axes(tuple(axes.items()), tensors, shapes)
 
 
-def view_by_axes(array: np.ndarray, dims: tuple[Dim, ...], sizes: Mapping[str, int]) -> np.ndarray:
+def view_by_axes(
+    array: np.ndarray,
+    dims: tuple[Dim, ...],
+    sizes: Mapping[str, int],
+    block: Block | None = None,
+) -> np.ndarray:
     """The array with one dimension an axis, in the order of ``dims``; dims of size 1 broadcast."""
+    array = without_blocks(array, dims, block, sizes)
     paired = zip(dims, array.shape, strict=True)
     split = [1 if size == 1 else sizes[axis] for dim, size in paired for axis in dim]
     whole = [sizes[axis] for dim in dims for axis in dim]
     return np.broadcast_to(array.reshape(split), whole)
+
+
+def without_blocks(
+    array: np.ndarray, dims: tuple[Dim, ...], block: Block | None, sizes: Mapping[str, int]
+) -> np.ndarray:
+    """An array as its dims say, of one whose last dim holds neighbours along an axis."""
+    if block is None:
+        return array
+    at = dims.index((block[0],))
+    flat = np.moveaxis(array, -1, at + 1)
+    whole = flat.reshape([*flat.shape[:at], -1, *flat.shape[at + 2 :]])
+    return whole.take(range(sizes[block[0]]), axis=at)
+
+
+def in_blocks(array: np.ndarray, dims: tuple[Dim, ...], block: Block | None) -> np.ndarray:
+    """The other way round; what the last block has too much is 0."""
+    if block is None:
+        return array
+    at, size = dims.index((block[0],)), block[1]
+    more = [(0, 0)] * array.ndim
+    more[at] = (0, -array.shape[at] % size)
+    padded = np.pad(array, more)
+    split = padded.reshape([*padded.shape[:at], -1, size, *padded.shape[at + 1 :]])
+    return np.moveaxis(split, at + 1, -1)
 
 
 def align(array: np.ndarray, own: tuple[str, ...], axes: tuple[str, ...]) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from snipjit.errors import InputError
 from snipjit.ir.element_types import Typed
-from snipjit.ir.subgraph import Dim
+from snipjit.ir.subgraph import Block, Dim
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class TensorSpec(Typed):
     dims    each a product of axes, outer to inner
     order   the dims from outermost to innermost in memory; its last one has unit stride
     strict  dims that may not broadcast: size 1 there means that the axes have size 1
+    block   an axis whose neighbours lie innermost in blocks of this size: the shape ends with it
     """
 
     name: str
@@ -31,6 +32,16 @@ class TensorSpec(Typed):
     dims: tuple[Dim, ...]
     order: tuple[int, ...]
     strict: tuple[int, ...] = ()
+    block: Block | None = None
+
+    @property
+    def blocked_dim(self) -> int | None:
+        """The dim that counts blocks."""
+        return self.dims.index((self.block[0],)) if self.block is not None else None
+
+    def neighbours(self, dim: Dim) -> int:
+        """How many elements along a dim lie in one of the blocks that it counts; 1 without any."""
+        return self.block[1] if self.block is not None and dim == (self.block[0],) else 1
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -80,7 +91,21 @@ def solve_axes(
     for equation in equations:
         if equation.firm and equation.product(sizes) != equation.size:
             raise equation.error(sizes)
+    for tensor, shape in zip(tensors, shapes, strict=True):
+        _check_blocks(tensor, shape, sizes)
     return {axis: sizes.get(axis, 1) for axis, _ in axes}
+
+
+def _check_blocks(tensor: TensorSpec, shape: Sequence[int], sizes: dict[str, int]) -> None:
+    if tensor.block is None or tensor.blocked_dim is None:
+        return
+    axis, block = tensor.block
+    wanted, found = (-(-sizes[axis] // block), block), (shape[tensor.blocked_dim], shape[-1])
+    if found != wanted:
+        raise InputError(
+            f"tensor {tensor.name!r} has {found[0]} blocks of {found[1]}, but {axis}={sizes[axis]} "
+            f"takes {wanted[0]} of {wanted[1]}: prepare it anew"
+        )
 
 
 def undetermined(
@@ -99,12 +124,15 @@ def _equations(
 ) -> list[_Equation]:
     equations = []
     for tensor, shape in zip(tensors, shapes, strict=True):
-        if len(shape) != len(tensor.dims):
+        rank = len(tensor.dims) + (tensor.block is not None)
+        if len(shape) != rank:
             raise InputError(
                 f"tensor {tensor.name!r} has rank {len(shape)}, but the program was compiled for "
-                f"rank {len(tensor.dims)}: pass a tensor of that rank or compile again"
+                f"rank {rank}: pass a tensor of that rank or compile again"
             )
-        for index, (size, dim) in enumerate(zip(shape, tensor.dims, strict=True)):
+        for index, (size, dim) in enumerate(zip(shape, tensor.dims, strict=False)):
+            if index == tensor.blocked_dim:
+                continue
             broadcasts = size == 1 and index not in tensor.strict
             firm = not broadcasts or any(static.get(axis, 1) != 1 for axis in dim)
             equations.append(_Equation(tensor, index, size, dim, firm))

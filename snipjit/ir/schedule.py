@@ -62,8 +62,9 @@ class AxisPlan:
         return {name: getattr(self, name) for name in SIZES if getattr(self, name)}
 
 
-Home = Literal["place", "task", "block"]
-"""Where a factor of a product is read: where it lies, or packed once a task or once a block."""
+Home = Literal["place", "task", "block", "prepared"]
+"""Where a factor of a product is read: where it lies, packed once a task or once a block, or in the
+blocks in which it was prepared."""
 
 HOMES: tuple[Home, ...] = get_args(Home)
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -26,12 +26,15 @@ Only ``parameter`` and ``result`` keep several dimensions of several axes: their
 Operations (``%a %b`` are operands, ``{…}`` attributes):
 
 ==============  ===============================================================================
-parameter       a tensor of the call. ``{ones=(dim, …)}``: dims whose traced size is 1
+parameter       a tensor of the call. ``{ones=(dim, …)}``: dims whose traced size is 1;
+                ``{block=(axis, size)}``: so many neighbours lie innermost in memory, and the
+                dim of the axis counts blocks, the last one padded               canonical
 scalar          one number of the call (a constant of the model, a SymFloat, a 1-element tensor)
                 ``{counted}``: it is added to indices, which float32 must hold
 constant        ``{value}`` one number that is part of the structure
 iota            ``{axis}`` the index along an axis, i32, type ``[axis]``
-result %a       ``{order}`` the dims from outermost to innermost in memory; a result of the call
+result %a       ``{order}`` the dims from outermost to innermost in memory; a result of the call;
+                ``{block}`` likewise
 elementwise     any row of ``ir/operations.py``
 brgemm %a %b    ``{over=(axis, …)}`` sum of products over axes                      canonical
 reduce %a       ``{monoid, over=(axis, …)}``                                        canonical
@@ -56,6 +59,9 @@ from typing import Any
 from snipjit.ir.element_types import Typed
 
 Dim = tuple[str, ...]
+
+Block = tuple[str, int]
+"""An axis, and how many neighbours along it lie innermost in memory."""
 
 
 @dataclass(frozen=True)

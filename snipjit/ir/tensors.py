@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from snipjit.ir.element_types import Typed
-from snipjit.ir.subgraph import Dim
+from snipjit.ir.subgraph import Block, Dim
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,16 @@ class Tensor(Typed):
     """An input or output: element type, dimensions (products of axes), memory order of the dims.
 
     The innermost axis of the innermost dim has stride 1 when the dim holds an axis;
-    the runtime sees to that. All other strides arrive with the call.
+    the runtime sees to that. All other strides arrive with the call. Of an axis with a ``block``
+    so many neighbours lie innermost in memory, and its dim counts such blocks, the last of them
+    whole too: ``[n][k] block n 16`` is ``[n/16][k][16]``.
     """
 
     name: str
     dtype: str
     dims: tuple[Dim, ...]
     order: tuple[int, ...] = ()
+    block: Block | None = None
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -29,9 +32,21 @@ class Tensor(Typed):
 
     @property
     def unit_axis(self) -> str | None:
-        """The axis whose stride is known to be 1."""
+        """The axis whose stride is known to be 1, in its blocks if it has some."""
+        if self.block is not None:
+            return self.block[0]
         innermost = self.order[-1] if self.order else len(self.dims) - 1
         return self.dims[innermost][-1] if self.dims and self.dims[innermost] else None
+
+    def increment(self, axis: str) -> int | None:
+        """Elements that a loop over an axis goes on for each of its own; None: the call tells.
+
+        Of an axis with blocks it is that of the blocks, shared out: loops go by whole ones.
+        """
+        if self.block is None:
+            return 1 if axis == self.unit_axis else None
+        last = self.dims[self.order[-1] if self.order else -1]
+        return self.block[1] if axis == last[-1] and axis != self.block[0] else None
 
 
 @dataclass
@@ -63,3 +78,7 @@ class Buffer(Typed):
         stride = prod(self.extents[name] for name in after)
         beside = self.pairs in self.axes[: self.axes.index(axis)]
         return 2 * stride if beside else stride
+
+    def increment(self, axis: str) -> int:
+        """Elements that a loop over an axis goes on for each of its own."""
+        return self.stride(axis)

@@ -51,7 +51,12 @@ class Interface:
 def output_layout(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[Ints, Ints]:
     """Shape and strides (elements) of an output that is dense in its memory order."""
     shape = tuple([prod([sizes[axis] for axis in dim]) for dim in spec.dims])
-    return shape, dense(shape, spec.order)
+    if spec.block is None:
+        return shape, dense(shape, spec.order)
+    (axis, block), at = spec.block, spec.blocked_dim
+    blocks = -(-sizes[axis] // block)
+    shape = (*(blocks if i == at else size for i, size in enumerate(shape)), block)
+    return shape, dense(shape, (*spec.order, len(spec.dims)))
 
 
 def dense(shape: Sequence[int], order: Sequence[int] | None = None) -> Ints:

@@ -143,10 +143,15 @@ class RuntimeConfigurator:
         return {field: slot for slot, field in enumerate(self.recipe.fields)}
 
     @cached_property
-    def _moves(self) -> list[tuple[int, list[list[tuple[str, int, int]]]]]:
-        """Per tensor, bytes of an element and, per dim, its axes (inner to outer) with slots."""
+    def _moves(self) -> list[tuple[int, list[list[tuple[str, int, int]]], list[int]]]:
+        """Per tensor, bytes of an element and, per dim, its axes (inner to outer) with slots, and
+        how many neighbours along it lie in the innermost block."""
         return [
-            (spec.element.bytes, [self._axis_slots(spec, dim) for dim in spec.dims])
+            (
+                spec.element.bytes,
+                [self._axis_slots(spec, dim) for dim in spec.dims],
+                [spec.neighbours(dim) for dim in spec.dims],
+            )
             for spec in (*self.interface.inputs, *self.interface.outputs)
         ]
 
@@ -189,9 +194,9 @@ class RuntimeConfigurator:
 
     def _fill_tensors(self, slots: list[int], sizes: Mapping[str, int], layouts: Layouts) -> None:
         """Byte strides and rewinds of every tensor's axes; a dim that broadcasts does not move."""
-        for (item_size, dims), (shape, strides) in zip(self._moves, layouts, strict=True):
-            for axes, size, stride in zip(dims, shape, strides, strict=True):
-                step = stride * item_size if size != 1 else 0
+        for (item_size, dims, blocks), (shape, strides) in zip(self._moves, layouts, strict=True):
+            for axes, size, stride, block in zip(dims, shape, strides, blocks, strict=False):
+                step = stride * item_size // block if size != 1 or block > 1 else 0
                 for axis, stride_slot, rewind_slot in axes:
                     slots[stride_slot] = step
                     slots[rewind_slot] = finalization_offset(step, sizes[axis])
@@ -232,6 +237,10 @@ def _copies(
     """The inputs whose innermost dim holds an axis and is not laid out with stride 1."""
     copies = {}
     for i, (spec, shape, stride) in enumerate(zip(inputs, shapes, strides, strict=True)):
+        if spec.block is not None:
+            if tuple(stride) != dense(shape):
+                copies[i] = _dense_copy(len(spec.dims), spec.block[1], shape, stride)
+            continue
         inner = spec.order[-1] if spec.order else -1
         if inner < 0 or not spec.dims[inner]:
             continue

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from snipjit.errors import InputError, VerificationError
-from snipjit.ir.axis_arrays import align, solve_axis_sizes, unset, view_by_axes
+from snipjit.ir.axis_arrays import align, in_blocks, solve_axis_sizes, unset, view_by_axes
 from snipjit.ir.element_types import PAIRED, Array, Typed, round_to
 from snipjit.ir.interpret.loops import Chunk, carried_reductions, chunks, iterations
 from snipjit.ir.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement
@@ -60,8 +60,8 @@ class _Machine:
     ) -> None:
         self.lir = lir
         self.registers = {"f32": dtype, "i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
-        dims = [tensor.dims for tensor in lir.inputs]
-        self.sizes = solve_axis_sizes(lir.axes, dims, [array.shape for array in tensors])
+        dims, blocks = [t.dims for t in lir.inputs], [t.block for t in lir.inputs]
+        self.sizes = solve_axis_sizes(lir.axes, dims, [array.shape for array in tensors], blocks)
         self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
         self.origins: dict[str, dict[str, int]] = {}
         self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
@@ -75,7 +75,8 @@ class _Machine:
         self.carried = carried_reductions(lir)
         for tensor, array in zip(lir.inputs, tensors, strict=True):
             typed = round_to(tensor.dtype, np.asarray(array).astype(self._held_as(tensor)))
-            self.arrays[tensor.name] = tensor.axes, view_by_axes(typed, tensor.dims, self.sizes)
+            held = view_by_axes(typed, tensor.dims, self.sizes, tensor.block)
+            self.arrays[tensor.name] = tensor.axes, held
         for tensor in lir.outputs:
             self.arrays[tensor.name] = tensor.axes, self._empty(tensor, tensor.axes)
         for name, value in zip(lir.scalars, scalars, strict=True):
@@ -85,7 +86,7 @@ class _Machine:
     def result(self, tensor: Tensor) -> Array:
         """An output in the shape of its dims."""
         shape = [prod(self.sizes[axis] for axis in dim) for dim in tensor.dims]
-        return self.arrays[tensor.name][1].reshape(shape)
+        return in_blocks(self.arrays[tensor.name][1].reshape(shape), tensor.dims, tensor.block)
 
     def block(self, body: list[Statement]) -> None:
         """Run statements in order."""
@@ -263,8 +264,7 @@ class _Machine:
         target[...] = round_to(self.held[name], align(array.squeeze(missing), kept, axes))
 
     def _declare(self, buffer: Buffer) -> None:
-        shape = tuple(buffer.extents.values())
-        dtype = self._held_as(buffer)
+        shape, dtype = tuple(buffer.extents.values()), self._held_as(buffer)
         if buffer.offset is None or buffer.name in self.shared:
             array = np.empty(shape, dtype)
         else:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from snipjit.errors import InputError
-from snipjit.ir.axis_arrays import align, view_by_axes
+from snipjit.ir.axis_arrays import align, in_blocks, view_by_axes, without_blocks
 from snipjit.ir.element_types import Array, round_to
 from snipjit.ir.operations import ELEMENTWISE, MONOIDS
 from snipjit.ir.subgraph import Dim, Node, Subgraph, TensorType
@@ -45,7 +45,10 @@ def interpret(
         )
     with np.errstate(all="ignore"):
         machine = _Machine(subgraph, tensors, scalars, np.dtype(dtype))
-        return [machine.values[node.name] for node in subgraph.results]
+        return [
+            in_blocks(machine.values[node.name], node.type.dims, node.attrs.get("block"))
+            for node in subgraph.results
+        ]
 
 
 class _Machine:
@@ -66,7 +69,8 @@ class _Machine:
         given = [*zip(subgraph.parameters, tensors, strict=True)]
         given += [(node, np.asarray(x)) for node, x in zip(subgraph.scalars, scalars, strict=True)]
         for node, array in given:
-            self._define(node, array)
+            block = node.attrs.get("block")
+            self._define(node, without_blocks(array, node.type.dims, block, self.sizes))
         for node in subgraph.nodes:
             if node.op not in ("parameter", "scalar"):
                 self._define(node, self._evaluate(node))
@@ -225,15 +229,16 @@ BY_POSITION: Mapping[str, Callable[..., Array]] = {
 
 def _sizes(subgraph: Subgraph, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
     """The size of every axis; one that nothing tells has size 1."""
-    types = [node.type for node in subgraph.parameters]
     sizes = {axis: size for axis, size in subgraph.axes.items() if size is not None}
     given: list[tuple[Dim, int]] = []
-    for type, shape in zip(types, shapes, strict=True):
-        if len(type.dims) != len(shape):
-            raise InputError(f"a tensor has rank {len(shape)}, the Subgraph takes {len(type.dims)}")
-        given += zip(type.dims, shape, strict=True)
-    pairs = [pair for group in _aligned_dims(subgraph) for pair in _pairs(group)]
-    while _solve_given(sizes, given) or any(_solve_pair(sizes, *pair) for pair in pairs):
+    for node, shape in zip(subgraph.parameters, shapes, strict=True):
+        dims, (blocked, *_) = node.type.dims, node.attrs.get("block", (None,))
+        if len(dims) + (blocked is not None) != len(shape):
+            raise InputError(f"a tensor has rank {len(shape)}, the Subgraph takes {len(dims)}")
+        pairs = zip(dims, shape, strict=False)
+        given += [(dim, size) for dim, size in pairs if dim != (blocked,)]
+    equal = [pair for group in _aligned_dims(subgraph) for pair in _pairs(group)]
+    while _solve_given(sizes, given) or any(_solve_pair(sizes, *pair) for pair in equal):
         pass
     for dim, size in given:
         whole = prod(sizes.get(axis, 1) for axis in dim)

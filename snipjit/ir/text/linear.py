@@ -109,7 +109,8 @@ def _limits(loop: Loop) -> str:
 def _tensor(tensor: Tensor) -> str:
     dims = "".join(f"[{' '.join(dim)}]" for dim in tensor.dims)
     order = "".join(f" {dim}" for dim in tensor.order)
-    return f"%{tensor.name} : {tensor.dtype}{dims}" + (f" order{order}" if order else "")
+    block = " block {} {}".format(*tensor.block) if tensor.block else ""
+    return f"%{tensor.name} : {tensor.dtype}{dims}" + (f" order{order}" if order else "") + block
 
 
 def _buffer(buffer: Buffer) -> str:

@@ -79,7 +79,10 @@ def _parse_tensor(tokens: Tokens) -> Tensor:
     if tokens.accept("order"):
         while tokens.peek().isdecimal():
             order.append(tokens.integer("a dim"))
-    return Tensor(name, dtype, dims, tuple(order))
+    block = None
+    if tokens.accept("block"):
+        block = tokens.word("an axis"), tokens.integer("its neighbours")
+    return Tensor(name, dtype, dims, tuple(order), block)
 
 
 def _block(tokens: Tokens) -> list[Statement]:

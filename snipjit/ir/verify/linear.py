@@ -19,6 +19,7 @@ from snipjit.ir.verify.linear_buffers import check_buffers
 from snipjit.ir.verify.linear_joins import check_joins
 from snipjit.ir.verify.linear_loops import check_loops, check_place
 from snipjit.ir.verify.linear_pairs import check_pairs
+from snipjit.ir.verify.linear_ports import check_ports
 from snipjit.ir.verify.linear_rules import MOVED, Rule, rule_of
 from snipjit.ir.verify.linear_schedule import check_schedule
 
@@ -45,6 +46,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
     check_pairs(lir)
     if final:
         check_loops(lir)
+        check_ports(lir)
         check_buffers(lir)
 
 

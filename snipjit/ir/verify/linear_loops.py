@@ -1,4 +1,4 @@
-"""What emission needs of loops and registers: sized tiles, no remainder, moving pointers."""
+"""What emission needs of loops and registers: sized tiles and no remainder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from snipjit.errors import VerificationError
 from snipjit.ir.linear_ir import (
     MOVES,
-    STRIDE,
     Expression,
     Join,
     LinearIR,
@@ -21,21 +20,18 @@ from snipjit.ir.linear_ir import (
 )
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.loop_nest import holds_pairs, is_block_loop, join_of, least_remainder, parallel_loop
-from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.text.linear import around
 
 Tile = dict[str, bool]
 """For each axis with a loop around, whether the innermost fixes what a register holds."""
-Tensors = dict[str, Tensor | Buffer]
 Amounts = dict[str, set[int]]
 """For each axis with a loop around, the work amounts that an inner loop may meet."""
 
 
 def check_loops(lir: LinearIR) -> None:
-    """Raise VerificationError if registers do not fit their loops, or loops their tensors."""
+    """Raise VerificationError if registers do not fit their loops, or loops their work."""
     _Registers(lir).block(lir.body, {}, set(lir.scalars))
     _check_remainders(lir, lir.body, {})
-    _check_ports(lir, {**lir.tensors, **lir.buffers()}, lir.body, set())
 
 
 def check_place(lir: LinearIR, loop: Loop, loops: tuple[Loop, ...]) -> None:
@@ -202,7 +198,7 @@ def _check_tiles(lir: LinearIR, loop: Loop) -> None:
 
 def _check_stores(lir: LinearIR, loop: Loop) -> None:
     """Every piece stores what the others store, or parts of a tensor would be left as they were."""
-    stored = [_used(piece.body, "store") for piece in loop.pieces]
+    stored = [moved(piece.body, "store") for piece in loop.pieces]
     for piece, found in zip(loop.pieces, stored, strict=True):
         if missing := sorted(set[str]().union(*stored) - found):
             names = ", ".join(f"%{name}" for name in missing)
@@ -239,50 +235,7 @@ def _uncovered(loop: Loop, work: int, width: int) -> int:
     return work
 
 
-# Ports: each loop moves the tensors that are used inside, and leaves no trace where it matters.
-
-
-def _check_ports(lir: LinearIR, tensors: Tensors, body: list[Statement], later: set[str]) -> None:
-    for position, loop in enumerate(body):
-        if not isinstance(loop, Loop):
-            continue
-        after = later | _used(body[position + 1 :])
-        for piece in loop.pieces:
-            wanted = _increments(tensors, loop)
-            if isinstance(loop, Join):
-                wanted = wanted if piece is loop.pieces[0] else {}
-            found = {port.tensor: port.ptr_increment for port in piece.ports}
-            if found != wanted or len(found) != len(piece.ports):
-                shown = " ".join(f"%{name} by {step}" for name, step in wanted.items())
-                raise fault(lir, loop, f"step {piece.step} must move: {shown or 'nothing'}")
-            rewinds = {port.tensor for port in piece.ports if port.rewind}
-            last = piece is loop.pieces[-1]
-            if missing := (after & set(wanted)) - rewinds if last else rewinds:
-                names = ", ".join(f"%{name}" for name in sorted(missing))
-                must = "must" if last else "must not"
-                raise fault(lir, loop, f"step {piece.step} {must} rewind {names}")
-            again = set() if loop.parallel else _used([loop])
-            _check_ports(lir, tensors, piece.body, after | again)
-
-
-def _increments(tensors: Tensors, loop: Loop) -> dict[str, int | str]:
-    """The pointer increment of every tensor from outside that has the loop's axis."""
-    inside = [s for piece in loop.pieces for s, _ in walk(piece.body)]
-    local = {s.name for s in inside if isinstance(s, Buffer)}
-    return {
-        name: _increment(tensors[name], loop.axis)
-        for name in sorted(_used(inside))
-        if name not in local and loop.axis in tensors[name].axes
-    }
-
-
-def _increment(tensor: Tensor | Buffer, axis: str) -> int | str:
-    if isinstance(tensor, Buffer):
-        return tensor.stride(axis)
-    return 1 if tensor.unit_axis == axis else STRIDE
-
-
-def _used(statements: Iterable[Statement], *ops: str) -> set[str]:
+def moved(statements: Iterable[Statement], *ops: str) -> set[str]:
     """The tensors that are loaded or stored (or only one of these) anywhere in the statements."""
     return {
         s.inputs[0]

@@ -34,8 +34,11 @@ def _read_faults(lir: LinearIR, e: Expression) -> Iterator[str]:
     for name, home in zip(e.inputs, read, strict=False):
         if home not in HOMES:
             yield f"{home}: a factor is read in one of {', '.join(HOMES)}"
-        elif home != "place":
+        elif home in ("task", "block"):
             yield from _pack_faults(lir, e, name, home)
+        prepared = name in lir.tensors and lir.tensors[name].block is not None
+        if prepared != (home == "prepared"):
+            yield f"%{name} {'lies' if prepared else 'does not lie'} in blocks in memory"
 
 
 def _pack_faults(lir: LinearIR, e: Expression, name: str, home: Home) -> Iterator[str]:

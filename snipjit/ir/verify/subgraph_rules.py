@@ -97,7 +97,17 @@ def is_aligned(node: Node, types: Types) -> str | None:
 # Operations of both forms.
 
 
-def _free(node: Node, types: Types) -> str | None:
+def _parameter(node: Node, types: Types) -> str | None:
+    return _wrong_block(node)
+
+
+def _wrong_block(node: Node) -> str | None:
+    """What is wrong with the blocks in which a tensor lies in memory."""
+    if "block" not in node.attrs:
+        return None
+    axis, size = (*node.attrs["block"], None, None)[:2]
+    if (axis,) not in node.type.dims or not isinstance(size, int) or size < 1:
+        return "block names an axis that is a dim of its own, and how many neighbours there are"
     return None
 
 
@@ -111,6 +121,8 @@ def _iota(node: Node, types: Types) -> str | None:
 
 def _result(node: Node, types: Types) -> str | None:
     (source,), rank = types, len(node.type.dims)
+    if wrong := _wrong_block(node):
+        return wrong
     if sorted(node.attrs["order"]) != list(range(rank)):
         return f"order must hold each of 0 … {rank - 1} once"
     if node.type.dtype != source.dtype or not set(source.axes) <= set(node.type.axes):
@@ -234,11 +246,11 @@ def _expand(node: Node, types: Types) -> str | None:
 
 
 COMMON: dict[str, Row] = {
-    "parameter": Row((0,), _free, {"?ones": tuple}),
+    "parameter": Row((0,), _parameter, {"?ones": tuple, "?block": tuple}),
     "scalar": Row((0,), _number, {"?counted": bool}),
     "constant": Row((0,), _number, {"value": (int, float)}),
     "iota": Row((0,), _iota, {"axis": str}),
-    "result": Row((1,), _result, {"order": tuple}),
+    "result": Row((1,), _result, {"order": tuple, "?block": tuple}),
 }
 POSITIONAL: dict[str, Row] = {
     "matmul": Row((2,), _matmul),

@@ -71,6 +71,8 @@ def _rename(node: Node, names: dict[str, str]) -> Node:
     if "over" in attrs:
         new = renamed(attrs["over"])
         attrs["over"] = tuple(name for name in names.values() if name in new)
+    if "block" in attrs:
+        attrs["block"] = (names[attrs["block"][0]], attrs["block"][1])
     if "axis" in attrs:
         attrs["axis"] = names[attrs["axis"]]
     type = TensorType(node.type.dtype, tuple(renamed(dim) for dim in node.type.dims))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import lcm
 
 from snipjit.errors import UnsupportedError
 from snipjit.ir.linear_ir import Expression, LinearIR
@@ -11,7 +12,7 @@ from snipjit.ir.schedule import SYNTHETIC_LANES, AxisPlan, Role, Schedule
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.operand_reads import choose_reads
 from snipjit.passes.linear.tile_products import mark_tiles
-from snipjit.target.candidates import candidate
+from snipjit.target.candidates import Candidate, candidate
 from snipjit.target.target_machine import TargetMachine
 
 REDUCTIONS = ("brgemm", "reduce")
@@ -90,10 +91,23 @@ class _Chooser:
     schedule: Schedule
 
     def __post_init__(self) -> None:
-        self.numbers = candidate(self.target, self.schedule)
         self.wide = _wide_axis(self.lir) if self.schedule is Schedule.OUTPUTS else None
+        self.numbers = self._numbers()
         self.roles = _roles(self.lir, self.wide, self.schedule)
         self.shared = [axis for axis, role in self.roles.items() if role == "rows"]
+
+    def _numbers(self) -> Candidate:
+        """Those of the candidate, with panels of whole blocks where a tensor was prepared so."""
+        numbers, lanes = candidate(self.target, self.schedule), self.target.lanes
+        found = [tensor.block for tensor in self.lir.tensors.values() if tensor.block is not None]
+        if not found:
+            return numbers
+        size = lcm(lanes, *(block for _, block in found))
+        if any(axis != self.wide for axis, _ in found):
+            raise UnsupportedError("a tensor lies in blocks of an axis that is not in lanes")
+        panel = max(numbers.panel // size, 1) * size
+        tile = max(numbers.tile * numbers.vectors * lanes // panel, 1)
+        return replace(numbers, panel=panel, columns=4 * panel, tile=tile, vectors=panel // lanes)
 
     def plans(self) -> dict[str, AxisPlan]:
         """The plan of each axis that anything has."""

@@ -57,7 +57,7 @@ class ConvertGraphToLinear(Pass):
             lanes=lanes,
             width=self.target.lanes,
             axes={**dict.fromkeys(kept, None), **{a: n for a, n in axes.items() if a not in kept}},
-            inputs=[Tensor(n.name, n.type.dtype, n.type.dims) for n in subgraph.parameters],
+            inputs=[_input(n) for n in subgraph.parameters],
             outputs=[_output(n) for n in subgraph.results],
             scalars=[n.name for n in subgraph.scalars],
             body=[],
@@ -131,5 +131,10 @@ def output_axes(subgraph: Subgraph) -> list[str]:
     return list(nx.lexicographical_topological_sort(order, key=chosen.index))
 
 
+def _input(node: Node) -> Tensor:
+    return Tensor(node.name, node.type.dtype, node.type.dims, block=node.attrs.get("block"))
+
+
 def _output(node: Node) -> Tensor:
-    return Tensor(node.name, node.type.dtype, node.type.dims, tuple(node.attrs["order"]))
+    order, block = tuple(node.attrs["order"]), node.attrs.get("block")
+    return Tensor(node.name, node.type.dtype, node.type.dims, order, block)

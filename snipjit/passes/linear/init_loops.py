@@ -74,6 +74,5 @@ def _tensors_of(loop: Loop) -> list[str]:
 
 
 def _increment(tensor: Tensor | Buffer, axis: str) -> int | str:
-    if isinstance(tensor, Buffer):
-        return tensor.stride(axis)
-    return 1 if tensor.unit_axis == axis else STRIDE
+    known = tensor.increment(axis)
+    return STRIDE if known is None else known

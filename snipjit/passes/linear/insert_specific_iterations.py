@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from math import lcm
 
 from snipjit.ir.linear_ir import (
+    MOVES,
     Expression,
     Join,
     LinearIR,
@@ -67,9 +69,17 @@ def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) ->
     made = [e for e in expressions(main.body) if e.op != "load"]
     if not in_vectors(lir, axis, made) or main.step % lir.width:
         return _row_pieces(main, size)
+    granule = lcm(lir.width, *_blocks(lir, main.body, axis))
     if blocks and blocks[-1].parallel:
-        return _panel_pieces(main, lir.width)
-    return _column_pieces(main, lir.width * (2 if holds_pairs(main.body, axis) else 1), size)
+        return _panel_pieces(main, granule)
+    return _column_pieces(main, granule * (2 if holds_pairs(main.body, axis) else 1), size)
+
+
+def _blocks(lir: LinearIR, body: list[Statement], axis: str) -> list[int]:
+    """How many neighbours along an axis lie together in the tensors that a body moves."""
+    names = {e.inputs[0] for e in expressions(body) if e.op in MOVES}
+    found = [lir.tensors[name].block for name in names if name in lir.tensors]
+    return [block[1] for block in found if block is not None and block[0] == axis]
 
 
 def _panel_pieces(main: Piece, width: int) -> list[Piece]:

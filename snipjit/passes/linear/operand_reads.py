@@ -47,6 +47,8 @@ class _Reads:
         tensor = self.lir.tensors.get(name)
         if tensor is None:
             return "place"
+        if tensor.block is not None:
+            return "prepared"
         tiles, reach = "tiles" in e.attrs, Reach.of(self.lir, e)
         unit, in_lanes = tensor.unit_axis, bool({*self.lanes} & {*tensor.axes})
         across = in_lanes and self.lir.vector_axis(tensor.axes) != unit

@@ -15,6 +15,8 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     By columns is for few rows. Where the products make what is innermost in the results, or where
     each multiplies by a weight, the rest goes by outputs, else by rows.
     """
+    if any("block" in node.attrs for node in subgraph.nodes):
+        return (Serves(Schedule.OUTPUTS),)
     wide = wide_axis(subgraph)
     general = Schedule.OUTPUTS if wide or multiplies_weights(subgraph) else Schedule.ROWS
     most = candidate(target, Schedule.COLUMNS).most_rows

@@ -41,6 +41,7 @@ class Access:
         self.type = in_memory(self.tensor.element)
         self.bytes = self.tensor.element.bytes
         self.is_buffer = isinstance(self.tensor, Buffer)
+        self.block = None if isinstance(self.tensor, Buffer) else self.tensor.block
         self.contiguous = self.lanes is not None and self.stride(self.lanes) == 1
         self.unit = self.unit_axis()
         self.pairs = pairs
@@ -59,7 +60,7 @@ class Access:
             return 0
         if isinstance(self.tensor, Buffer):
             return self.tensor.stride(axis)
-        return 1 if axis == self.tensor.unit_axis else None
+        return 1 if axis == self.tensor.unit_axis else self.tensor.increment(axis)
 
     def advance(self, pointer: ir.Value, axis: str, count: int) -> ir.Value:
         """The address ``count`` elements further along an axis, within the tensor."""
@@ -67,6 +68,8 @@ class Access:
             return self.offset(pointer, self.emission.clamped(self.tensor.name, axis, count))
         if count == 0:
             return pointer
+        if self.block and axis == self.block[0]:
+            return self.into_blocks(pointer, axis, count)
         stride = self.stride(axis)
         if stride is not None:
             return self.offset(pointer, ir.Constant(I64, stride * count * self.bytes))
@@ -75,6 +78,14 @@ class Access:
         if rest == 2:  # base + 2 * stride is an address that needs no instruction
             return self.emission.builder.gep(pointer, [self.strides(axis, 1)], source_etype=I16)
         return self.offset(pointer, self.strides(axis, rest)) if rest else pointer
+
+    def into_blocks(self, pointer: ir.Value, axis: str, count: int) -> ir.Value:
+        """The address of an element from the beginning of a block."""
+        assert self.block is not None
+        blocks, rest = divmod(count, self.block[1])
+        if blocks:
+            pointer = self.offset(pointer, self.strides(axis, blocks * self.block[1]))
+        return self.offset(pointer, ir.Constant(I64, rest * self.bytes)) if rest else pointer
 
     def base_of_rows(self, pointer: ir.Value, axis: str, number: int) -> ir.Value:
         """The base of some rows: the address of each is made from the one before."""
