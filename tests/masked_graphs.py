@@ -54,8 +54,7 @@ _OUT = """
 ENDS = {
     "softmax": _SUM.replace("MAX", "%x1") + _OUT,
     "safe softmax": """
-    %t1 = eq %x1 %inf : i1[h][m]
-    %x2 = where %t1 %zero %x1 : f32[h][m]
+    %x2 = safe %x1 : f32[h][m]
     """
     + _SUM.replace("MAX", "%x2")
     + """

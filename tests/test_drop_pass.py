@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -88,7 +89,25 @@ def cast_factor() -> Subgraph:
     return build.subgraph()
 
 
+def hidden_rows() -> Subgraph:
+    """Weights of scores of which rows see nothing, as a model writes them."""
+    build = SubgraphBuilder("hidden_rows", x1=8, w1=8)
+    x = build.add("parameter", TensorType.of("f32", "x0", "x1"), name="x")
+    w = build.add("parameter", TensorType.of("f32", "w1", "w0"), name="w")
+    scores, row = TensorType.of("f32", "x0", "w0"), TensorType("f32", (("x0",), ()))
+    s = build.add("matmul", scores, x, w)
+    top = build.add("reduce_dims", row, s, monoid="max", dims=(-1,), keepdim=True)
+    lowest, zero = (build.add("constant", TensorType("f32"), value=n) for n in (-math.inf, 0.0))
+    hidden = build.add("eq", TensorType("i1", row.dims), top, lowest)
+    top = build.add("where", row, hidden, zero, top)
+    p = build.add("exp", scores, build.add("sub", scores, s, top))
+    total = build.add("reduce_dims", row, p, monoid="sum", dims=(-1,), keepdim=True)
+    build.result(total, name="y")
+    return build.subgraph()
+
+
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
+    "hidden rows": hidden_rows,
     "attention": lambda: subgraphs.attention("full", D=8, scale="k"),
     "sequence major": lambda: subgraphs.attention_sequence_major(8, "padding"),
     "sdpa": lambda: subgraphs.sdpa(gqa=True, D=8),
@@ -159,6 +178,7 @@ NOTICED: dict[str, str] = {
     "NameAxes": "more divisions",
     "FuseLayouts": "verifier",
     "EliminateRedundantConverts": "more casts",
+    "SafeMaxima": "more expressions",
     "MoveScalarFactors": "more loads",
     "DeferNormalization": "more products",
     "ExpToExp4": "more exponentials in base e",

@@ -55,9 +55,7 @@ def other_softmax(text: str) -> str:
 
 def smaller_blocks(text: str) -> str:
     """Blocks of half the keys, steps of a contraction halved."""
-    return text.replace("for n step 32 ", "for n step 16 ").replace(
-        "for d step 4 ", "for d step 2 "
-    )
+    return text.replace(" step 32 ", " step 16 ").replace("for d step 4 ", "for d step 2 ")
 
 
 def smaller_tiles(text: str) -> str:
@@ -119,7 +117,7 @@ def test_another_result(name: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("for n step 32 ", "for n step 64 ", "buffer"),
+        (" step 32 ", " step 64 ", "buffer"),
         ("= exp %4 ", "= expp %4 ", "expp"),
         ("= exp %4 ", "= exp %nothing ", "nothing"),
         ("mul %0 %s0", "mul %0", "operand"),

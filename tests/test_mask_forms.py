@@ -153,7 +153,10 @@ def test_limits(name: str) -> None:
     function, wanted = FORMS[name]
     canonical = optimize(graph_of(function, *_inputs(21)).candidate.subgraph)
     text = print_linear(lower(canonical, PORTABLE))
-    found = {" ".join(limits.split()) for limits in re.findall(r"for n where (.*?) step", text)}
+    found = {
+        " ".join(limits.split())
+        for limits in re.findall(r"for n where (.*?) (?:carries|step)", text)
+    }
     plain = {re.sub(r"when %\S+", "?", limits) for limits in found}
     assert plain == ({wanted} if wanted else set())
     assert ("retry" in text) == ("?" in wanted)

@@ -9,7 +9,10 @@ Grammar of the printed form (``ir/text/linear.py`` prints and parses it)::
                | block
     block    ::= (expression | buffer | loop | retry | join)*
     retry    ::= "retry" "%" value "{" block "}"
-    loop     ::= ("parallel" | "for") axis limits? "step" int "masked"? ports? "{" block "}" tail*
+    loop     ::= ("parallel" | "for") axis limits? carries? "step" int "masked"? ports?
+                 "{" block "}" tail*
+    carries  ::= "carries" state ("and" state)*
+    state    ::= "%" value monoid (("part" | "by" | "safe" | "scale" | "last") "%" value)*
     limits   ::= "where" limit ("and" limit)*
     limit    ::= axis ("upto" | "from") axis? offset ("when" "%" value)?
     offset   ::= ("+" | "-") int (("+" | "-") "%" scalar)*
@@ -71,6 +74,11 @@ number alone, ``for n where n upto + 0 + %s``. What is cut off must not matter t
 ``when %on`` makes it a limit only where that register is true. Scalars in an offset are rounded so
 that more is left; where one is no number or above 2^22 nothing is cut off.
 
+**States.** ``for n carries %x larger part %x.part`` says what passes through a loop that streams:
+``%x`` begins with the identity of a monoid and takes in ``%x.part`` in each iteration, as the body
+does it. What another task has in the same register can be combined with it likewise. Sums ``by`` a
+maximum are of ``exp(x - max)``: they follow it when it moves (``passes/linear/online_states.py``).
+
 **Retries.** ``retry %again { … }`` runs its body, and once more if that has made the register true,
 which was false: what was tried, for instance a limit, can be found wanting and left.
 
@@ -114,6 +122,7 @@ from typing import Any
 from snipjit.ir.element_types import Typed
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.schedule import AxisPlan
+from snipjit.ir.states import State
 from snipjit.ir.tensors import Buffer, Tensor
 
 STRIDE = "stride"
@@ -183,6 +192,7 @@ class Loop:
     pieces: list[Piece]
     parallel: bool = False
     limits: tuple[Limit, ...] = ()
+    states: tuple[State, ...] = ()
 
     @property
     def step(self) -> int:

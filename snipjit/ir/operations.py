@@ -57,6 +57,11 @@ def _larger(a: Array, b: Array) -> Array:
     return np.where(a > b, a, b)
 
 
+def _safe(x: Array) -> Array:
+    """The operand, 0 where it is -inf: a maximum that can be subtracted from what it is of."""
+    return np.where(np.isneginf(x), 0.0, x)
+
+
 def _sigmoid(x: Array) -> Array:
     return np.asarray(1.0 / (1.0 + np.exp(-x)), dtype=x.dtype)
 
@@ -113,6 +118,7 @@ _ROWS = (
     _function("tanh", np.tanh),
     _function("sigmoid", _sigmoid),
     _function("erf", np.vectorize(erf, otypes=[np.float64])),
+    _function("safe", _safe, exact=True),
     _function("floor", np.floor, exact=True),
     _function("ceil", np.ceil, exact=True),
     _function("round", np.round, exact=True),

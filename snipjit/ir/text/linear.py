@@ -17,6 +17,7 @@ from snipjit.ir.linear_ir import (
     Statement,
     ValueType,
 )
+from snipjit.ir.states import STATE_NAMES
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.text.tokens import print_attrs
 
@@ -89,7 +90,7 @@ def _heads(loop: Loop) -> list[str]:
     if isinstance(loop, Join):
         return [f"join {loop.axis}{_ports(loop.pieces[0])}", "} last"]
     kind = "parallel" if loop.parallel else "for"
-    first = f"{kind} {loop.axis}{_limits(loop)} step"
+    first = f"{kind} {loop.axis}{_limits(loop)}{_states(loop)} step"
     heads = [first, *["} tail"] * (len(loop.pieces) - 1)]
     return [f"{head} {_piece(piece)}" for head, piece in zip(heads, loop.pieces, strict=True)]
 
@@ -104,6 +105,17 @@ def _limits(loop: Loop) -> str:
         text += "".join(f" - %{name}" for name in limit.minus)
         texts.append(text + (f" when %{limit.when}" if limit.when else ""))
     return f" where {' and '.join(texts)}" if texts else ""
+
+
+def _states(loop: Loop) -> str:
+    texts = []
+    for state in loop.states:
+        named = ((name, getattr(state, name)) for name in STATE_NAMES)
+        texts.append(
+            f"%{state.value} {state.monoid}"
+            + "".join(f" {name} %{value}" for name, value in named if value)
+        )
+    return f" carries {' and '.join(texts)}" if texts else ""
 
 
 def _tensor(tensor: Tensor) -> str:

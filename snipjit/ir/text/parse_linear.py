@@ -20,6 +20,7 @@ from snipjit.ir.linear_ir import (
 )
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.schedule import ROLES, SIZES, AxisPlan
+from snipjit.ir.states import STATE_NAMES, State
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.text.tokens import Tokens
 
@@ -124,11 +125,23 @@ def _parse_loop(tokens: Tokens) -> Loop:
     limits = [_parse_limit(tokens)] if tokens.accept("where") else []
     while limits and tokens.accept("and"):
         limits.append(_parse_limit(tokens))
+    states = [_parse_state(tokens)] if tokens.accept("carries") else []
+    while states and tokens.accept("and"):
+        states.append(_parse_state(tokens))
     tokens.expect("step")
     pieces = [_parse_piece(tokens)]
     while tokens.accept("tail"):
         pieces.append(_parse_piece(tokens))
-    return Loop(axis, pieces, parallel, tuple(limits))
+    return Loop(axis, pieces, parallel, tuple(limits), tuple(states))
+
+
+def _parse_state(tokens: Tokens) -> State:
+    value, monoid = tokens.word("%value", "%"), tokens.word("a monoid")
+    names: dict[str, str] = {}
+    while tokens.peek() in STATE_NAMES:
+        name = tokens.next().text
+        names[name] = tokens.word("%value", "%")
+    return State(value, monoid, **names)
 
 
 def _parse_join(tokens: Tokens) -> Join:

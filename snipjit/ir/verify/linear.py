@@ -22,6 +22,7 @@ from snipjit.ir.verify.linear_pairs import check_pairs
 from snipjit.ir.verify.linear_ports import check_ports
 from snipjit.ir.verify.linear_rules import MOVED, Rule, rule_of
 from snipjit.ir.verify.linear_schedule import check_schedule
+from snipjit.ir.verify.linear_states import check_states
 
 
 def verify(lir: LinearIR, final: bool = False) -> None:
@@ -44,6 +45,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
     verifier.results()
     check_joins(lir)
     check_pairs(lir)
+    check_states(lir)
     if final:
         check_loops(lir)
         check_ports(lir)

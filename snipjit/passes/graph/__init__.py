@@ -17,6 +17,7 @@ from snipjit.passes.graph.name_axes import NameAxes
 from snipjit.passes.graph.name_values import NameValues
 from snipjit.passes.graph.propagate_precision import PropagatePrecision
 from snipjit.passes.graph.reduce_dims_to_reduce import ReduceDimsToReduce
+from snipjit.passes.graph.safe_maxima import SafeMaxima
 from snipjit.passes.graph.scale_rows import ScaleRows
 from snipjit.passes.graph.sdpa_decomposition import SdpaDecomposition
 from snipjit.passes.graph.softmax_decomposition import SoftmaxDecomposition
@@ -33,6 +34,7 @@ PIPELINE: tuple[Pass, ...] = (
     NameAxes(),  # all products and reductions are there, and with them the roles of axes
     FuseLayouts(),  # positions are no longer needed; from here on all is by name
     EliminateRedundantConverts(),  # they would hide factors and equal values
+    SafeMaxima(),  # all operands are by name; ExpToExp4 and control flow know it by one operation
     MoveScalarFactors(),  # after layouts and converts, which would stand between factor and product
     DeferNormalization(),  # after scalars, which it then need not carry over products
     ExpToExp4(),  # after all that simplifies what is done with scores

@@ -70,7 +70,7 @@ class _Region:
         while left:
             for user in users[left.pop()]:
                 operations.append(user)
-                if user.op in ("reduce", "sub", "where") and user.name not in units:
+                if user.op in ("reduce", "sub", "where", "safe") and user.name not in units:
                     units.add(user.name)
                     left.append(user.name)
         self.exps = [user.name for user in operations if user.op == "exp"]
@@ -84,7 +84,7 @@ def _keeps_unit(node: Node, units: set[str], nodes: dict[str, Node]) -> bool:
     fits = all(name in units or _number(nodes[name]) in UNSCALED for name in values)
     if node.op == "reduce":
         return MONOIDS[node.attrs["monoid"]].is_maximum
-    return node.op in ("sub", "where", "eq", "exp") and fits
+    return node.op in ("sub", "where", "safe", "eq", "exp") and fits
 
 
 def _number(node: Node) -> float | None:

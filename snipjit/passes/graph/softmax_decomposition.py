@@ -52,8 +52,7 @@ def _decompose(out: Rewriter, node: Node) -> str:
     zero = out.constant(f"{name}.zero", 0.0)
     largest, column = top, node.inputs[1:]
     if node.attrs.get("hidden") == "zero" or column:
-        lowest = out.constant(f"{name}.lowest", float("-inf"))
-        top = _replace_equal(out, f"{name}.hidden", top, lowest, zero)
+        top = out.add(f"{name}.hidden", "safe", out.type(top), top)
     shifted = out.add(f"{name}.shifted", "sub", node.type, x, top)
     rounded = {key: value for key, value in node.attrs.items() if key == "rounded"}
     exp = out.add(f"{name}.exp", "exp", node.type, shifted, **rounded)

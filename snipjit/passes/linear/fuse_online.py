@@ -1,21 +1,21 @@
 """FuseOnline: two loops become one when sums over exponentials can follow a running maximum.
 
-The algebra is that of online softmax (Milakov and Gimelshein, arXiv:1805.02867; Dao,
-arXiv:2307.08691): an accumulator that is linear in ``exp(x - max)`` stays right when the maximum
-moves from ``a`` to ``b`` if it is multiplied by ``exp(a - b)``.
+The state that the loop carries then is the monoid of ``online_states.py``.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
-from snipjit.ir.operations import ELEMENTWISE, EXPONENTIALS, MAXIMA
+from snipjit.ir.linear_ir import expressions as expressions_of
+from snipjit.ir.operations import ELEMENTWISE, EXPONENTIALS, MONOIDS
+from snipjit.ir.states import State
 from snipjit.passes.base import Pass
+from snipjit.passes.linear.online_states import Exponential, move_maximum, online, scale_sum
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,24 @@ class FuseOnline(Pass):
     The second loop may use the maximum of the first only as ``exp(x - max)``, and only through
     operations that commute with scaling a row, into sums. Anything else keeps its two loops.
     Other results of the first loop, maxima among them, stay as they are if the second reads none.
-    A row that has seen only -inf subtracts 0 instead of its maximum while the loop runs, so that
-    it can still recover; afterwards ``max - max`` puts back the NaN that -inf - -inf would give,
-    unless there was nothing to take the maximum of.
+    Afterwards ``max - max`` puts back the NaN that -inf - -inf would give, unless there was nothing
+    to take the maximum of, or the program subtracts 0 in its place (``safe``).
+
+    Where another row is subtracted that the maximum goes into, such as the larger one of two
+    streams, the sums follow their own maximum likewise, and are brought to that row when it is
+    known: by ``exp(max - row)``, which is NaN where both are infinite.
 
     Before:  %x = fill {value=-inf} ; %l = fill {value=0.0}
-             for n step 128 { %s = … ; %x.part = reduce %s ; %x = larger %x %x.part }
-             for n step 128 { %s.1 = … ; %c = sub %s.1 %x ; %p = exp %c
-                              %l.part = reduce %p ; %l = add %l %l.part }
+             for n carries %x larger part %x.part step 128 {
+               %s = … ; %x.part = reduce %s ; %x = larger %x %x.part }
+             for n carries %l sum part %l.part step 128 {
+               %s.1 = … ; %c = sub %s.1 %x ; %p = exp %c
+               %l.part = reduce %p ; %l = add %l %l.part }
     After:   %x = fill {value=-inf} ; %l = fill {value=0.0} ; %x.last = fill {value=0.0}
-             for n step 128 {
+             for n carries %x larger part %x.part safe %x.safe scale %x.scale last %x.last
+                       and %l sum part %l.part by %x step 128 {
                %s = … ; %x.part = reduce %s
-               %x.new = larger %x %x.part
-               %x.safe = where (%x.new == -inf) 0 %x.new
+               %x.new = larger %x %x.part ; %x.safe = safe %x.new
                %x.scale = exp (%x - %x.safe) ; %x = %x.new ; %x.last = %x.new
                %c = sub %s %x.safe ; %p = exp %c
                %l = mul %l %x.scale ; %l.part = reduce %p ; %l = add %l %l.part }
@@ -45,7 +50,7 @@ class FuseOnline(Pass):
     """
 
     def run(self, lir: LinearIR) -> LinearIR:
-        """Fuse every pair of neighbouring loops that allows it."""
+        """Fuse every pair of loops of a body that allows it."""
         lir.body = _rewrite(lir.body)
         return lir
 
@@ -56,10 +61,10 @@ def _rewrite(body: list[Statement]) -> list[Statement]:
             for piece in statement.pieces:
                 piece.body = _rewrite(piece.body)
     loops = [i for i, statement in enumerate(body) if isinstance(statement, Loop)]
-    for first, second in itertools.pairwise(loops):
+    for first, second in itertools.combinations(loops, 2):
         fused = _fuse(body[:first], body[first], body[first + 1 : second], body[second])
         if fused is not None:
-            return _rewrite(body[:first] + fused + body[second + 1 :])
+            return _rewrite([*body[:first], *fused, *body[second + 1 :]])
     return body
 
 
@@ -67,23 +72,31 @@ def _rewrite(body: list[Statement]) -> list[Statement]:
 class _Chain:
     """What the second loop does with the maximum: names of values, by what they are.
 
-    aliases  the maximum
+    state    of the maximum
+    aliases  the maximum, or what takes its place
     shifted  x - max
     scaled   linear in exp(x - max): sums that must be scaled when the maximum moves
     exposed  depend on the maximum itself, which may be infinite
     zeros    constants 0
     base     the exponential that is taken, which rescales sums as well, and its attributes
     attrs
+    row      what is subtracted, if that is another row which the maximum goes into
     """
 
-    maximum: str
-    aliases: set[str] = field(default_factory=set)
+    state: State
+    aliases: set[str]
     shifted: set[str] = field(default_factory=set)
     scaled: set[str] = field(default_factory=set)
     exposed: set[str] = field(default_factory=set)
     zeros: set[str] = field(default_factory=set)
     base: str = ""
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    row: str = ""
+
+    @property
+    def maximum(self) -> str:
+        """The maximum of the first loop."""
+        return self.state.value
 
     def admit(self, e: Expression) -> bool:
         """Take in the next expression; False if it breaks the algebra."""
@@ -134,25 +147,32 @@ def _fuse(
     assert isinstance(second, Loop)
     if first.axis != second.axis or first.step != second.step:
         return None
-    maxima = [
-        e.output
-        for e in first.body
-        if isinstance(e, Expression) and e.op in MAXIMA and e.inputs[0] == e.output
-    ]
     constants = _constants([*outer, *between], second)
-    chains = (_analyse(maximum or "", constants, between, second) for maximum in maxima)
-    chain = next((chain for chain in chains if chain is not None and chain.shifted), None)
-    if chain is None or _other_results(first, chain, between, second):
-        return None
+    maxima = [state for state in first.states if MONOIDS[state.monoid].is_maximum]
+    for state in maxima:
+        for chain in _chains(state, constants, between, second):
+            if chain.shifted and not _other_results(first, chain, between, second):
+                return _fused(first, between, second, chain)
+    return None
+
+
+def _fused(first: Loop, between: list[Statement], second: Loop, chain: _Chain) -> list[Statement]:
+    """The fused loop, with what stood around the second in front of it or behind."""
     before = [e for e in between if isinstance(e, Expression) and e.op == "fill"]
-    after = [e for e in between if e not in before]
-    body = _fused_body(first, second, chain)
-    if chain.exposed:
-        zero = {"value": 0.0}
-        before.append(
-            Expression("fill", f"{chain.maximum}.last", (), _row_type(second, chain), zero)
-        )
-    return [*before, Loop(first.axis, [Piece(first.step, body)]), *_poison(second, chain), *after]
+    after = [e for e in between if not any(e is fill for fill in before)]
+    row = _row_type(second, chain)
+    if chain.state.last:
+        before.append(Expression("fill", chain.state.last, (), row, {"value": 0.0}))
+    states = [chain.state if state.value == chain.maximum else state for state in first.states]
+    sums = [
+        replace(state, by=chain.maximum) if state.value in chain.scaled else state
+        for state in second.states
+    ]
+    pieces = [Piece(first.step, _fused_body(first, second, chain))]
+    loop = Loop(first.axis, pieces, states=(*states, *sums))
+    if chain.row:
+        return [*before, loop, *after, *_brought(chain, row, second)]
+    return [*before, loop, *_poison(second, chain), *after]
 
 
 def _constants(statements: list[Statement], second: Loop) -> dict[str, float]:
@@ -162,60 +182,56 @@ def _constants(statements: list[Statement], second: Loop) -> dict[str, float]:
     return {e.output or "": e.attrs["value"] for e in fills if e.output not in updated}
 
 
-def _analyse(
-    maximum: str, constants: dict[str, float], between: list[Statement], second: Loop
-) -> _Chain | None:
-    """The uses of the maximum, or None when one of them does not allow fusion."""
-    chain = _Chain(maximum, {maximum})
-    chain.zeros = {name for name, value in constants.items() if value == 0}
-    tests: set[str] = set()
-    for e in between:
-        if not isinstance(e, Expression):
-            return None
-        name = e.output or ""
-        if e.op == "eq" and e.inputs[0] == maximum and constants.get(e.inputs[1]) == -math.inf:
-            tests.add(name)
-        elif e.op == "where" and e.inputs[0] in tests and e.inputs[2] == maximum:
-            chain.aliases |= {name} if e.inputs[1] in chain.zeros else set()
-    for e in second.body:
-        if not isinstance(e, Expression) or not chain.admit(e):
-            return None
-    return chain
+def _chains(
+    state: State, constants: dict[str, float], between: list[Statement], second: Loop
+) -> Iterable[_Chain]:
+    """What the second loop may do with a maximum: subtract it, or a row that it goes into."""
+    zeros = {name for name, value in constants.items() if value == 0}
+    made = [e for e in between if isinstance(e, Expression)]
+    safe = {e.output or "" for e in made if e.op == "safe" and e.inputs == (state.value,)}
+    into = {state.value}
+    for e in made:
+        if into.intersection(e.inputs):
+            into.add(e.output or "")
+    subtracted = {e.inputs[1] for e in second.body if isinstance(e, Expression) and e.op == "sub"}
+    chains = [_Chain(state, {state.value, *safe}, zeros=zeros)]
+    for row in sorted(subtracted & into - {state.value, *safe}):
+        chains.append(_Chain(state, {row}, zeros=zeros, row=row))
+    for chain in chains:
+        if all(isinstance(e, Expression) and chain.admit(e) for e in second.body):
+            chain.state = online(state, exposed=bool(chain.exposed or chain.row))
+            yield chain
 
 
 def _other_results(first: Loop, chain: _Chain, between: list[Statement], second: Loop) -> bool:
     """Whether the second loop needs anything else that is finished only after the first."""
     made = {e.output for e in first.body if isinstance(e, Expression)} - {chain.maximum}
-    made |= {e.output for e in between if isinstance(e, Expression) and e.op != "fill"}
+    made |= {e.output for e in expressions_of(between) if e.op != "fill"}
     made -= chain.aliases
     inside = {e.output for e in second.body if isinstance(e, Expression)}
     reads = {n for e in second.body if isinstance(e, Expression) for n in e.inputs}
-    accumulators = {
-        e.output for e in second.body if isinstance(e, Expression) and e.output in e.inputs
-    }
+    accumulators = {state.value for state in second.states}
     return bool((reads - inside | accumulators) & made)
 
 
 def _fused_body(first: Loop, second: Loop, chain: _Chain) -> list[Statement]:
     renames = _equal_values(first, second)
-    safe = f"{chain.maximum}.safe"
-    renames.update(dict.fromkeys(chain.aliases, safe))
+    renames.update(dict.fromkeys(chain.aliases, chain.state.safe))
+    exp = Exponential(chain.base or "exp", chain.attrs)
     body: list[Statement] = []
     for e in first.body:
         assert isinstance(e, Expression)
         if e.output == chain.maximum:
-            body += _running_maximum(e, chain)
+            body += move_maximum(chain.state, e.type, exp, e.inputs[1])
         else:
             body.append(e)
-    rescaled: set[str] = set()
+    scaled = {state.value: state for state in second.states if state.value in chain.scaled}
     for e in second.body:
         assert isinstance(e, Expression)
         if e.output in renames:
             continue
-        if e.output in e.inputs and e.output in chain.scaled and e.output not in rescaled:
-            rescaled.add(e.output)
-            scale = f"{chain.maximum}.scale"
-            body.append(Expression("mul", e.output, (e.output, scale), e.type))
+        if e.output in e.inputs and (state := scaled.pop(e.output or "", None)) is not None:
+            body.append(scale_sum(state, chain.state, e.type))
         body.append(replace(e, inputs=tuple(renames.get(name, name) for name in e.inputs)))
     return body
 
@@ -241,23 +257,22 @@ def _signature(e: Expression, renames: dict[str, str]) -> object:
     return e.op, inputs, e.type, repr(sorted(e.attrs.items()))
 
 
-def _running_maximum(e: Expression, chain: _Chain) -> list[Statement]:
-    """The maximum so far, one that is safe to subtract, and what the old sums must be scaled by."""
-    x = e.output
-    assert x is not None
-    test = ValueType("i1", e.type.axes)
-    last = Expression(e.op, f"{x}.last", (f"{x}.new", f"{x}.new"), e.type)
-    return [
-        Expression(e.op, f"{x}.new", e.inputs, e.type),
-        Expression("fill", f"{x}.low", (), ValueType("f32"), {"value": -math.inf}),
-        Expression("fill", f"{x}.zero", (), ValueType("f32"), {"value": 0.0}),
-        Expression("eq", f"{x}.hidden", (f"{x}.new", f"{x}.low"), test),
-        Expression("where", f"{x}.safe", (f"{x}.hidden", f"{x}.zero", f"{x}.new"), e.type),
-        Expression("sub", f"{x}.moved", (x, f"{x}.safe"), e.type),
-        Expression(chain.base or "exp", f"{x}.scale", (f"{x}.moved",), e.type, chain.attrs),
-        Expression(e.op, x, e.inputs, e.type),
-        *([last] if chain.exposed else []),
+def _brought(chain: _Chain, row: ValueType, second: Loop) -> list[Statement]:
+    """Bring the sums from their own maximum to the row that the program subtracts.
+
+    Without an iteration, of which the last maximum would tell, they stay 0 whatever that row is.
+    """
+    x, types = chain.maximum, {e.output: e.type for e in second.body if isinstance(e, Expression)}
+    away, term, zero, ran, scale = (f"{x}.{n}" for n in ("away", "term", "none", "ran", "brought"))
+    body: list[Statement] = [
+        Expression("sub", away, (x, chain.row), row),
+        Expression(chain.base, term, (away,), row, chain.attrs),
+        Expression("fill", zero, (), ValueType("f32"), {"value": 0.0}),
+        Expression("eq", ran, (chain.state.last, x), replace(row, dtype="i1")),
+        Expression("where", scale, (ran, term, zero), row),
     ]
+    sums = (state.value for state in second.states if state.value in chain.scaled)
+    return body + [Expression("mul", name, (name, scale), types[name]) for name in sums]
 
 
 def _poison(second: Loop, chain: _Chain) -> list[Statement]:
@@ -271,7 +286,7 @@ def _poison(second: Loop, chain: _Chain) -> list[Statement]:
     }
     nan = f"{chain.maximum}.nan"
     row = _row_type(second, chain)
-    last = f"{chain.maximum}.last"
+    last = chain.state.last
     body: list[Statement] = [Expression("sub", nan, (last, last), row)]
     body += [Expression("add", name, (name or "", nan), e.type) for name, e in sums.items()]
     return body

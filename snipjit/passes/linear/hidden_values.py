@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from snipjit.ir.linear_ir import Expression
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.operations import ELEMENTWISE, EXPONENTIALS, MAXIMA, cast_to
+from snipjit.ir.states import State
 from snipjit.passes.linear.call_scalars import CallScalars, Scalar
 from snipjit.passes.linear.index_conditions import limits_of
 
@@ -51,7 +52,7 @@ class HiddenValues:
     scalars: CallScalars
     stream: str
     rows: list[str]
-    maxima: set[str]
+    maxima: Mapping[str, State]
     absorbing: float = ABSORBING
     values: dict[str, dict[Limit, Hidden]] = field(default_factory=dict)
     shifted: dict[str, dict[Limit, Tests]] = field(default_factory=dict)
@@ -157,24 +158,14 @@ class HiddenValues:
         return {limit: tests(low.value) for limit, low in below.items()}
 
     def _maximum(self, name: str) -> tuple[str, bool]:
-        """The maximum that a value is, or is at least; and whether it was made finite.
-
-        That is, whether another value takes its place where it is -inf, as in safe softmax.
-        """
-        definitions = self.scalars.definitions
-        made, safe = definitions.get(name), False
-        if made is not None and made.op == "where":
-            safe = self._is_minus_infinity(made.inputs[0], of=made.inputs[2])
-            name = made.inputs[2] if safe else ""
-            made = definitions.get(name)
-        names = made.inputs if made is not None and made.op in MAXIMA else (name,)
-        return next((n for n in names if n in self.maxima), ""), safe
-
-    def _is_minus_infinity(self, condition: str, of: str) -> bool:
-        test = self.scalars.definitions.get(condition)
-        if test is None or test.op != "eq" or test.inputs[0] != of:
-            return False
-        return self.scalars.read(test.inputs[1]) == -math.inf
+        """The maximum that a value is, or is at least; and whether it is made safe to subtract."""
+        for state in self.maxima.values():
+            if name in (state.value, state.safe):
+                return state.value, name == state.safe
+        made = self.scalars.definitions.get(name)
+        if made is None or made.op != "safe" or made.inputs[0] not in self.maxima:
+            return "", False
+        return made.inputs[0], True
 
     def _zero_at(self, name: str, limit: Limit) -> Tests | None:
         value = self._at(name, limit)

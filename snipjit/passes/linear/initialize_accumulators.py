@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement
 from snipjit.ir.operations import MONOIDS
+from snipjit.ir.states import State
 from snipjit.passes.base import Pass
 
 
@@ -13,10 +14,12 @@ from snipjit.passes.base import Pass
 class InitializeAccumulators(Pass):
     """Give a reduction over a loop's axis its identity before the loop and its update inside.
 
+    The loop says what it carries, and in which monoid.
+
     Before:  for n step 128 { %x = reduce %s {monoid=max, over=(n)} ; %o = brgemm %p %v {over=(n)} }
     After:   %x = fill {value=-inf}
              %o = fill {value=0.0}
-             for n step 128 {
+             for n carries %x max part %x.part and %o sum step 128 {
                %x.part = reduce %s {monoid=max, over=(n)}
                %x = maximum %x %x.part
                %o = brgemm %p %v %o {over=(n)}
@@ -43,18 +46,22 @@ def _rewrite(body: list[Statement]) -> list[Statement]:
 def _accumulate(loop: Loop) -> list[Statement]:
     fills: list[Statement] = []
     body: list[Statement] = []
+    states: list[State] = []
     for statement in loop.body:
         if not isinstance(statement, Expression) or loop.axis not in statement.over:
             body.append(statement)
-        elif statement.op == "brgemm":
-            fills.append(identity(statement, 0.0))
-            output = statement.output
-            assert output is not None
+            continue
+        output = statement.output
+        assert output is not None
+        if statement.op == "brgemm":
+            states.append(State(output, "sum"))
             body.append(replace(statement, inputs=(*statement.inputs, output)))
         else:
-            fills.append(identity(statement, MONOIDS[statement.attrs["monoid"]].identity))
+            states.append(State(output, statement.attrs["monoid"], f"{output}.part"))
             body += update(statement)
-    return [*fills, Loop(loop.axis, [Piece(loop.step, body)], loop.parallel)]
+        fills.append(identity(statement, MONOIDS[states[-1].monoid].identity))
+    carries = replace(loop, pieces=[Piece(loop.step, body)], states=tuple(states))
+    return [*fills, carries]
 
 
 def identity(e: Expression, value: float) -> Expression:

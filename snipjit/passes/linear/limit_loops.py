@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snipjit.ir.linear_ir import Expression, Join, LinearIR, Loop, Statement, expressions, walk
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.loop_nest import panel_axes, task_body
-from snipjit.ir.operations import MAXIMA, MONOIDS
+from snipjit.ir.operations import MONOIDS
+from snipjit.ir.states import State
 from snipjit.passes.base import Pass
 from snipjit.passes.linear.call_scalars import CallScalars
 from snipjit.passes.linear.hidden_values import (
@@ -50,11 +52,12 @@ class LimitLoops(Pass):
         """Limit every panel of every streaming loop."""
         task, rows = task_body(lir), panel_axes(lir)
         scalars = CallScalars(_definitions(lir))
-        maxima = {e.output or "": e for e in lir.expressions() if _is_running_maximum(e)}
-        guards = LimitGuards(scalars, {name: e.type for name, e in maxima.items()})
+        states = {state.value: state for state in _maxima(lir)}
+        types = {e.output: e.type for e in lir.expressions()}
+        guards = LimitGuards(scalars, {name: types[name] for name in states})
         for loop in task if rows else []:
             if isinstance(loop, Loop) and loop.axis not in rows:
-                stream = _Stream(loop, task, rows, scalars, {*maxima}, _absorbing(lir))
+                stream = _Stream(loop, task, rows, scalars, states, _absorbing(lir))
                 stream.limit(guards)
         task[:] = guards.around(task, _nest_of(task, rows))
         return lir
@@ -78,8 +81,10 @@ def _definitions(lir: LinearIR) -> Definitions:
     return found
 
 
-def _is_running_maximum(e: Expression) -> bool:
-    return e.op in MAXIMA and e.output == e.inputs[0]
+def _maxima(lir: LinearIR) -> list[State]:
+    """The maxima that loops carry."""
+    states = [state for s, _ in lir.walk() if isinstance(s, Loop) for state in s.states]
+    return [state for state in states if MONOIDS[state.monoid].is_maximum]
 
 
 def _nest(loop: Loop) -> list[Loop]:
@@ -103,7 +108,7 @@ class _Stream:
     task: list[Statement]
     rows: list[str]
     scalars: CallScalars
-    maxima: set[str]
+    maxima: Mapping[str, State]
     absorbing: float
 
     def limit(self, guards: LimitGuards) -> None:
@@ -131,7 +136,7 @@ class _Stream:
             if not isinstance(e, Expression):
                 return {}
             if self._is_result(e):
-                allowed = self._identity(values, panel, e)
+                allowed = self._identity(values, e)
                 common = allowed if common is None else _both(common, allowed)
             elif self.loop.axis in e.type.axes:
                 values.follow(e)
@@ -147,15 +152,14 @@ class _Stream:
         """Whether anything outside sees what the Expression makes of each element."""
         return self.loop.axis in e.over or (e.op == "store" and self.loop.axis in e.type.axes)
 
-    def _identity(self, values: HiddenValues, panel: list[Statement], e: Expression) -> Limits:
+    def _identity(self, values: HiddenValues, e: Expression) -> Limits:
         """Outside of which limits a reduction adds nothing."""
         if e.op == "brgemm" or (e.op == "reduce" and e.attrs["monoid"] == "sum"):
             return values.vanishing(e)
         if e.op != "reduce" or not MONOIDS[e.attrs["monoid"]].is_maximum:
             return {}
-        users = [u for u in panel if isinstance(u, Expression) and e.output in u.inputs]
-        maximum = next((u.output for u in users if _is_running_maximum(u)), None)
-        if maximum is None:
+        states = (state.value for state in self.maxima.values() if state.part == e.output)
+        if (maximum := next(states, None)) is None:
             return {}
 
         def tests(value: float | str) -> Tests:

@@ -1,25 +1,29 @@
-"""Merge: what combines the accumulators that a streaming loop has built from parts of its axis.
+"""Merge: the states that tasks have built from parts of a streamed axis become one.
 
-A loop updates its accumulators with the reductions of each block. The merge is the same update
-with the accumulators of a chunk in the place of those reductions. What a loop has scaled by
-``exp(x - max)``, as ``fuse_online.py`` makes it, a chunk has scaled by its own maximum; so the part
-is brought to the common one by the factor with which the loop itself would have moved it there.
+Each state begins with its monoid's identity and takes in the registers that the chunks have left,
+as the loop takes in the parts of its iterations. Sums that a chunk has scaled by its own maximum
+are brought to the common one first (``online_states.py``).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
-from snipjit.ir.operations import EXPONENTIALS, MONOIDS
+from snipjit.ir.operations import MONOIDS
+from snipjit.ir.states import State
+from snipjit.passes.linear.online_states import Exponential, move_maximum, scale_sum
+
+MERGED = ".merged"
+"""Ends the names of what the loop has under the same name, of its last iteration."""
 
 
 @dataclass
 class Merge:
-    """The merge of one loop: how accumulators begin, and the update by those of one chunk.
+    """How accumulators begin, and the update by those of one chunk.
 
-    types  the accumulators that a chunk leaves
+    types  the registers that a chunk leaves
     fills  how all accumulators begin
     body   the update, in a loop over the axis ``chunk``
     """
@@ -27,30 +31,27 @@ class Merge:
     lir: LinearIR
     loop: Loop
     chunk: str
-    fills: list[Expression]
     types: dict[str, ValueType] = field(default_factory=dict)
+    fills: list[Expression] = field(default_factory=list)
     body: list[Expression] = field(default_factory=list)
-    _scales: dict[str, list[str]] = field(default_factory=dict)
-    _made: set[str] = field(default_factory=set)
 
     @staticmethod
     def of(lir: LinearIR, task: list[Statement], loop: Loop, chunk: str) -> Merge | None:
-        """The merge of a loop in its task; None if it has no such form."""
+        """The merge of a loop in its task; None where its task needs more of it than its states."""
+        states = {state.value for state in loop.states}
+        kept = states | {state.last for state in loop.states}
         inside = [s for s in loop.body if isinstance(s, Expression)]
         around = [s for s in task if isinstance(s, Expression)]
-        before = [s for s in task[: _position(task, loop)] if isinstance(s, Expression)]
         assigned = {e.output for e in inside if e.output is not None}
-        begun = [e for e in before if e.output in assigned]
         left = {name for e in around for name in e.inputs if name in assigned}
-        accumulators = {e.output for e in begun}
-        simple = len(inside) == len(loop.body) and all(e.op == "fill" for e in begun)
-        if not simple or not left <= accumulators:
+        if not states or len(inside) != len(loop.body) or not left <= kept:
             return None
-        merge = Merge(lir, loop, chunk, [replace(e) for e in begun])
-        for e in inside:
-            if merge._is_scaling(e):
-                merge._scales.setdefault(e.inputs[0], []).append(e.inputs[1])
-        return merge if all(merge._follow(e) for e in inside) and merge.types else None
+        begins = {e.output: e for e in around if e.op == "fill" and e.output in kept}
+        if any(e.op == "store" for e in inside) or not _begin_as_identities(loop, begins):
+            return None
+        merge = Merge(lir, loop, chunk, fills=[*begins.values()])
+        merge._take_in()
+        return merge
 
     def with_chunk(self, type: ValueType) -> ValueType:
         """The type of a value that every chunk has one of."""
@@ -58,123 +59,50 @@ class Merge:
         lanes = tuple(axis for axis in type.axes if axis in self.lir.lanes)
         return ValueType(type.dtype, (*axes, self.chunk, *lanes))
 
-    def _follow(self, e: Expression) -> bool:
-        """Take over the next expression of the loop; False if it breaks the form."""
-        if e.op in ("brgemm", "reduce") and self.loop.axis in e.over:
-            return self._add_product(e) if e.op == "brgemm" else self._replace_reduction(e)
-        if self.loop.axis in e.type.axes:
-            return True
-        if e.output is None or self.loop.axis in e.over or not self._is_update(e):
-            return False
-        self.body.append(self._renamed(e))
-        return True
+    def _take_in(self) -> None:
+        """Combine what a chunk has left into each state; sums after the maxima they follow."""
+        made = {e.output: e for e in self.loop.body if isinstance(e, Expression)}
+        states = {state.value: state for state in self.loop.states}
+        for state in self.loop.states:
+            type = self.types[state.value] = made[state.value].type
+            maximum = states.get(state.by)
+            if maximum is not None:
+                self.body.append(scale_sum(state, maximum, type, MERGED))
+            part = self._part(state, maximum, type)
+            if state.scale:
+                scale = made[state.scale]
+                exp = Exponential(scale.op, scale.attrs)
+                self.body += move_maximum(state, type, exp, part, MERGED)
+                self._weigh(state, type, exp)
+            else:
+                combine = MONOIDS[state.monoid].combine
+                self.body.append(Expression(combine, state.value, (state.value, part), type))
 
-    @property
-    def _accumulators(self) -> set[str]:
-        return {e.output for e in self.fills if e.output is not None}
+    def _part(self, state: State, maximum: State | None, type: ValueType) -> str:
+        """What a chunk has left of a state, brought to the common maximum if it has one."""
+        name, wide = f"{state.value}.chunk", self.with_chunk(type)
+        self.body.append(Expression("load", name, (f"{state.value}.chunks",), wide))
+        if maximum is not None:
+            weighed = f"{name}.by.{maximum.scale}"
+            self.body.append(Expression("mul", weighed, (name, f"{maximum.scale}.chunk"), wide))
+            name = weighed
+        part = f"{state.part or f'{state.value}.part'}{MERGED}"
+        attrs = {"monoid": state.monoid, "over": (self.chunk,)}
+        self.body.append(Expression("horizon", part, (name,), type, attrs))
+        return part
 
-    def _renamed(self, e: Expression) -> Expression:
-        """A row's value under another name: the loop's is of the last block of this chunk."""
-        assert e.output is not None
-        inputs = tuple(self._name(name) for name in e.inputs)
-        return replace(e, output=self._name(e.output), inputs=inputs)
-
-    def _name(self, name: str) -> str:
-        made = {s.output for s in self.loop.body if isinstance(s, Expression)}
-        return f"{name}.merged" if name in made - self._accumulators else name
-
-    # Parts
-
-    def _add_product(self, e: Expression) -> bool:
-        """A product is accumulated by itself: now its sum over the chunk is added."""
-        own = len(e.inputs) == 3 and e.inputs[2] == e.output
-        if e.output is None or not own or not self._is_sound(e.output, e.type, 0.0):
-            return False
-        self._part(e, e.output, f"{e.output}.part", "sum")
-        self.body.append(Expression("add", e.output, (e.output, f"{e.output}.part"), e.type))
-        return True
-
-    def _replace_reduction(self, e: Expression) -> bool:
-        """The accumulator of a chunk is the part, if nothing but its update reads the part."""
-        users = [u for u in self._expressions if e.output in u.inputs]
-        monoid = MONOIDS[e.attrs["monoid"]]
-        into = {u.inputs[0] for u in users} & {u.output for u in users}
-        accumulator = next(iter(into & self._accumulators), None)
-        pair = (accumulator, e.output)
-        if accumulator is None or any((u.op, u.inputs) != (monoid.combine, pair) for u in users):
-            return False
-        if not self._is_sound(accumulator, e.type, monoid.identity):
-            return False
-        self._part(e, accumulator, self._name(e.output or ""), e.attrs["monoid"])
-        return True
-
-    def _is_sound(self, accumulator: str, type: ValueType, identity: float) -> bool:
-        """Whether it begins with the identity and has one part, which is added after scaling."""
-        begin = [(e.type, e.attrs["value"]) for e in self.fills if e.output == accumulator]
-        own = [e for e in self._expressions if e.output == accumulator]
-        updates = [e for e in own if accumulator in e.inputs]
-        scalings = [self._is_scaling(e) for e in updates]
-        in_turn = scalings == sorted(scalings, reverse=True)
-        return begin == [(type, identity)] and accumulator not in self.types and in_turn
-
-    def _part(self, e: Expression, accumulator: str, part: str, monoid: str) -> None:
-        """Load what a chunk has left, scale it, and name it as the part of this chunk."""
-        self.types[accumulator] = e.type
-        type, value = self.with_chunk(e.type), f"{accumulator}.chunk"
-        self.body.append(Expression("load", value, (f"{accumulator}.chunks",), type))
-        for scale in self._scales.get(accumulator, ()):
-            weighed = f"{value}.by.{scale}"
-            self.body.append(Expression("mul", weighed, (value, self._weight(scale)), type))
-            value = weighed
-        attrs = {"monoid": monoid, "over": (self.chunk,)}
-        self.body.append(Expression("horizon", part, (value,), e.type, attrs))
-
-    # Scales
-
-    def _is_update(self, e: Expression) -> bool:
-        """Whether a row's value is a function of accumulators and parts, or scales one of them."""
-        if e.output not in e.inputs:
-            return True
-        combines = any(e.inputs[1:] == (s.output,) for s in self._expressions if s.op == "reduce")
-        return combines or self._is_scaling(e)
-
-    def _is_scaling(self, e: Expression) -> bool:
-        """Whether an accumulator is multiplied by a factor ``exp(x - max)``."""
-        own = e.op == "mul" and e.inputs[0] == e.output and e.output in self._accumulators
-        return own and self._shift(e.inputs[1]) is not None
-
-    def _shift(self, scale: str) -> tuple[Expression, Expression] | None:
-        """Exponential and difference of a factor ``exp(x - max)``, in which x is an accumulator."""
-        exp = self._definition(scale)
-        sub = self._definition(exp.inputs[0]) if exp and exp.op in EXPONENTIALS else None
-        if exp is None or sub is None or sub.op != "sub" or sub.inputs[0] not in self._accumulators:
-            return None
-        return exp, sub
-
-    def _weight(self, scale: str) -> str:
-        """The factor that brings what a chunk has left to the common maximum."""
-        found = self._shift(scale)
-        assert found is not None, f"%{scale} is no factor of a common maximum"
-        exp, sub = found
-        moved, weight = f"{sub.output}.chunk", f"{scale}.chunk"
-        if weight not in self._made:
-            self._made.add(weight)
-            type = self.with_chunk(sub.type)
-            inputs = (f"{sub.inputs[0]}.chunk", self._name(sub.inputs[1]))
-            self.body.append(Expression("sub", moved, inputs, type))
-            self.body.append(Expression(exp.op, weight, (moved,), type, exp.attrs))
-        return weight
-
-    def _definition(self, name: str) -> Expression | None:
-        """The expression of the loop that makes a value, if there is just one."""
-        counts = Counter(e.output for e in self._expressions)
-        found = (e for e in self._expressions if e.output == name and counts[name] == 1)
-        return next(found, None)
-
-    @property
-    def _expressions(self) -> list[Expression]:
-        return [s for s in self.loop.body if isinstance(s, Expression)]
+    def _weigh(self, state: State, type: ValueType, exp: Exponential) -> None:
+        """What brings the sums of a chunk from its own maximum to the common one."""
+        wide, moved = self.with_chunk(type), f"{state.value}.moved.chunk"
+        difference = (f"{state.value}.chunk", f"{state.safe}{MERGED}")
+        self.body.append(Expression("sub", moved, difference, wide))
+        self.body.append(Expression(exp.op, f"{state.scale}.chunk", (moved,), wide, exp.attrs))
 
 
-def _position(task: list[Statement], loop: Loop) -> int:
-    return next(i for i, s in enumerate(task) if s is loop)
+def _begin_as_identities(loop: Loop, begins: Mapping[str, Expression]) -> bool:
+    """Whether each state begins with what changes nothing in its monoid."""
+    return all(
+        state.value in begins
+        and begins[state.value].attrs["value"] == MONOIDS[state.monoid].identity
+        for state in loop.states
+    )

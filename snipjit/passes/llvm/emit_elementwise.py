@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 
 from llvmlite import ir
 
@@ -83,6 +84,11 @@ def _extremum(predicate: str) -> Emitter:
         return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
 
     return emit
+
+
+def _safe(builder: ir.IRBuilder, _: TargetMachine, x: ir.Value) -> ir.Value:
+    hidden = builder.fcmp_ordered("==", x, constant(x.type, -inf))
+    return builder.select(hidden, constant(x.type, 0.0), x)
 
 
 def _logical(name: str) -> Emitter:
@@ -180,6 +186,7 @@ EMITTERS: dict[str, Emitter] = {
     "tanh": emit_tanh,
     "sigmoid": emit_sigmoid,
     "erf": emit_erf,
+    "safe": _safe,
     "floor": emit_floor,
     "ceil": emit_ceil,
     "round": emit_round,

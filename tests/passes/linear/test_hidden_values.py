@@ -8,6 +8,7 @@ import pytest
 
 from snipjit.ir.linear_ir import Expression
 from snipjit.ir.loop_limits import Limit
+from snipjit.ir.states import State
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.call_scalars import CallScalars, Scalar
 from snipjit.passes.linear.hidden_values import Hidden, HiddenValues, RowTest
@@ -40,7 +41,7 @@ def learnt(text: str) -> HiddenValues:
     definitions = {e.output or "": e for e in panel}
     scalar = Expression("scalar", "fill", ())
     known = CallScalars({**definitions, "fill": scalar, "x": None})
-    values = HiddenValues(known, "n", ["m"], {"x"})
+    values = HiddenValues(known, "n", ["m"], {"x": State("x", "larger", "x.part", safe="safe")})
     for e in panel:
         if "n" in e.type.axes:
             values.follow(e)
@@ -83,15 +84,15 @@ def test_unknown_values(text: str) -> None:
     assert UPTO not in learnt(text).values["t"]
 
 
-SAFE = "%h = eq %new INF : i1[m] %safe = where %h %zero %new : f32[m] "
-NEW = "%p = fill {value=0.0} : f32[m] %new = larger %x %p : f32[m] "
+SAFE = "%p = fill {value=0.0} : f32[m] %other = larger %x %p : f32[m] %known = safe %x : f32[m] "
 
 
 @pytest.mark.parametrize(
     ("low", "maximum", "tests"),
     [
         ("%inf", "%safe", set()),
-        ("%inf", "%new", {RowTest("x", -math.inf)}),
+        ("%inf", "%known", set()),
+        ("%inf", "%other", None),
         ("%inf", "%x", {RowTest("x", -math.inf)}),
         ("%small", "%safe", {RowTest("x", -1e4)}),
         ("%fill", "%x", {RowTest("x", "fill")}),
@@ -99,12 +100,6 @@ NEW = "%p = fill {value=0.0} : f32[m] %new = larger %x %p : f32[m] "
     ],
 )
 def test_exponentials(low: str, maximum: str, tests: set[RowTest] | None) -> None:
-    text = WHERE.replace("LOW", low) + NEW + SAFE.replace("INF", "%inf")
+    text = WHERE.replace("LOW", low) + SAFE
     text += f"%d = sub %t {maximum} : f32[n m] %e = exp %d : f32[n m] %q = mul %s %e : f32[n m]"
     assert learnt(text).zeros["q"].get(UPTO) == tests
-
-
-def test_only_minus_infinity_makes_a_maximum_safe() -> None:
-    text = WHERE.replace("LOW", "%inf") + NEW + SAFE.replace("INF", "%small")
-    text += "%d = sub %t %safe : f32[n m] %e = exp %d : f32[n m]"
-    assert UPTO not in learnt(text).zeros["e"]

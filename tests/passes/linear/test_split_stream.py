@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from snipjit.errors import VerificationError
 from snipjit.ir.interpret.linear import interpret
 from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.loop_nest import split_loop
@@ -42,15 +43,17 @@ parallel m step 4 {
   %l = fill {value=0.0} : f32[m]
   %q = fill {value=0.0} : f32[m]
   %x.last = fill {value=0.0} : f32[m]
-  for n step 8 {
+  for n carries %x larger part %x.part safe %x.safe scale %scale last %x.last and %o sum by %x
+        and %l sum part %l.part by %x and %q sum part %q.part step 8 {
     %t = tanh %s : f32[m n]
     %x.part = reduce %t {monoid=larger, over=(n)} : f32[m]
     %x.new = larger %x %x.part : f32[m]
-    %moved = sub %x %x.new : f32[m]
+    %x.safe = safe %x.new : f32[m]
+    %moved = sub %x %x.safe : f32[m]
     %scale = exp %moved : f32[m]
     %x = larger %x %x.part : f32[m]
     %x.last = larger %x.new %x.new : f32[m]
-    %c = sub %t %x.new : f32[m n]
+    %c = sub %t %x.safe : f32[m n]
     %p = exp %c : f32[m n]
     %o = mul %o %scale : f32[m e]
     %o = brgemm %p %v %o {over=(n)} : f32[m e]
@@ -109,6 +112,7 @@ def test_every_monoid(monoid: str) -> None:
         "sum": ("add", "0.0"), "max": ("maximum", "-inf"), "min": ("minimum", "inf"),
     }[monoid]  # fmt: skip
     text = ONLINE.replace("reduce %t {monoid=sum", f"reduce %t {{monoid={monoid}")
+    text = text.replace("%q sum part", f"%q {monoid} part")
     text = text.replace(UPDATE, f"%q = {combine} %q %q.part : f32[m]")
     text = text.replace("%q = fill {value=0.0}", f"%q = fill {{value={identity}}}")
     assert is_split(text)
@@ -121,14 +125,6 @@ def test_every_monoid(monoid: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (UPDATE, "%q = mul %q %q.part : f32[m]"),
-        (UPDATE, "%q = add %q.part %q : f32[m]"),
-        (UPDATE, f"{UPDATE} %q = add %q %x.new : f32[m]"),
-        (UPDATE, f"{UPDATE} %w = tanh %q.part : f32[m]"),
-        (UPDATE, f"{UPDATE} %q = mul %q %scale : f32[m]"),
-        (UPDATE, f"%q = mul %q %x.new : f32[m] {UPDATE}"),
-        (UPDATE, f"%q.more = reduce %p {{monoid=sum, over=(n)}} : f32[m] {UPDATE} "
-                 "%q = add %q %q.more : f32[m]"),
         (UPDATE, f"{UPDATE} store %z %q : f32[m]"),
         ("%q = fill {value=0.0}", "%q = fill {value=1.0}"),
         ("%q = fill {value=0.0}", "%0 = fill {value=0.0} : f32[m] %q = neg %0"),
@@ -144,3 +140,25 @@ def test_what_has_no_merge_stays_whole(old: str, new: str) -> None:
     assert is_split(ONLINE)
     assert not is_split(text)
     assert SplitStream().run(parse_linear(text)) == parse_linear(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (UPDATE, "%q = mul %q %q.part : f32[m]", "%q is not combined as a sum"),
+        (UPDATE, "%q = add %q.part %q : f32[m]", "%q is not combined as a sum"),
+        (UPDATE, f"{UPDATE} %q = add %q %x.new : f32[m]", "%q is not combined as a sum"),
+        (UPDATE, f"%q = mul %q %scale : f32[m] {UPDATE}", "%q is not combined as a sum"),
+        ("%l = mul %l %scale : f32[m]", "", "%l is not scaled and combined as a sum"),
+        ("%o = mul %o %scale", "%o = mul %o %moved", "%o is not scaled and combined as a sum"),
+        ("%q sum part", "%q product part", "%q is in no known monoid: one of sum"),
+        ("%q.part step", "%q.part by %l step", "%q follows %l, which is no maximum of the loop"),
+        (" scale %scale", "", "%x has no scale"),
+        (" scale %scale", " scale %moved", "is not scaled and combined"),
+    ],
+)
+def test_states_are_what_the_loop_does(old: str, new: str, message: str) -> None:
+    text = ONLINE.replace(old, new)
+    assert text != ONLINE
+    with pytest.raises(VerificationError, match=message):
+        verify(parse_linear(text))
