@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,6 +11,7 @@ from snipjit.ir.element_types import Array
 from snipjit.ir.interpret.linear import interpret
 from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
 from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.regions import copy_of
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph
 from snipjit.ir.text.linear import print_linear
@@ -101,7 +101,7 @@ def _stages(name: str, target: TargetMachine, schedule: Schedule) -> dict[str, L
     stages: dict[str, LinearIR] = {}
 
     def keep(step: Pass, ir: LinearIR) -> None:
-        stages[step.name] = copy.deepcopy(ir)
+        stages[step.name] = ir
 
     run_pipeline(pipeline(target, schedule), canonical(name), dump=keep)
     return stages
@@ -114,12 +114,12 @@ def after(
     schedule: Schedule = Schedule.ROWS,
 ) -> LinearIR:
     """An example after a pass of the control flow pipeline."""
-    return copy.deepcopy(_stages(name, target, schedule)[step.__name__])
+    return copy_of(_stages(name, target, schedule)[step.__name__])
 
 
 def final(name: str, target: TargetMachine = TINY, schedule: Schedule = Schedule.ROWS) -> LinearIR:
     """An example after the whole pipeline."""
-    return copy.deepcopy(list(_stages(name, target, schedule).values())[-1])
+    return copy_of(list(_stages(name, target, schedule).values())[-1])
 
 
 def check_results(lir: LinearIR, case: Case) -> None:

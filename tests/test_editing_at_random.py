@@ -14,8 +14,9 @@ import torch
 
 from snipjit.errors import ParseError, VerificationError
 from snipjit.ir.element_types import Array
+from snipjit.ir.expression import Expression
 from snipjit.ir.interpret.linear import interpret
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement
 from snipjit.ir.operations import ELEMENTWISE
 from snipjit.ir.tensors import Buffer
 from snipjit.ir.text.linear import print_linear

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from snipjit.compiler import emit, lower, optimize
+from snipjit.ir.expression import Expression
 from snipjit.ir.interpret.linear import _OPERATIONS, _Machine, interpret
-from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.schedule import Schedule
 from snipjit.runtime import engine
 from tests.assembly import Block, blocks

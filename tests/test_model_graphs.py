@@ -13,10 +13,10 @@ import torch
 
 from snipjit.compiler import lower
 from snipjit.errors import InputError, UnsupportedError, VerificationError
+from snipjit.ir.expression import Expression
 from snipjit.ir.interpret import linear as interpret_linear
 from snipjit.ir.interpret.linear import interpret
 from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
-from snipjit.ir.linear_ir import Expression
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph
 from snipjit.ir.text.linear import print_linear

@@ -11,9 +11,10 @@ import torch
 
 from snipjit.compiler import lower
 from snipjit.errors import UnsupportedError
+from snipjit.ir.expression import Expression
 from snipjit.ir.interpret.linear import interpret
 from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
-from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph
 from snipjit.ir.tensors import Buffer

@@ -8,18 +8,8 @@ import math
 import pytest
 
 from snipjit.errors import ParseError
-from snipjit.ir.linear_ir import (
-    STRIDE,
-    Expression,
-    Join,
-    LinearIR,
-    Loop,
-    LoopPort,
-    Piece,
-    Retry,
-    ValueType,
-    retry,
-)
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import STRIDE, Join, LinearIR, Loop, LoopPort, Piece, Retry, retry
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.text.linear import around, print_linear, print_statement

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from snipjit.errors import VerificationError
-from snipjit.ir.linear_ir import MOVES
+from snipjit.ir.expression import MOVES, Expression, ValueType
+from snipjit.ir.linear_operations import RULES, rule_of
 from snipjit.ir.operations import ELEMENTWISE
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.ir.verify.linear import verify
-from snipjit.ir.verify.linear_rules import RULES, rule_of
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import pipeline
 from snipjit.target.target_machine import TARGETS
@@ -192,3 +194,18 @@ def test_any_pass_may_be_followed_by_the_verifier() -> None:
 
     run_pipeline(pipeline(TINY), canonical("mlp"), verify=verify, dump=note)
     assert seen == [step.name for step in pipeline(TINY)]
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs", "message"),
+    [
+        ("bregmm", {"over": ("n",)}, "unknown operation bregmm"),
+        ("reduce", {"monoids": "sum"}, "reduce has no attributes monoids"),
+        ("exp", {"precison": "bf16"}, "exp has no attributes precison"),
+    ],
+)
+def test_misspelt_names_are_errors_when_an_expression_is_built(
+    op: str, attrs: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(VerificationError, match=message):
+        Expression(op, "x", ("a",), ValueType("f32"), attrs)

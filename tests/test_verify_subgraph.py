@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from snipjit.errors import VerificationError
+from snipjit.ir.subgraph import Node, TensorType
 from snipjit.ir.text.subgraph import parse_subgraph, print_subgraph
 from snipjit.ir.verify.subgraph import verify_canonical, verify_positional
 from tests.kernels import as_written
@@ -21,7 +24,6 @@ CANONICAL = print_subgraph(as_written(attention("padding", D=64)))
         ("{order=(0, 1, 3, 2)}", "{order=(0, 1, 3, 3)}", "order must hold each of 0 … 3 once"),
         ("{order=(0, 1, 3, 2)}", "", "attribute order is missing"),
         ("{dim=-1}", "{dim=3}", "counted from the end"),
-        ("{dim=-1}", "{dim=-1, axis=n}", "no attribute 'axis'"),
         ("{dim=-1}", "{dim=minus}", "another type"),
         ("where %mask %6 %7", "where %mask %mask %7", "different element types"),
         ("i1[p0]", "f32[p0]", "where takes i1, not f32"),
@@ -102,3 +104,18 @@ def test_layout_faults(old: str, new: str, message: str) -> None:
     assert old in text
     with pytest.raises(VerificationError, match=message):
         verify_positional(parse_subgraph(text.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs", "message"),
+    [
+        ("matmull", {}, "no operation 'matmull'"),
+        ("softmax", {"dims": -1}, "no attribute 'dims'"),
+        ("exp", {"round": "f16"}, "no attribute 'round'"),
+    ],
+)
+def test_misspelt_names_are_errors_when_a_node_is_built(
+    op: str, attrs: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(VerificationError, match=message):
+        Node("x", op, ("a",), TensorType("f32"), attrs)

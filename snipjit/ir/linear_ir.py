@@ -119,7 +119,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from snipjit.ir.element_types import Typed
+from snipjit.ir.expression import Expression
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.schedule import AxisPlan
 from snipjit.ir.states import State
@@ -127,42 +127,6 @@ from snipjit.ir.tensors import Buffer, Tensor
 
 STRIDE = "stride"
 """A port increment that is only known at run time: the tensor's stride along the loop's axis."""
-
-MOVES = ("load", "store", "prefetch", "pad")
-"""The operations that touch memory, which is their first operand."""
-
-
-@dataclass(frozen=True)
-class ValueType(Typed):
-    """Element type and axes of a value; the axes are in the order of ``LinearIR.axes``.
-
-    ``pairs`` is the axis of which an element holds two neighbours.
-    """
-
-    dtype: str
-    axes: tuple[str, ...] = ()
-    pairs: str | None = None
-
-
-@dataclass
-class Expression:
-    """One operation on values and tensors. ``output`` is None for a store."""
-
-    op: str
-    output: str | None
-    inputs: tuple[str, ...]
-    type: ValueType = ValueType("f32")
-    attrs: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def operands(self) -> tuple[str, ...]:
-        """The inputs but for the tensor of a move."""
-        return self.inputs[1:] if self.op in MOVES else self.inputs
-
-    @property
-    def over(self) -> tuple[str, ...]:
-        """The axes this operation sums or combines over."""
-        return tuple(self.attrs.get("over", ()))
 
 
 @dataclass

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR
 
 
 @dataclass(frozen=True)

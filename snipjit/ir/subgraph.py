@@ -56,7 +56,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from snipjit.errors import VerificationError
 from snipjit.ir.element_types import Typed
+from snipjit.ir.subgraph_operations import misspelt
 
 Dim = tuple[str, ...]
 
@@ -84,13 +86,20 @@ class TensorType(Typed):
 
 @dataclass(frozen=True)
 class Node:
-    """One operation and the single value it defines."""
+    """One operation and the single value it defines.
+
+    Raises VerificationError for an operation or an attribute that does not exist.
+    """
 
     name: str
     op: str
     inputs: tuple[str, ...]
     type: TensorType
     attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (wrong := misspelt(self.op, self.attrs)) is not None:
+            raise VerificationError(f"%{self.name} ({self.op}): {wrong}")
 
     def with_inputs(self, renames: Mapping[str, str]) -> Node:
         """This node with operands replaced."""

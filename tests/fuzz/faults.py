@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop
+from snipjit.ir.regions import rewrite_each
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.ir.tensors import Buffer
@@ -111,18 +113,12 @@ def _scores_of_each_head(node: Node, ir: Subgraph) -> Node:
     return replace(node, op="larger", inputs=(node.inputs[0],) * 2) if divides else node
 
 
-# Edits of a LinearIR, in place.
+# Edits of a LinearIR.
 
 
-def each(rule: Callable[[Expression], None]) -> Callable[[LinearIR], LinearIR]:
-    """Every expression by a rule."""
-
-    def edit(lir: LinearIR) -> LinearIR:
-        for e in lir.expressions():
-            rule(e)
-        return lir
-
-    return edit
+def each(rule: Callable[[Expression], Expression]) -> Callable[[LinearIR], LinearIR]:
+    """Every expression by a rule, which may return another."""
+    return lambda lir: replace(lir, body=rewrite_each(lir.body, rule))
 
 
 def loops(rule: Callable[[Loop], None]) -> Callable[[LinearIR], LinearIR]:
@@ -137,33 +133,36 @@ def loops(rule: Callable[[Loop], None]) -> Callable[[LinearIR], LinearIR]:
     return edit
 
 
-def _begin_with_one(e: Expression) -> None:
-    if e.op == "fill" and e.attrs["value"] == 0 and e.type.axes:
-        e.attrs = {"value": 1.0}
+def _begin_with_one(e: Expression) -> Expression:
+    begins = e.op == "fill" and e.attrs["value"] == 0 and e.type.axes
+    return e.with_attrs(value=1.0) if begins else e
 
 
-def _no_rescaling(e: Expression) -> None:
-    if e.op == "mul" and e.inputs[1].endswith(".scale"):
-        e.op, e.inputs = "larger", (e.inputs[0],) * 2
+def _as_it_was(e: Expression) -> Expression:
+    """The first operand in the place of a product."""
+    return replace(e, op="larger", inputs=(e.inputs[0],) * 2)
 
 
-def _no_weights(e: Expression) -> None:
-    if e.op == "mul" and ".chunk.by." in (e.output or ""):
-        e.op, e.inputs = "larger", (e.inputs[0],) * 2
+def _no_rescaling(e: Expression) -> Expression:
+    return _as_it_was(e) if e.op == "mul" and e.inputs[1].endswith(".scale") else e
+
+
+def _no_weights(e: Expression) -> Expression:
+    return _as_it_was(e) if e.op == "mul" and ".chunk.by." in (e.output or "") else e
 
 
 def _limit_too_early(loop: Loop) -> None:
     loop.limits = tuple(replace(limit, offset=limit.offset - 1) for limit in loop.limits)
 
 
-def _half_a_unit(e: Expression) -> None:
-    if e.op == "fill" and (e.output or "").endswith(".normal"):
-        e.attrs = {"value": e.attrs["value"] * 0.5}
+def _half_a_unit(e: Expression) -> Expression:
+    unit = e.op == "fill" and (e.output or "").endswith(".normal")
+    return e.with_attrs(value=e.attrs["value"] * 0.5) if unit else e
 
 
-def _other_combination(e: Expression) -> None:
-    if e.op == "horizon" and e.attrs["monoid"] == "sum":
-        e.attrs = {**e.attrs, "monoid": "larger"}
+def _other_combination(e: Expression) -> Expression:
+    sums = e.op == "horizon" and e.attrs["monoid"] == "sum"
+    return e.with_attrs(monoid="larger") if sums else e
 
 
 def _no_tail(loop: Loop) -> None:
@@ -189,9 +188,9 @@ def _no_mask(loop: Loop) -> None:
         piece.masked = False
 
 
-def _of_another_row(e: Expression) -> None:
-    if e.op == "fma":
-        e.inputs = (e.inputs[1], e.inputs[1], *e.inputs[2:]) if len(e.inputs) > 2 else e.inputs
+def _of_another_row(e: Expression) -> Expression:
+    product = e.op == "fma" and len(e.inputs) > 2
+    return replace(e, inputs=(e.inputs[1], e.inputs[1], *e.inputs[2:])) if product else e
 
 
 # What modules hold.

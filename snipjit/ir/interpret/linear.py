@@ -17,8 +17,9 @@ import numpy as np
 from snipjit.errors import InputError, VerificationError
 from snipjit.ir.axis_arrays import align, in_blocks, solve_axis_sizes, unset, view_by_axes
 from snipjit.ir.element_types import PAIRED, Array, Typed, round_to
+from snipjit.ir.expression import Expression
 from snipjit.ir.interpret.loops import Chunk, carried_reductions, chunks, iterations
-from snipjit.ir.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement
+from snipjit.ir.linear_ir import Join, LinearIR, Loop, Retry, Statement
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.loop_nest import join_of, shared_buffers
 from snipjit.ir.operations import ELEMENTWISE, MONOIDS
@@ -61,7 +62,7 @@ class _Machine:
         self.lir = lir
         self.registers = {"f32": dtype, "i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
         dims, blocks = [t.dims for t in lir.inputs], [t.block for t in lir.inputs]
-        self.sizes = solve_axis_sizes(lir.axes, dims, [array.shape for array in tensors], blocks)
+        self.sizes = solve_axis_sizes(lir.axes, dims, [a.shape for a in tensors], blocks)
         self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
         self.origins: dict[str, dict[str, int]] = {}
         self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
@@ -284,8 +285,7 @@ class _Machine:
 
     def _scratchpad(self) -> Array:
         """Bytes for all buffers, larger than the kernel's where ``f32`` is computed as float64."""
-        buffers = self.lir.buffers().values()
-        ends = [(buffer.offset or 0) + buffer.elements * buffer.element.bytes for buffer in buffers]
+        ends = [(b.offset or 0) + b.elements * b.element.bytes for b in self.lir.buffers().values()]
         return np.zeros(max(ends, default=0) * self.scale, np.uint8)
 
 

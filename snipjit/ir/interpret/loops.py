@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Piece
 from snipjit.ir.loop_nest import is_block_loop, least_remainder
 
 

@@ -7,16 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snipjit.ir.linear_ir import (
-    Expression,
-    Join,
-    LinearIR,
-    Loop,
-    Piece,
-    Retry,
-    Statement,
-    ValueType,
-)
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import Join, LinearIR, Loop, Piece, Retry, Statement
 from snipjit.ir.states import STATE_NAMES
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.text.tokens import print_attrs

@@ -6,18 +6,8 @@ text may be edited by hand.
 
 from __future__ import annotations
 
-from snipjit.ir.linear_ir import (
-    STRIDE,
-    Expression,
-    Join,
-    LinearIR,
-    Loop,
-    LoopPort,
-    Piece,
-    Statement,
-    ValueType,
-    retry,
-)
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import STRIDE, Join, LinearIR, Loop, LoopPort, Piece, Statement, retry
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.schedule import ROLES, SIZES, AxisPlan
 from snipjit.ir.states import STATE_NAMES, State

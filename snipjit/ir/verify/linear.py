@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from snipjit.errors import VerificationError
 from snipjit.ir.element_types import ELEMENT_TYPES, PAIRED, Typed
-from snipjit.ir.linear_ir import MOVES, Expression, LinearIR, Loop, Nest, Retry, ValueType
+from snipjit.ir.expression import MOVES, Expression, ValueType
+from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Retry
+from snipjit.ir.linear_operations import MOVED, Rule, rule_of
 from snipjit.ir.loop_nest import join_of
 from snipjit.ir.operations import ELEMENTWISE, MONOIDS, wrong_operands
 from snipjit.ir.tensors import Buffer, Tensor
@@ -20,7 +22,6 @@ from snipjit.ir.verify.linear_joins import check_joins
 from snipjit.ir.verify.linear_loops import check_loops, check_place
 from snipjit.ir.verify.linear_pairs import check_pairs
 from snipjit.ir.verify.linear_ports import check_ports
-from snipjit.ir.verify.linear_rules import MOVED, Rule, rule_of
 from snipjit.ir.verify.linear_schedule import check_schedule
 from snipjit.ir.verify.linear_states import check_states
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Nest, Piece, Statement, walk
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Piece, Statement, walk
 from snipjit.ir.loop_nest import most, shared_buffers, task_body
 from snipjit.ir.tensors import Buffer
 from snipjit.ir.verify.linear_loops import fault, goes_beyond

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from snipjit.ir.linear_ir import Expression, Join, LinearIR, Loop, Statement, expressions
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import Join, LinearIR, Loop, Statement, expressions
 from snipjit.ir.loop_nest import shared_buffers
 from snipjit.ir.tensors import Buffer
 from snipjit.ir.verify.linear_loops import fault

@@ -6,18 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snipjit.errors import VerificationError
-from snipjit.ir.linear_ir import (
-    MOVES,
-    Expression,
-    Join,
-    LinearIR,
-    Loop,
-    Piece,
-    Retry,
-    Statement,
-    expressions,
-    walk,
-)
+from snipjit.ir.expression import MOVES, Expression
+from snipjit.ir.linear_ir import Join, LinearIR, Loop, Piece, Retry, Statement, expressions, walk
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.loop_nest import holds_pairs, is_block_loop, join_of, least_remainder, parallel_loop
 from snipjit.ir.text.linear import around

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from snipjit.ir.element_types import PAIRED, Typed
-from snipjit.ir.linear_ir import MOVES, Expression, LinearIR
+from snipjit.ir.expression import MOVES, Expression
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.operations import kind_of
 from snipjit.ir.tensors import Buffer
 from snipjit.ir.verify.linear_loops import fault

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snipjit.errors import VerificationError
-from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.reach import Reach
 from snipjit.ir.schedule import HOMES, AxisPlan, Home
 from snipjit.ir.verify.linear_loops import fault

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop
 from snipjit.ir.operations import MONOIDS
 from snipjit.ir.states import State
 from snipjit.ir.verify.linear_loops import fault

@@ -11,6 +11,7 @@ from typing import Any
 from snipjit.errors import VerificationError
 from snipjit.ir.element_types import ELEMENT_TYPES
 from snipjit.ir.subgraph import Node, Subgraph, TensorType
+from snipjit.ir.subgraph_operations import attrs_of
 from snipjit.ir.text.subgraph import around
 from snipjit.ir.verify.subgraph_rules import (
     CANONICAL,
@@ -68,7 +69,7 @@ def _problem(
         return f"takes {' or '.join(map(str, row.arity))} operands, has {len(node.inputs)}"
     return (
         _type_problem(subgraph, node.type)
-        or _attr_problem(node.attrs, row.attrs)
+        or _attr_problem(node.attrs, attrs_of(node.op) or {})
         or row.rule(node, [types[name] for name in node.inputs])
     )
 

@@ -1,15 +1,14 @@
 """The legality tables of Subgraph: a row an operation.
 
-A row gives operand counts, attributes, and a rule for the type. A rule returns what is wrong, or
-None.
+A row gives operand counts and a rule for the type, which returns what is wrong, or None. Attributes
+stand in ``subgraph_operations.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 from snipjit.ir.operations import ELEMENTWISE, MONOIDS, cast_to, wrong_operands
 from snipjit.ir.subgraph import Dim, Node, TensorType
@@ -21,11 +20,10 @@ Rule = Callable[[Node, Types], str | None]
 
 @dataclass(frozen=True)
 class Row:
-    """Operand counts, the rule of the type, and attributes with their types (optional after ?)."""
+    """Operand counts, and the rule of the type."""
 
     arity: tuple[int, ...]
     rule: Rule
-    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 Table = Mapping[str, Row]
@@ -47,10 +45,7 @@ def elementwise(alignment: Rule) -> dict[str, Row]:
     def rule(node: Node, types: Types) -> str | None:
         return _element_types(node, types) or alignment(node, types)
 
-    return {
-        name: Row((row.arity,), rule, {"?rounded": str} if row.kind == "exponential" else {})
-        for name, row in ELEMENTWISE.items()
-    }
+    return {name: Row((row.arity,), rule) for name, row in ELEMENTWISE.items()}
 
 
 def _element_types(node: Node, types: Types) -> str | None:
@@ -246,23 +241,23 @@ def _expand(node: Node, types: Types) -> str | None:
 
 
 COMMON: dict[str, Row] = {
-    "parameter": Row((0,), _parameter, {"?ones": tuple, "?block": tuple}),
-    "scalar": Row((0,), _number, {"?counted": bool}),
-    "constant": Row((0,), _number, {"value": (int, float)}),
-    "iota": Row((0,), _iota, {"axis": str}),
-    "result": Row((1,), _result, {"order": tuple, "?block": tuple}),
+    "parameter": Row((0,), _parameter),
+    "scalar": Row((0,), _number),
+    "constant": Row((0,), _number),
+    "iota": Row((0,), _iota),
+    "result": Row((1,), _result),
 }
 POSITIONAL: dict[str, Row] = {
     "matmul": Row((2,), _matmul),
-    "reduce_dims": Row((1,), _reduce_dims, {"monoid": str, "dims": tuple, "keepdim": bool}),
-    "softmax": Row((1, 2), _softmax, {"dim": int, "?hidden": str, "?rounded": str}),
-    "sdpa": Row((3, 4, 5), _sdpa, {"mask": bool, "scale": bool, "causal": bool, "gqa": bool}),
-    "transpose": Row((1,), _transpose, {"order": tuple}),
+    "reduce_dims": Row((1,), _reduce_dims),
+    "softmax": Row((1, 2), _softmax),
+    "sdpa": Row((3, 4, 5), _sdpa),
+    "transpose": Row((1,), _transpose),
     "view": Row((1,), _view),
-    "unsqueeze": Row((1,), _unsqueeze, {"dim": int}),
+    "unsqueeze": Row((1,), _unsqueeze),
     "expand": Row((1,), _expand),
 }
 CANONICAL: dict[str, Row] = {
-    "reduce": Row((1,), _reduce, {"monoid": str, "over": tuple}),
-    "brgemm": Row((2,), _brgemm, {"over": tuple}),
+    "reduce": Row((1,), _reduce),
+    "brgemm": Row((2,), _brgemm),
 }

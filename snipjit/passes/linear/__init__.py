@@ -3,7 +3,7 @@
 ``pipeline`` lists the passes, ``serving`` the schedules of a structure. The other modules are no
 passes: ``hidden_values``,
 ``index_conditions``, ``limit_guards`` and ``call_scalars`` are parts of LimitLoops,
-``merge_states`` is one of SplitStream.
+``online_algebra`` and ``online_states`` of FuseOnline, ``merge_states`` of SplitStream.
 """
 
 from __future__ import annotations

@@ -8,17 +8,18 @@ import networkx as nx
 
 from snipjit.errors import ScratchpadError
 from snipjit.ir.call_args import CACHE_LINE
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, bodies, walk
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement, bodies, walk
 from snipjit.ir.loop_nest import shared_buffers, task_body
 from snipjit.ir.tensors import Buffer
-from snipjit.passes.base import Pass
+from snipjit.passes.linear.linear_pass import LinearPass
 
 SCRATCHPAD_LIMIT = 2 << 20
 """Bytes of scratchpad a thread may use, whatever the lengths."""
 
 
 @dataclass(frozen=True)
-class AllocateBuffers(Pass):
+class AllocateBuffers(LinearPass):
     """Buffers whose lives overlap get different colours; a colour is a range of the scratchpad.
 
     A buffer lives from its declaration to the last use in the declaring body. One that is last
@@ -29,7 +30,7 @@ class AllocateBuffers(Pass):
     After:   buffer %s.buffer : f32[n:128][m:48] at 0 ; buffer %x.buffer : f32[m:192] at 24576
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Assign offsets; ScratchpadError when the scratchpad would exceed its limit."""
         shared = shared_buffers(lir)
         _place(shared)

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement
+from snipjit.ir.regions import put
 from snipjit.ir.tensors import Buffer
-from snipjit.passes.base import Pass
+from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.target.target_machine import TargetMachine
 
 Counts = dict[str, int]
@@ -45,7 +47,7 @@ def linear_scan(intervals: Iterable[Interval], registers: int) -> dict[str, tupl
 
 
 @dataclass(frozen=True)
-class AssignTiles(Pass):
+class AssignTiles(LinearPass):
     """Give the products in tiles their registers, in every piece whose tile fills some.
 
     A tile register holds 16 rows of 16 pairs or sums. The result must begin with zero or in a
@@ -66,7 +68,7 @@ class AssignTiles(Pass):
 
     target: TargetMachine
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Assign in every body."""
         if self.target.tiles:
             self._descend(lir, lir.buffers(), lir.body, {})
@@ -99,8 +101,11 @@ class AssignTiles(Pass):
         ]
         if (found := linear_scan(intervals, self.target.tiles)) is None:
             return
-        for e, value in ((begin, "c"), (a, "a"), (b, "b"), (product, "c"), (end, "c")):
-            e.attrs = {**e.attrs, "registers": found[value]}
+        for body, e, value in (
+            *((nest.body, e, "c") for e in (begin, end)),
+            *((nest.inner, e, value) for e, value in ((a, "a"), (b, "b"), (product, "c"))),
+        ):
+            put(body, e, e.with_attrs(registers=found[value]))
 
 
 def _product(body: list[Statement]) -> Expression | None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
-from snipjit.passes.base import Pass
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Piece, Statement
+from snipjit.ir.regions import rewrite
 from snipjit.passes.linear.initialize_accumulators import identity
+from snipjit.passes.linear.linear_pass import LinearPass
 
 ACROSS = 16
 """Vectors of a contracted axis that are multiplied before they are summed across lanes."""
 
 
 @dataclass(frozen=True)
-class BrgemmBlocking(Pass):
+class BrgemmBlocking(LinearPass):
     """The register tile of a product: an accumulator, and a loop over the contracted axis.
 
     The operand without lanes is broadcast element by element, so the order of the two is the
@@ -28,30 +31,20 @@ class BrgemmBlocking(Pass):
              }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Lower every product."""
         types = {e.output: e.type for e in lir.expressions()}
-        self._descend(lir, lir.body, types, ())
-        return lir
 
-    def _descend(
-        self,
-        lir: LinearIR,
-        body: list[Statement],
-        types: dict[str | None, ValueType],
-        around: tuple[str, ...],
-    ) -> None:
-        """``around``: the axes of the loops around a body."""
-        result: list[Statement] = []
-        for statement in body:
-            if isinstance(statement, Loop):
-                for piece in statement.pieces:
-                    self._descend(lir, piece.body, types, (*around, statement.axis))
-            if isinstance(statement, Expression) and statement.op == "brgemm":
-                result += self._tile(lir, statement, types, around)
-            else:
-                result.append(statement)
-        body[:] = result
+        def tiled(body: list[Statement], loops: Nest) -> list[Statement]:
+            around = tuple(loop.axis for loop in loops)
+            return [
+                x
+                for s in body
+                for x in (self._tile(lir, s, types, around) if _is_product(s) else [s])
+            ]
+
+        lir.body = rewrite(lir.body, tiled)
+        return lir
 
     def _tile(
         self,
@@ -93,6 +86,10 @@ class BrgemmBlocking(Pass):
         if axis in lir.lanes:
             return held * min(lir.plans[axis].unroll, lir.width // 2)
         return held * lir.plans[axis].unroll
+
+
+def _is_product(statement: Statement) -> TypeGuard[Expression]:
+    return isinstance(statement, Expression) and statement.op == "brgemm"
 
 
 def _most(lir: LinearIR, axis: str, blocked: bool) -> int:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snipjit.ir.linear_ir import Expression, Statement, ValueType
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import Statement
 from snipjit.ir.operations import ELEMENTWISE
 from snipjit.passes.linear.index_conditions import Definitions
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from math import lcm
 
 from snipjit.errors import UnsupportedError
-from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.schedule import SYNTHETIC_LANES, AxisPlan, Role, Schedule
-from snipjit.passes.base import Pass
+from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.passes.linear.operand_reads import choose_reads
 from snipjit.passes.linear.tile_products import mark_tiles
 from snipjit.target.candidates import Candidate, candidate
@@ -19,7 +20,7 @@ REDUCTIONS = ("brgemm", "reduce")
 
 
 @dataclass(frozen=True)
-class ChooseSchedule(Pass):
+class ChooseSchedule(LinearPass):
     """Say of each axis what it is for, and how many elements of it each kind of loop takes; of each
     product whether it is one of tile registers, and where it reads its factors.
 
@@ -41,7 +42,7 @@ class ChooseSchedule(Pass):
     schedule: Schedule = Schedule.ROWS
     halvings: int = 0
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Write the plan of every axis."""
         chosen = _Chooser(lir, self.target, self.schedule)
         lir.plans = chosen.plans()

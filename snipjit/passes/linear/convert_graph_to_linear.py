@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import networkx as nx
 
 from snipjit.errors import UnsupportedError
-from snipjit.ir.linear_ir import Expression, LinearIR, ValueType
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.operations import kind_of
 from snipjit.ir.schedule import SYNTHETIC_LANES, Schedule
 from snipjit.ir.subgraph import Node, Subgraph

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, expressions
-from snipjit.passes.base import Pass
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement, expressions
+from snipjit.ir.regions import rewrite
+from snipjit.passes.linear.linear_pass import LinearPass
 
 
 @dataclass(frozen=True)
-class ExtractLoopInvariants(Pass):
+class ExtractLoopInvariants(LinearPass):
     """Hoist Expressions without the loop's axis whose operands come from outside the loop.
 
     Accumulators stay (they change), and so do loads of memory that the loop writes. Nothing
@@ -21,23 +23,20 @@ class ExtractLoopInvariants(Pass):
              for n step 8 { %t = add %s %b.tile : f32[n m] }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Hoist from the innermost loops outwards."""
         counts = Counter(e.output for e in lir.expressions())
-        _descend(lir.body, counts)
+        lir.body = rewrite(lir.body, lambda body, _: _hoisted(body, counts))
         return lir
 
 
-def _descend(body: list[Statement], counts: Counter[str | None]) -> None:
+def _hoisted(body: list[Statement], counts: Counter[str | None]) -> list[Statement]:
     result: list[Statement] = []
     for statement in body:
-        if isinstance(statement, Loop):
-            for piece in statement.pieces:
-                _descend(piece.body, counts)
-            if not statement.parallel:
-                result += _extract(statement, counts)
+        if isinstance(statement, Loop) and not statement.parallel:
+            result += _extract(statement, counts)
         result.append(statement)
-    body[:] = result
+    return result
 
 
 def _extract(loop: Loop, counts: Counter[str | None]) -> list[Statement]:

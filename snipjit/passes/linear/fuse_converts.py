@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from snipjit.ir.linear_ir import Expression, LinearIR, ValueType
-from snipjit.passes.base import Pass
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.passes.linear.linear_pass import LinearPass
 
 
 @dataclass(frozen=True)
-class FuseConverts(Pass):
+class FuseConverts(LinearPass):
     """Read narrow inputs as the f32 that a load gives; store f32 to narrow outputs.
 
     Before:  %0 = to_f32 %bias : f32[n]                     with %bias and %y of bf16
@@ -21,7 +22,7 @@ class FuseConverts(Pass):
              store %y %1 : f32[n m]
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Fuse in the flat list of Expressions."""
         expressions = [s for s in lir.body if isinstance(s, Expression)]
         read = {e.output: e.inputs[0] for e in expressions if _widens_input(lir, e)}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement
 from snipjit.ir.loop_nest import in_vectors, panel_axes
-from snipjit.passes.base import Pass
+from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.passes.linear.tile_products import products_in_tiles
 
 ELEMENTWISE_ROWS = 4
@@ -17,7 +18,7 @@ ELEMENTWISE_VECTORS = 2
 
 
 @dataclass(frozen=True)
-class FuseLoops(Pass):
+class FuseLoops(LinearPass):
     """Put each Expression into loops over its own axes; neighbours with the same axes share them.
 
     An Expression may join an earlier loop over its axes if everything it reads is ready there: a
@@ -33,7 +34,7 @@ class FuseLoops(Pass):
              for n step 4 { %c = sub %t %x }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Group the Expressions of every body."""
         self._descend(lir, lir.body, dict.fromkeys(panel_axes(lir), 1))
         return lir

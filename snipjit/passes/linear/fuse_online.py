@@ -6,20 +6,21 @@ The state that the loop carries then is the monoid of ``online_states.py``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement, ValueType
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement
 from snipjit.ir.linear_ir import expressions as expressions_of
-from snipjit.ir.operations import ELEMENTWISE, EXPONENTIALS, MONOIDS
+from snipjit.ir.operations import MONOIDS
 from snipjit.ir.states import State
-from snipjit.passes.base import Pass
+from snipjit.passes.linear.linear_pass import LinearPass
+from snipjit.passes.linear.online_algebra import Chain
 from snipjit.passes.linear.online_states import Exponential, move_maximum, online, scale_sum
 
 
 @dataclass(frozen=True)
-class FuseOnline(Pass):
+class FuseOnline(LinearPass):
     """A legality rule of loop fusion: replace a finished maximum by its running form.
 
     The second loop may use the maximum of the first only as ``exp(x - max)``, and only through
@@ -49,7 +50,7 @@ class FuseOnline(Pass):
              %x.nan = sub %x.last %x.last ; %l = add %l %x.nan
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Fuse every pair of loops of a body that allows it."""
         lir.body = _rewrite(lir.body)
         return lir
@@ -68,78 +69,6 @@ def _rewrite(body: list[Statement]) -> list[Statement]:
     return body
 
 
-@dataclass
-class _Chain:
-    """What the second loop does with the maximum: names of values, by what they are.
-
-    state    of the maximum
-    aliases  the maximum, or what takes its place
-    shifted  x - max
-    scaled   linear in exp(x - max): sums that must be scaled when the maximum moves
-    exposed  depend on the maximum itself, which may be infinite
-    zeros    constants 0
-    base     the exponential that is taken, which rescales sums as well, and its attributes
-    attrs
-    row      what is subtracted, if that is another row which the maximum goes into
-    """
-
-    state: State
-    aliases: set[str]
-    shifted: set[str] = field(default_factory=set)
-    scaled: set[str] = field(default_factory=set)
-    exposed: set[str] = field(default_factory=set)
-    zeros: set[str] = field(default_factory=set)
-    base: str = ""
-    attrs: Mapping[str, Any] = field(default_factory=dict)
-    row: str = ""
-
-    @property
-    def maximum(self) -> str:
-        """The maximum of the first loop."""
-        return self.state.value
-
-    def admit(self, e: Expression) -> bool:
-        """Take in the next expression; False if it breaks the algebra."""
-        tainted = self.aliases | self.shifted | self.scaled
-        if not tainted.intersection(e.inputs):
-            return True
-        assert e.output is not None or e.op == "store"
-        if e.output is None:
-            return False
-        first, rest = e.inputs[0], set(e.inputs[1:])
-        if e.op == "sub" and first not in tainted and rest <= self.aliases:
-            self.shifted.add(e.output)
-        elif e.op in EXPONENTIALS and first in self.shifted and self.base in ("", e.op):
-            self.base, self.attrs = e.op, e.attrs
-            self.scaled.add(e.output)
-        elif not self._is_linear(e):
-            return False
-        else:
-            self.scaled.add(e.output)
-        if (e.op == "sub" and self.maximum in rest) or self.exposed.intersection(e.inputs):
-            self.exposed.add(e.output)
-        return True
-
-    def _is_linear(self, e: Expression) -> bool:
-        other = (self.aliases | self.shifted).intersection(e.inputs)
-        updates = e.output in e.inputs and e.op not in ("add", "brgemm", "fma")
-        if other or updates:
-            return False
-        if e.op in ("brgemm", "fma"):
-            one = (e.inputs[0] in self.scaled) != (e.inputs[1] in self.scaled)
-            return one and e.inputs[2:3] in ((), (e.output,))
-        if e.op == "reduce":
-            return bool(e.attrs["monoid"] == "sum")
-        if e.op not in ELEMENTWISE:
-            return False
-        if e.op == "where" and self.exposed.intersection(e.inputs):
-            return False  # what it leaves out of a hidden row would come back as NaN
-        # An accumulator is scaled where it stands; zeros are as they were.
-        scaled = {i for i, name in enumerate(e.inputs) if name in self.scaled}
-        fits = scaled | {i for i, n in enumerate(e.inputs) if n == e.output or n in self.zeros}
-        return any(scaled <= {*of} <= fits for of in ELEMENTWISE[e.op].linear)
-
-
 def _fuse(
     outer: list[Statement], first: Statement, between: list[Statement], second: Statement
 ) -> list[Statement] | None:
@@ -156,7 +85,7 @@ def _fuse(
     return None
 
 
-def _fused(first: Loop, between: list[Statement], second: Loop, chain: _Chain) -> list[Statement]:
+def _fused(first: Loop, between: list[Statement], second: Loop, chain: Chain) -> list[Statement]:
     """The fused loop, with what stood around the second in front of it or behind."""
     before = [e for e in between if isinstance(e, Expression) and e.op == "fill"]
     after = [e for e in between if not any(e is fill for fill in before)]
@@ -184,7 +113,7 @@ def _constants(statements: list[Statement], second: Loop) -> dict[str, float]:
 
 def _chains(
     state: State, constants: dict[str, float], between: list[Statement], second: Loop
-) -> Iterable[_Chain]:
+) -> Iterable[Chain]:
     """What the second loop may do with a maximum: subtract it, or a row that it goes into."""
     zeros = {name for name, value in constants.items() if value == 0}
     made = [e for e in between if isinstance(e, Expression)]
@@ -194,16 +123,16 @@ def _chains(
         if into.intersection(e.inputs):
             into.add(e.output or "")
     subtracted = {e.inputs[1] for e in second.body if isinstance(e, Expression) and e.op == "sub"}
-    chains = [_Chain(state, {state.value, *safe}, zeros=zeros)]
+    chains = [Chain(state, {state.value, *safe}, zeros=zeros)]
     for row in sorted(subtracted & into - {state.value, *safe}):
-        chains.append(_Chain(state, {row}, zeros=zeros, row=row))
+        chains.append(Chain(state, {row}, zeros=zeros, row=row))
     for chain in chains:
         if all(isinstance(e, Expression) and chain.admit(e) for e in second.body):
             chain.state = online(state, exposed=bool(chain.exposed or chain.row))
             yield chain
 
 
-def _other_results(first: Loop, chain: _Chain, between: list[Statement], second: Loop) -> bool:
+def _other_results(first: Loop, chain: Chain, between: list[Statement], second: Loop) -> bool:
     """Whether the second loop needs anything else that is finished only after the first."""
     made = {e.output for e in first.body if isinstance(e, Expression)} - {chain.maximum}
     made |= {e.output for e in expressions_of(between) if e.op != "fill"}
@@ -214,7 +143,7 @@ def _other_results(first: Loop, chain: _Chain, between: list[Statement], second:
     return bool((reads - inside | accumulators) & made)
 
 
-def _fused_body(first: Loop, second: Loop, chain: _Chain) -> list[Statement]:
+def _fused_body(first: Loop, second: Loop, chain: Chain) -> list[Statement]:
     renames = _equal_values(first, second)
     renames.update(dict.fromkeys(chain.aliases, chain.state.safe))
     exp = Exponential(chain.base or "exp", chain.attrs)
@@ -257,7 +186,7 @@ def _signature(e: Expression, renames: dict[str, str]) -> object:
     return e.op, inputs, e.type, repr(sorted(e.attrs.items()))
 
 
-def _brought(chain: _Chain, row: ValueType, second: Loop) -> list[Statement]:
+def _brought(chain: Chain, row: ValueType, second: Loop) -> list[Statement]:
     """Bring the sums from their own maximum to the row that the program subtracts.
 
     Without an iteration, of which the last maximum would tell, they stay 0 whatever that row is.
@@ -275,7 +204,7 @@ def _brought(chain: _Chain, row: ValueType, second: Loop) -> list[Statement]:
     return body + [Expression("mul", name, (name, scale), types[name]) for name in sums]
 
 
-def _poison(second: Loop, chain: _Chain) -> list[Statement]:
+def _poison(second: Loop, chain: Chain) -> list[Statement]:
     """NaN into the sums of rows whose maximum is infinite, unless the program avoids it itself."""
     if not chain.exposed:
         return []
@@ -292,7 +221,7 @@ def _poison(second: Loop, chain: _Chain) -> list[Statement]:
     return body
 
 
-def _row_type(second: Loop, chain: _Chain) -> ValueType:
+def _row_type(second: Loop, chain: Chain) -> ValueType:
     """The type of the maximum: that of a shifted value without the streamed axis."""
     shifted = next(
         e for e in second.body if isinstance(e, Expression) and e.output in chain.shifted

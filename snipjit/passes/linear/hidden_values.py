@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from snipjit.ir.linear_ir import Expression
+from snipjit.ir.expression import Expression
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.operations import ELEMENTWISE, EXPONENTIALS, MAXIMA, cast_to
 from snipjit.ir.states import State

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import Expression
+from snipjit.ir.expression import Expression
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.operations import ELEMENTWISE, kind_of
 

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import (
-    MOVES,
-    STRIDE,
-    Expression,
-    Join,
-    LinearIR,
-    Loop,
-    LoopPort,
-    Piece,
-    Statement,
-    walk,
-)
+from snipjit.ir.expression import MOVES, Expression
+from snipjit.ir.linear_ir import STRIDE, Join, LinearIR, Loop, LoopPort, Piece, Statement, walk
 from snipjit.ir.tensors import Buffer, Tensor
-from snipjit.passes.base import Pass
+from snipjit.passes.linear.linear_pass import LinearPass
 
 
 @dataclass(frozen=True)
-class InitLoops(Pass):
+class InitLoops(LinearPass):
     """Give every piece of every loop its ports: a pointer increment for each tensor with the axis.
 
     An increment is in elements per unit of work: known for buffers and innermost axes, the run-time
@@ -33,7 +23,7 @@ class InitLoops(Pass):
     After:   for n step 8 moves %k by stride rewind { %k.tile = load %k ; … }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Set the ports of every loop."""
         tensors: dict[str, Tensor | Buffer] = {**lir.tensors, **lir.buffers()}
         _descend(lir.body, tensors)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement
 from snipjit.ir.operations import MONOIDS
+from snipjit.ir.regions import rewrite
 from snipjit.ir.states import State
-from snipjit.passes.base import Pass
+from snipjit.passes.linear.linear_pass import LinearPass
 
 
 @dataclass(frozen=True)
-class InitializeAccumulators(Pass):
+class InitializeAccumulators(LinearPass):
     """Give a reduction over a loop's axis its identity before the loop and its update inside.
 
     The loop says what it carries, and in which monoid.
@@ -26,21 +28,14 @@ class InitializeAccumulators(Pass):
              }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Rewrite every loop, innermost first."""
-        lir.body = _rewrite(lir.body)
+        lir.body = rewrite(lir.body, lambda body, _: [x for s in body for x in _initialized(s)])
         return lir
 
 
-def _rewrite(body: list[Statement]) -> list[Statement]:
-    result: list[Statement] = []
-    for statement in body:
-        if isinstance(statement, Loop):
-            pieces = [replace(p, body=_rewrite(p.body)) for p in statement.pieces]
-            result += _accumulate(replace(statement, pieces=pieces))
-        else:
-            result.append(statement)
-    return result
+def _initialized(statement: Statement) -> list[Statement]:
+    return _accumulate(statement) if isinstance(statement, Loop) else [statement]
 
 
 def _accumulate(loop: Loop) -> list[Statement]:

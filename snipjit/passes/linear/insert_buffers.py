@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from snipjit.errors import UnsupportedError
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Nest, Statement, ValueType
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Statement
 from snipjit.ir.loop_nest import most, parallel_loops
 from snipjit.ir.tensors import Buffer
-from snipjit.passes.base import Pass
+from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.passes.linear.tile_products import products_in_tiles
 
 
 @dataclass(frozen=True)
-class InsertBuffers(Pass):
+class InsertBuffers(LinearPass):
     """A value used outside the loops of its definition is stored there and loaded where it is used.
 
     The buffer is declared in the innermost body around all uses. It covers one block of each axis
@@ -27,7 +28,7 @@ class InsertBuffers(Pass):
              for n step 4 { %s = load %s.buffer ; %p = exp %s }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Buffer every value that does not fit registers."""
         buffered: set[str] = set()
         while (found := _next(lir, buffered)) is not None:

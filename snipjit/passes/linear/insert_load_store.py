@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement
-from snipjit.passes.base import Pass
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Statement
+from snipjit.ir.regions import rewrite
+from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.passes.linear.pack_operands import loaded_type
 
 
 @dataclass(frozen=True)
-class InsertLoadStore(Pass):
+class InsertLoadStore(LinearPass):
     """Make memory accesses explicit; one load serves all readers of a body that want it alike.
 
     Before:  %t = add %s %mask : f32[n m] ; %u = mul %t %mask : f32[n m]
@@ -19,19 +21,17 @@ class InsertLoadStore(Pass):
              %t = add %s %mask.tile ; %u = mul %t %mask.tile
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Insert loads in every body."""
-        _descend(lir, lir.body, Counter())
+        loads = Counter[str]()
+        lir.body = rewrite(lir.body, lambda body, _: _with_loads(lir, body, loads))
         return lir
 
 
-def _descend(lir: LinearIR, body: list[Statement], loads: Counter[str]) -> None:
+def _with_loads(lir: LinearIR, body: list[Statement], loads: Counter[str]) -> list[Statement]:
     result: list[Statement] = []
     loaded: dict[tuple[str, str | None], str] = {}
     for statement in body:
-        if isinstance(statement, Loop):
-            for piece in statement.pieces:
-                _descend(lir, piece.body, loads)
         if isinstance(statement, Expression) and statement.op != "load":
             pairs = statement.attrs.get("pairs")
             for name in statement.operands:
@@ -42,7 +42,7 @@ def _descend(lir: LinearIR, body: list[Statement], loads: Counter[str]) -> None:
             inputs = tuple(loaded.get((name, pairs), name) for name in statement.inputs)
             statement = replace(statement, inputs=inputs)
         result.append(statement)
-    body[:] = result
+    return result
 
 
 def _load(lir: LinearIR, name: str, pairs: str | None, loads: Counter[str]) -> Expression:

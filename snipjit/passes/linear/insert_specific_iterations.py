@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from math import lcm
 
-from snipjit.ir.linear_ir import (
-    MOVES,
-    Expression,
-    Join,
-    LinearIR,
-    Loop,
-    Piece,
-    Retry,
-    Statement,
-    expressions,
-)
+from snipjit.ir.expression import MOVES, Expression
+from snipjit.ir.linear_ir import Join, LinearIR, Loop, Piece, Retry, Statement, expressions
 from snipjit.ir.loop_nest import holds_pairs, in_vectors, is_block_loop
-from snipjit.passes.base import Pass
+from snipjit.ir.regions import copies
+from snipjit.passes.linear.linear_pass import LinearPass
 
 
 @dataclass(frozen=True)
-class InsertSpecificIterations(Pass):
+class InsertSpecificIterations(LinearPass):
     """Expand tile loops into pieces of known size, so that emission meets no remainder.
 
     what a loop goes over       its size unknown                   its size static
@@ -43,7 +34,7 @@ class InsertSpecificIterations(Pass):
              tail 16 masked { … }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Expand every loop, innermost first."""
         _descend(lir, lir.body, ())
         return lir
@@ -120,7 +111,7 @@ def _row_pieces(main: Piece, size: int | None) -> list[Piece]:
 
 
 def _body_for(main: Piece, step: int) -> list[Statement]:
-    return main.body if step == main.step else copy.deepcopy(main.body)
+    return main.body if step == main.step else copies(main.body)
 
 
 def _halves(step: int) -> list[int]:

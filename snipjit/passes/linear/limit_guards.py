@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from snipjit.ir.linear_ir import Expression, Loop, Piece, Statement, ValueType, retry
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import Loop, Piece, Statement, retry
 from snipjit.ir.loop_limits import Limit
 from snipjit.passes.linear.call_scalars import CallScalars
 from snipjit.passes.linear.hidden_values import RowTest, Tests

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import Expression, Join, LinearIR, Loop, Statement, expressions, walk
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import Join, LinearIR, Loop, Statement, expressions, walk
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.loop_nest import panel_axes, task_body
 from snipjit.ir.operations import MONOIDS
 from snipjit.ir.states import State
-from snipjit.passes.base import Pass
 from snipjit.passes.linear.call_scalars import CallScalars
 from snipjit.passes.linear.hidden_values import (
     ABSORBING,
@@ -22,13 +22,14 @@ from snipjit.passes.linear.hidden_values import (
 )
 from snipjit.passes.linear.index_conditions import Definitions
 from snipjit.passes.linear.limit_guards import LimitGuards, is_low
+from snipjit.passes.linear.linear_pass import LinearPass
 
 Limits = dict[Limit, Tests]
 """Limits outside of which nothing matters to rows that pass the tests."""
 
 
 @dataclass(frozen=True)
-class LimitLoops(Pass):
+class LimitLoops(LinearPass):
     """Limit the streamed axis, in panels of rows and as a whole, to where conditions can hold.
 
     Legal if all that the panel does with a hidden element is to take the maximum of -inf with
@@ -48,7 +49,7 @@ class LimitLoops(Pass):
     After:   for n where n upto m + 0 step 128 { for m where n upto m + 0 step 48 { … } }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Limit every panel of every streaming loop."""
         task, rows = task_body(lir), panel_axes(lir)
         scalars = CallScalars(_definitions(lir))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement
-from snipjit.passes.base import Pass
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement
+from snipjit.passes.linear.linear_pass import LinearPass
 
 
 @dataclass(frozen=True)
-class MarkLoops(Pass):
+class MarkLoops(LinearPass):
     """Give every Expression its loops: parallel ones around all, streaming ones around levels.
 
     Axes of which a task has a part become parallel loops, rows innermost. A *streamed* axis is
@@ -28,7 +29,7 @@ class MarkLoops(Pass):
              }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Wrap the flat body in its loops."""
         flat = lir.expressions()
         steps = {axis: plan.block for axis, plan in lir.plans.items() if plan.block}

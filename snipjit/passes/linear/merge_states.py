@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement
 from snipjit.ir.operations import MONOIDS
 from snipjit.ir.states import State
 from snipjit.passes.linear.online_states import Exponential, move_maximum, scale_sum

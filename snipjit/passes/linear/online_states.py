@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from snipjit.ir.linear_ir import Expression, ValueType
+from snipjit.ir.expression import Expression, ValueType
 from snipjit.ir.operations import MONOIDS
 from snipjit.ir.states import State
 

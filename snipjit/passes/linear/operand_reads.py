@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.reach import Reach
 from snipjit.ir.schedule import Home
 from snipjit.ir.tensors import Tensor
@@ -22,12 +23,8 @@ def choose_reads(lir: LinearIR) -> None:
     where two of them lie across each other one is left in place.
     """
     reads = _Reads(lir, lir.lanes)
-    for e in lir.expressions():
-        if e.op == "brgemm":
-            homes = tuple(reads.home(e, name) for name in e.inputs[:2])
-            e.attrs = {**e.attrs, "read": homes}
-    for e in lir.expressions():
-        e.type = replace(e.type, axes=lir.sort_axes(e.type.axes))
+    chosen = [reads.choose(e) if e.op == "brgemm" else e for e in lir.expressions()]
+    lir.body = [replace(e, type=replace(e.type, axes=lir.sort_axes(e.type.axes))) for e in chosen]
 
 
 @dataclass
@@ -36,11 +33,19 @@ class _Reads:
 
     lanes   the lanes axes that the kernel had before
     loaded  the inputs without lanes that are packed, along their innermost axes
+    in_vectors  the products in tiles that cannot stay there
     """
 
     lir: LinearIR
     lanes: tuple[str, ...]
     loaded: list[Tensor] = field(default_factory=list)
+    in_vectors: set[str | None] = field(default_factory=set)
+
+    def choose(self, e: Expression) -> Expression:
+        """A product with where its factors are read; in vectors, where one cannot be packed."""
+        homes = tuple(self.home(e, name) for name in e.inputs[:2])
+        made = e.without("tiles") if e.output in self.in_vectors else e
+        return made.with_attrs(read=homes)
 
     def home(self, e: Expression, name: str) -> Home:
         """Where a factor is read."""
@@ -49,7 +54,7 @@ class _Reads:
             return "place"
         if tensor.block is not None:
             return "prepared"
-        tiles, reach = "tiles" in e.attrs, Reach.of(self.lir, e)
+        reach, tiles = Reach.of(self.lir, e), "tiles" in e.attrs and e.output not in self.in_vectors
         unit, in_lanes = tensor.unit_axis, bool({*self.lanes} & {*tensor.axes})
         across = in_lanes and self.lir.vector_axis(tensor.axes) != unit
         if across and reach.is_blocked(tensor.axes) and reach.is_bounded(tensor.axes):
@@ -62,7 +67,7 @@ class _Reads:
             return "place"
         if in_lanes or self.add_lanes(tensor):
             return "block"
-        e.attrs = {attr: value for attr, value in e.attrs.items() if attr != "tiles"}
+        self.in_vectors.add(e.output)
         return "place"
 
     def add_lanes(self, tensor: Tensor) -> bool:

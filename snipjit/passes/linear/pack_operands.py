@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement
 from snipjit.ir.loop_nest import task_body
-from snipjit.passes.base import Pass
+from snipjit.ir.regions import put
+from snipjit.passes.linear.linear_pass import LinearPass
 
 
 @dataclass(frozen=True)
-class PackOperands(Pass):
+class PackOperands(LinearPass):
     """Load what the schedule has packed before the loops that multiply: once a task, or a block.
 
     The load goes through register transposes or conversions, and its value becomes a buffer.
@@ -25,7 +27,7 @@ class PackOperands(Pass):
                               … ; %o = brgemm %p %v.packed %o {over=(n), pairs=n} }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Pack for every product of the kernel."""
         packing, task = _Packing(lir), task_body(lir)
         packing.follow(task)
@@ -55,22 +57,23 @@ class _Packing:
     def follow(self, body: list[Statement]) -> None:
         """Pack for the products of a body."""
         head: dict[str, Expression] = {}
-        for statement in body:
+        for statement in list(body):
             if isinstance(statement, Loop):
                 for piece in statement.pieces:
                     self.follow(piece.body)
             elif isinstance(statement, Expression) and "read" in statement.attrs:
-                self.operands(statement, {"task": self.task, "block": head})
+                homes = {"task": self.task, "block": head}
+                put(body, statement, self.operands(statement, homes))
         body[:0] = head.values()
 
-    def operands(self, e: Expression, homes: dict[str, dict[str, Expression]]) -> None:
-        """Use packed operands where the schedule says so."""
+    def operands(self, e: Expression, homes: dict[str, dict[str, Expression]]) -> Expression:
+        """A product with packed operands where the schedule says so."""
         for name, home in zip(e.inputs[:2], e.attrs["read"], strict=True):
             if home in homes:
-                self.pack(e, name, homes[home])
-        e.attrs = {attr: value for attr, value in e.attrs.items() if attr != "read"}
+                e = self.pack(e, name, homes[home])
+        return e.without("read")
 
-    def pack(self, e: Expression, name: str, home: dict[str, Expression]) -> None:
+    def pack(self, e: Expression, name: str, home: dict[str, Expression]) -> Expression:
         """Load an operand in front, once for all that want it."""
         type = loaded_type(self.lir, name, e.attrs.get("pairs"))
         slot = f"{name} {type.pairs}"
@@ -79,4 +82,5 @@ class _Packing:
             self.numbers[name] += 1
             home[slot] = Expression("load", f"{name}.packed{number}", (name,), type)
         output = home[slot].output or name
-        e.inputs = tuple(output if operand == name else operand for operand in e.inputs)
+        inputs = tuple(output if operand == name else operand for operand in e.inputs)
+        return replace(e, inputs=inputs)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Statement, ValueType, bodies, expressions
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import LinearIR, Statement, bodies, expressions
 from snipjit.ir.tensors import Buffer
-from snipjit.passes.base import Pass
+from snipjit.passes.linear.linear_pass import LinearPass
 
 
 @dataclass(frozen=True)
-class PadBuffers(Pass):
+class PadBuffers(LinearPass):
     """Pad the buffers that masked sums read, as soon as they are written.
 
     Before:  buffer %p.buffer : bf16[n:128][m:32] pairs n
@@ -22,7 +23,7 @@ class PadBuffers(Pass):
              for n step 32 masked { … }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Pad in every body that declares such a buffer."""
         steps = _masked_sums(lir)
         for body in bodies(lir.body):

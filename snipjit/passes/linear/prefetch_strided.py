@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement
-from snipjit.passes.base import Pass
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement
+from snipjit.ir.regions import rewrite
+from snipjit.passes.linear.linear_pass import LinearPass
 
 
 @dataclass(frozen=True)
-class PrefetchStrided(Pass):
+class PrefetchStrided(LinearPass):
     """Prefetch what a body loads after a loop, if its lanes are strided in memory.
 
     Such a tile reads a few elements of each of many rows. The hardware follows some streams, not
@@ -26,23 +28,17 @@ class PrefetchStrided(Pass):
              }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Prefetch in every body."""
-        _descend(lir, lir.body)
+        lir.body = rewrite(lir.body, lambda body, _: [*_prefetches(lir, body), *body])
         return lir
 
 
-def _descend(lir: LinearIR, body: list[Statement]) -> None:
-    asked: list[Statement] = []
-    behind = False
-    for statement in body:
-        if isinstance(statement, Loop):
-            behind = True
-            for piece in statement.pieces:
-                _descend(lir, piece.body)
-        elif isinstance(statement, Expression) and behind and _is_strided(lir, statement):
-            asked.append(Expression("prefetch", None, statement.inputs, statement.type))
-    body[:0] = asked
+def _prefetches(lir: LinearIR, body: list[Statement]) -> list[Statement]:
+    """A prefetch for each strided load that stands behind a loop."""
+    first = next((i for i, s in enumerate(body) if isinstance(s, Loop)), len(body))
+    behind = [s for s in body[first:] if isinstance(s, Expression) and _is_strided(lir, s)]
+    return [Expression("prefetch", None, e.inputs, e.type) for e in behind]
 
 
 def _is_strided(lir: LinearIR, e: Expression) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement
 from snipjit.ir.operations import MONOIDS
-from snipjit.passes.base import Pass
 from snipjit.passes.linear.initialize_accumulators import identity
+from snipjit.passes.linear.linear_pass import LinearPass
 
 
 @dataclass(frozen=True)
-class ReduceDecomposition(Pass):
+class ReduceDecomposition(LinearPass):
     """Combine the rows of a tile, then combine the tile into an accumulator.
 
     Before:  for n step 8 { %x = reduce %s {monoid=max, over=(n)} : f32[m] }
@@ -22,7 +23,7 @@ class ReduceDecomposition(Pass):
              }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Rewrite every reduction that stands in loops over its axes."""
         _descend(lir.body, "")
         return lir

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.operations import EXPONENTIALS
-from snipjit.passes.base import Pass
+from snipjit.ir.regions import rewrite_each
+from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.target.target_machine import TargetMachine
 
 
 @dataclass(frozen=True)
-class RelaxExponentials(Pass):
+class RelaxExponentials(LinearPass):
     """Compute exponentials as exactly as the type deserves that all products take them in.
 
     Their sum may be as inexact as they are where all outputs are of 16 bits, to which whatever is
@@ -28,7 +30,7 @@ class RelaxExponentials(Pass):
 
     target: TargetMachine
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Mark them, wherever they are."""
         if all(output.element.is_half for output in lir.outputs):
             for dtype in self.target.pairs:
@@ -43,12 +45,15 @@ def _mark(lir: LinearIR, dtype: str) -> None:
     for e in expressions:
         for name in e.inputs:
             readers[name].append(e)
-    for e in expressions:
-        if e.op in EXPONENTIALS and e.output:
-            roundings = [reader for reader in readers[e.output] if reader.op == f"to_{dtype}"]
-            sums = [reader for reader in readers[e.output] if _is_sum(reader)]
-            if roundings and len(roundings) + len(sums) == len(readers[e.output]):
-                e.attrs = {**e.attrs, "precision": dtype}
+
+    def change(e: Expression) -> Expression:
+        read = readers[e.output or ""] if e.op in EXPONENTIALS else []
+        roundings = [reader for reader in read if reader.op == f"to_{dtype}"]
+        sums = [reader for reader in read if _is_sum(reader)]
+        relaxed = roundings and len(roundings) + len(sums) == len(read)
+        return e.with_attrs(precision=dtype) if relaxed else e
+
+    lir.body = rewrite_each(lir.body, change)
 
 
 def _is_sum(e: Expression) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
-from snipjit.passes.base import Pass
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import LinearIR, Statement
+from snipjit.ir.regions import rewrite
+from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.target.target_machine import TargetMachine
 
 
 @dataclass(frozen=True)
-class RoundFactors(Pass):
+class RoundFactors(LinearPass):
     """Round the computed factors of products of pairs, as the model does, to its element type.
 
     Before:  %o = brgemm %p %v %o {over=(n), pairs=n} : f32[e m]            with %v of bf16
@@ -20,20 +22,19 @@ class RoundFactors(Pass):
 
     target: TargetMachine
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Round in every body."""
         types = {e.output: e.type for e in lir.expressions()}
         if self.target.pairs:
-            self._descend(lir.body, types)
+            lir.body = rewrite(lir.body, lambda body, _: self._rounded(body, types))
         return lir
 
-    def _descend(self, body: list[Statement], types: dict[str | None, ValueType]) -> None:
+    def _rounded(
+        self, body: list[Statement], types: dict[str | None, ValueType]
+    ) -> list[Statement]:
         result: list[Statement] = []
         rounded: dict[tuple[str, str], str] = {}
         for statement in body:
-            if isinstance(statement, Loop):
-                for piece in statement.pieces:
-                    self._descend(piece.body, types)
             if isinstance(statement, Expression) and "pairs" in statement.attrs:
                 pairs = statement.attrs["pairs"]
                 for name in statement.inputs[:2]:
@@ -45,7 +46,7 @@ class RoundFactors(Pass):
                 inputs = (*factors, *statement.inputs[2:])
                 statement = replace(statement, inputs=inputs)
             result.append(statement)
-        body[:] = result
+        return result
 
     def _round(self, name: str, type: ValueType, pairs: str) -> Expression:
         (dtype,) = self.target.pairs

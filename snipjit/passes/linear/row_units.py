@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from snipjit.ir.element_types import ELEMENT_TYPES
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Statement, ValueType
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement
 from snipjit.ir.operations import EXPONENTIALS, LOG4_E
-from snipjit.passes.base import Pass
+from snipjit.passes.linear.linear_pass import LinearPass
 
 LARGE = 2.0**126
 """A maximum that may not be doubled: float32 ends at 2^128."""
@@ -26,7 +27,7 @@ NOTHING = 2.0**-60
 
 
 @dataclass(frozen=True)
-class RowUnits(Pass):
+class RowUnits(LinearPass):
     """Turn ``exp4(y - m)`` into ``exp2(y·u - m·u)`` with ``u = 2``, for one ``fms`` an element.
 
     Where ``2·m`` would be infinite the unit is 1: there the base does not matter, since differences
@@ -50,7 +51,7 @@ class RowUnits(Pass):
              %p = exp2 %c.units : f32[n m]
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Rewrite every such difference whose exponential stands beside it."""
         _Rewriter(lir).rewrite(lir.body)
         return lir
@@ -61,6 +62,7 @@ class _Rewriter:
     lir: LinearIR
     definitions: Mapping[str, Expression] = field(init=False)
     readers: Counter[str] = field(init=False)
+    changed: dict[str | None, Expression] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expressions = list(self.lir.expressions())
@@ -82,6 +84,7 @@ class _Rewriter:
                     continue
                 # A maximum that moves on has another unit.
                 units = {of: unit for of, unit in units.items() if of[0] != statement.output}
+                statement = self.changed.get(statement.output, statement)
             result.append(statement)
         body[:] = result
 
@@ -117,8 +120,8 @@ class _Rewriter:
             made += _kept_apart(difference, name, base4)
             name = f"{difference.output}.apart"
         for e in users:
-            e.op, e.inputs = "exp2" if base4 else e.op, (name,)
-            e.attrs = {name: value for name, value in e.attrs.items() if name != "rounded"}
+            op = "exp2" if base4 else e.op
+            self.changed[e.output] = replace(e.without("rounded"), op=op, inputs=(name,))
         return made
 
     def _sums(self, name: str) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop, Piece, Statement
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement
 from snipjit.ir.loop_nest import panel_axes, task_body
-from snipjit.passes.base import Pass
+from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.passes.linear.tile_products import products_in_tiles
 
 
 @dataclass(frozen=True)
-class SplitLoops(Pass):
+class SplitLoops(LinearPass):
     """Wrap neighbouring Expressions that carry a row axis in a loop over panels.
 
     The parallel loop over rows (step 192) is the outer half, this loop (step 48, three vectors)
@@ -30,7 +31,7 @@ class SplitLoops(Pass):
              }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Split in every block of the task."""
         held = bool(products_in_tiles(lir))
         plans = {axis: lir.plans[axis] for axis in panel_axes(lir)}

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
-from snipjit.ir.linear_ir import (
-    Expression,
-    Join,
-    LinearIR,
-    Loop,
-    Piece,
-    Retry,
-    Statement,
-    ValueType,
-)
+from snipjit.ir.expression import Expression, ValueType
+from snipjit.ir.linear_ir import Join, LinearIR, Loop, Piece, Retry, Statement
 from snipjit.ir.loop_nest import parallel_loops, task_body
 from snipjit.ir.tensors import Buffer
-from snipjit.passes.base import Pass
 from snipjit.passes.linear.insert_buffers import extents
 from snipjit.passes.linear.limit_loops import LimitLoops
+from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.passes.linear.merge_states import Merge
 from snipjit.passes.linear.split_loops import SplitLoops
 
@@ -31,7 +22,7 @@ STATE_LIMIT = 64 << 10
 
 
 @dataclass(frozen=True)
-class SplitStream(Pass):
+class SplitStream(LinearPass):
     """Chunks of the streamed axis become tasks, where few tasks run over much.
 
     Each chunk runs the loop as it was, from its own beginning, and leaves the accumulators in
@@ -67,7 +58,7 @@ class SplitStream(Pass):
              }
     """
 
-    def run(self, lir: LinearIR) -> LinearIR:
+    def rewrite(self, lir: LinearIR) -> LinearIR:
         """Split the one streaming loop of the task, if it allows it."""
         body = task_body(lir)
         loops = [s for s in body if isinstance(s, Loop)]
@@ -93,7 +84,7 @@ class SplitStream(Pass):
 
     def _tries_limits(self, lir: LinearIR) -> bool:
         """Whether the kernel would have a Retry if its loop stayed whole."""
-        whole = LimitLoops().run(SplitLoops().run(copy.deepcopy(lir)))
+        whole = LimitLoops().run(SplitLoops().run(lir))
         return any(isinstance(s, Retry) for s, _ in whole.walk())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.reach import Reach
 from snipjit.ir.tensors import Tensor
 
@@ -14,13 +15,17 @@ def mark_tiles(lir: LinearIR) -> None:
     buffers, which have room for that and are padded: inputs have to be packed, of which a task or
     a block needs a bounded part. Where pairs are neighbours in memory none may be left with one.
     """
-    for e in lir.expressions():
-        if "pairs" in e.attrs:
-            reach = Reach.of(lir, e)
-            inputs = [lir.tensors[name] for name in e.inputs[:2] if name in lir.tensors]
-            packed = all(_can_be_packed(lir, tensor, e, reach) for tensor in inputs)
-            if packed and _has_several(lir, e, reach):
-                e.attrs = {**e.attrs, "tiles": True}
+    lir.body = [
+        e.with_attrs(tiles=True) if "pairs" in e.attrs and _fits(lir, e) else e
+        for e in lir.expressions()
+    ]
+
+
+def _fits(lir: LinearIR, e: Expression) -> bool:
+    reach = Reach.of(lir, e)
+    inputs = [lir.tensors[name] for name in e.inputs[:2] if name in lir.tensors]
+    packed = all(_can_be_packed(lir, tensor, e, reach) for tensor in inputs)
+    return packed and _has_several(lir, e, reach)
 
 
 def _can_be_packed(lir: LinearIR, tensor: Tensor, e: Expression, reach: Reach) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from snipjit.ir.call_args import CallArgs
-from snipjit.ir.linear_ir import Expression, Join, LinearIR, Loop, Retry, Statement, expressions
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import Join, LinearIR, Loop, Retry, Statement, expressions
 from snipjit.ir.loop_nest import join_of, parallel_loops
 from snipjit.ir.tensors import Buffer
 from snipjit.passes.base import Pass

@@ -10,7 +10,8 @@ from llvmlite import ir
 
 from snipjit.ir.call_args import CallArgs
 from snipjit.ir.element_types import ELEMENT_TYPES
-from snipjit.ir.linear_ir import LinearIR, ValueType
+from snipjit.ir.expression import ValueType
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.loop_nest import shared_buffers
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.passes.llvm.emit_convert import in_register

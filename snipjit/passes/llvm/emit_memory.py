@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snipjit.ir.linear_ir import Expression
+from snipjit.ir.expression import Expression
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_convert import splat_first
 from snipjit.passes.llvm.pair_access import PairAccess

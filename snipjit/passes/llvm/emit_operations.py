@@ -7,7 +7,7 @@ from functools import partial
 
 from llvmlite import ir
 
-from snipjit.ir.linear_ir import Expression, ValueType
+from snipjit.ir.expression import Expression, ValueType
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_elementwise import emitter_of
 from snipjit.passes.llvm.emit_reductions import emit_fma, emit_horizon

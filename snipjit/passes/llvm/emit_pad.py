@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from snipjit.ir.linear_ir import Expression
+from snipjit.ir.expression import Expression
 from snipjit.ir.tensors import Buffer
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.vector_ir import (

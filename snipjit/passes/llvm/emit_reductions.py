@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from llvmlite import ir
 
-from snipjit.ir.linear_ir import Expression
+from snipjit.ir.expression import Expression
 from snipjit.ir.operations import MONOIDS
 from snipjit.passes.llvm.across import Across, Combine
 from snipjit.passes.llvm.arithmetic import fma

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from snipjit.ir.linear_ir import Expression, LinearIR
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.instructions import instruction

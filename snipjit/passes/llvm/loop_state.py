@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from llvmlite import ir
 
-from snipjit.ir.linear_ir import Expression, Loop, Statement, expressions, walk
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import Loop, Statement, expressions, walk
 from snipjit.passes.llvm.emission import Emission, Scope
 
 EmitBody = Callable[[list[Statement]], None]

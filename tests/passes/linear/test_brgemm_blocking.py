@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snipjit.ir.linear_ir import Expression, Loop
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import Loop
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.brgemm_blocking import BrgemmBlocking

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from snipjit.ir.linear_ir import Expression, ValueType
+from snipjit.ir.expression import Expression, ValueType
 from snipjit.ir.text.linear import print_statement
 from snipjit.passes.linear.call_scalars import CallScalars, Scalar
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from snipjit.ir.linear_ir import Expression
+from snipjit.ir.expression import Expression
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.states import State
 from snipjit.ir.text.parse_linear import parse_linear

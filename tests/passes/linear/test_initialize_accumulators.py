@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from snipjit.ir.linear_ir import Expression
+from snipjit.ir.expression import Expression
 from snipjit.ir.operations import MONOIDS
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.initialize_accumulators import InitializeAccumulators

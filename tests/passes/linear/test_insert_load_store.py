@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snipjit.ir.linear_ir import Expression
+from snipjit.ir.expression import Expression
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.insert_load_store import InsertLoadStore
 from tests.linear_examples import before_and_after

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Loop
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.mark_loops import MarkLoops

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from snipjit.ir.linear_ir import Expression, LinearIR, Statement
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Statement
 from snipjit.ir.loop_nest import task_body
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.pack_operands import PackOperands

@@ -127,3 +127,20 @@ def test_sizes_follow_from_shapes() -> None:
     shapes = [(3, 6, 5, 5), (3, 3, 7, 5), (3, 3, 7, 5)]
     sizes = solve_axis_sizes(subgraph.axes, dims, shapes)
     assert sizes == {"b": 3, "h": 3, "m": 5, "n": 7, "d": 5, "e": 5, "g": 2}
+
+
+@pytest.mark.parametrize("name", ["attention_static", *list(EXTRA)[:2]])
+def test_passes_leave_what_they_are_given(name: str) -> None:
+    """A pass returns another LinearIR: the one before reads as it did."""
+    subgraph = EXTRA[name] if name in EXTRA else canonical(name)
+    before: list[tuple[LinearIR, str]] = []
+
+    def check(step: Pass, lir: LinearIR) -> None:
+        for given, text in before[-1:]:
+            assert print_linear(given) == text, step.name
+            assert given is not lir
+        before.append((lir, print_linear(lir)))
+
+    for schedule in (Schedule.ROWS, Schedule.COLUMNS)[: 1 + (name in BY_COLUMNS)]:
+        before.clear()
+        run_pipeline(pipeline(TINY, schedule), subgraph, dump=check)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from snipjit.compiler import emit
-from snipjit.ir.linear_ir import Expression
+from snipjit.ir.expression import Expression
 from snipjit.ir.text.linear import print_linear
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.prefetch_strided import PrefetchStrided

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snipjit.ir.operations import ELEMENTWISE
@@ -39,3 +40,18 @@ def rule_of(op: str) -> Rule | None:
         return RULES.get(op)
     optional = ("precision", "rounded") if row.kind == "exponential" else ()
     return Rule((row.arity,), optional=optional)
+
+
+SCALAR = "scalar"
+"""What analyses take for the definition of a number of the call; no body has it."""
+
+
+def misspelt(op: str, attrs: Iterable[str]) -> str | None:
+    """What no operation or none of its attributes is called; None if all names are known."""
+    if op == SCALAR:
+        return None
+    rule = rule_of(op)
+    if rule is None:
+        return f"unknown operation {op}"
+    extra = ", ".join(name for name in attrs if name not in (*rule.attrs, *rule.optional))
+    return f"{op} has no attributes {extra}" if extra else None
