@@ -1,4 +1,4 @@
-"""The benchmarks: ``python -m benchmarks attention | dynamic | against | demo``."""
+"""The benchmarks: ``python -m benchmarks attention | candidates | dynamic | against | demo``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks import against, attention, demo, dynamic
+from benchmarks import against, attention, candidates, demo, dynamic
 from benchmarks.peers.table import PEERS
 from benchmarks.precisions import PRECISIONS
 from benchmarks.rounds import Plan
 from benchmarks.rows import ROWS
+from benchmarks.structures import GRAPHS
 from snipjit.frontend.option_types import positive_int
 
 
@@ -43,6 +44,8 @@ def _report(options: argparse.Namespace, console: Console) -> dict[str, object]:
         if options.benchmark == "attention":
             precision = PRECISIONS[options.dtype]
             return attention.run(options.rows, precision, options.peers, plan, console)
+        if options.benchmark == "candidates":
+            return candidates.run(options.structures, options.rows, plan, console)
         return dynamic.run(options.calls, plan, console)
 
 
@@ -63,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     before.add_argument("commit", metavar="COMMIT")
     _add_choice(before, "--rows", [row.name for row in ROWS], metavar="ROW")
     before.add_argument("--dtype", choices=list(PRECISIONS), default="f32")
+    side = commands.add_parser("candidates", parents=[common], help=candidates.__doc__)
+    _add_choice(side, "--structures", list(GRAPHS), metavar="NAME")
+    numbers = " ".join(map(str, candidates.ROWS))
+    side.add_argument(
+        "--rows", nargs="+", type=positive_int, default=candidates.ROWS, metavar="N", help=numbers
+    )
     calls = commands.add_parser("dynamic", parents=[common], help=dynamic.__doc__)
     calls.add_argument("--calls", type=positive_int, default=200, metavar="N")
     texts = commands.add_parser("demo", parents=[common], help=demo.__doc__)

@@ -19,7 +19,7 @@ from torch import fx
 
 from benchmarks.precisions import PRECISIONS
 from benchmarks.rows import Row, select
-from snipjit.frontend.torch_backend import backend
+from snipjit import backend
 
 Calls = list[Callable[[], Any]]
 

@@ -12,12 +12,15 @@ import torch
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import attention, demo, dynamic, machine
+from benchmarks import attention, candidates, demo, dynamic, machine, structures
+from benchmarks.fma_peak import fma_peak
 from benchmarks.latency_plot import medians_by_length
 from benchmarks.lengths import text_lengths
 from benchmarks.machine import Watch
 from benchmarks.precisions import BF16, PRECISIONS
 from benchmarks.rounds import Plan, Timing, measure
+from snipjit.runtime.engine import host_features
+from snipjit.target.target_machine import select
 
 QUICK = Plan(rounds=2, patience=1, slice=0.0)
 
@@ -156,3 +159,26 @@ def test_class_medians() -> None:
     part = demo.Part(BF16, [10, 12, 20], milliseconds={"eager": [1.0, 3.0, 7.0]})
     assert part.class_median("eager", 1, 16) == 2.0
     assert medians_by_length([5, 3, 5], [1.0, 2.0, 3.0]) == {3: 2.0, 5: 2.0}
+
+
+def test_candidates_are_measured_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs = {"linear": lambda: structures.linear(48, 80)}
+    monkeypatch.setattr(candidates, "GRAPHS", graphs)
+    file = tmp_path / "report.json"
+    run = ["--structures", "linear", "--rows", "1", "40", "--rounds", "1", "--json", str(file)]
+    threads = torch.get_num_threads()
+    try:
+        assert command.main(["candidates", *run]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    (found,) = json.loads(file.read_text())["found"]
+    assert [row["chosen"] for row in found["rows"]] == ["columns", "outputs"]
+    for row in found["rows"]:
+        assert set(row["ms"]) == {"rows", "columns", "outputs"}
+        assert row["flops"] == 2 * 48 * 80 * row["rows"]
+
+
+def test_the_fma_peak_is_a_rate() -> None:
+    assert fma_peak(select(host_features()), rounds=1) > 1e8

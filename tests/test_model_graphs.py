@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import structures as model_graphs
+from benchmarks.structures import GRAPHS
 from snipjit.compiler import lower
 from snipjit.errors import InputError, UnsupportedError, VerificationError
 from snipjit.ir.expression import Expression
@@ -28,10 +30,9 @@ from snipjit.passes.linear import pipeline, serving
 from snipjit.runtime.engine import host_features
 from snipjit.target.candidates import Serves
 from snipjit.target.target_machine import TargetMachine, select
-from tests import kernels, model_graphs
+from tests import kernels
 from tests.kernels import ROWS, SMALL, native_in_turn, small
 from tests.linear_examples import TINY
-from tests.model_graphs import GRAPHS
 
 FEW: dict[str, Callable[[], Subgraph]] = {
     "linear": lambda: model_graphs.linear(48, 80),
@@ -245,3 +246,30 @@ def test_blocks_that_loops_do_not_follow_are_named() -> None:
     for schedule in (Schedule.ROWS, Schedule.COLUMNS):
         with pytest.raises(UnsupportedError, match="blocks of an axis that is not in lanes"):
             lower(prepared, ROWS["avx2"], schedule=schedule)
+
+
+@pytest.mark.parametrize("row", SMALL)
+def test_another_axis_in_lanes(row: str) -> None:
+    """The text says that rows lie in lanes, and x is packed, in place of outputs and w."""
+    steps = pipeline(SMALL[row], Schedule.OUTPUTS)
+    at = [step.name for step in steps].index("ChooseSchedule") + 1
+    text = print_linear(run_pipeline(steps[:at], GRAPH_OF()))
+    width, texts = SMALL[row].lanes, []
+    edited = text.replace("lanes k n ", "lanes m ").replace("[m n]", "[n m]")
+    edited = re.sub("contraction block 8 ", "contraction ", edited)
+    edited = re.sub(
+        r"axis m : rows task 8 ", f"axis m : rows task {2 * width} panel {width} ", edited
+    )
+    edited = re.sub(r"(axis n = 80 : )columns task \d+ panel \d+", r"\1columns task 16", edited)
+    edited = re.sub(r"read=\(place, \w+\)", "read=(task, place)", edited)
+    for chosen in (text, edited):
+        parsed = parse_linear(chosen)
+        verify(parsed)
+        lir: Any = run_pipeline(steps[at:], parsed)
+        verify(lir, final=True)
+        run = kernels.launcher_of(lir, SMALL[row])
+        for given in SIZES:
+            kernels.assert_right(run, GRAPH_OF(), tensors(GRAPH_OF(), given), [])
+        texts.append(print_linear(lir))
+    assert "load %x : f32[k m]" in texts[1]
+    assert "load %w : f32[k n]" in texts[0]

@@ -147,6 +147,10 @@ class Subgraph:
         kept = (axis for axis in self.axes if axis not in reduced)
         return [axis for axis in kept if all(axis in node.type.axes for node in anchors)]
 
+    def row_axes(self) -> list[str]:
+        """The axis of rows, the last one that is kept, if there is one."""
+        return self.kept_axes()[-1:]
+
     def reduced_axes(self) -> set[str]:
         """The axes that some product or reduction goes over."""
         return {axis for node in self.nodes for axis in node.attrs.get("over", ())}

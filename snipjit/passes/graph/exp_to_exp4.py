@@ -97,7 +97,7 @@ class _Scale:
     def __init__(self, subgraph: Subgraph) -> None:
         self.nodes = subgraph.by_name
         self.users = subgraph.users()
-        self.rows = subgraph.kept_axes()[-1:]
+        self.rows = subgraph.row_axes()
 
     def reaches(self, name: str, is_root: bool = True) -> bool:
         """Whether the factor can go into a value that nothing else reads."""

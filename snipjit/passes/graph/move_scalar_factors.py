@@ -29,7 +29,7 @@ class MoveScalarFactors(Pass):
 
     def run(self, subgraph: Subgraph) -> Subgraph:
         """The Subgraph with scalar factors of products moved."""
-        rows = subgraph.kept_axes()[-1:]
+        rows = subgraph.row_axes()
         if not rows:
             return subgraph
         out = Rewriter(subgraph)

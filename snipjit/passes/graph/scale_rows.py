@@ -27,7 +27,7 @@ class ScaleRows(Pass):
 
     def run(self, subgraph: Subgraph) -> Subgraph:
         """The Subgraph with scalar factors of products moved to the rows."""
-        rows = subgraph.kept_axes()[-1:]
+        rows = subgraph.row_axes()
         users = subgraph.users()
         out = Rewriter(subgraph)
         for node in map(out.renamed, subgraph.nodes):

@@ -53,6 +53,6 @@ def row_axes(subgraph: Subgraph, wide: str | None) -> tuple[str, ...]:
     kept = subgraph.kept_axes()
     operands = [subgraph[name] for node in subgraph.of("brgemm") for name in node.inputs]
     inputs = [node for node in operands if node.op == "parameter"]
-    rows = kept[-1:] if wide is None else [axis for axis in kept if axis != wide]
+    rows = subgraph.row_axes() if wide is None else [axis for axis in kept if axis != wide]
     shared = [axis for axis in rows if any(axis not in node.type.axes for node in inputs)]
     return tuple(shared) if column_axes(subgraph) else ()

@@ -1,4 +1,4 @@
-"""What stands around attention in a model, and its derivative, as canonical Subgraphs."""
+"""Attention, its derivative and what stands around it in a model, as canonical Subgraphs."""
 
 from __future__ import annotations
 
@@ -172,7 +172,19 @@ def _gradient(D: int) -> tuple[Model, str, str, str]:
     return build, k, weights, errors
 
 
+def attention(D: int = 64) -> Subgraph:
+    """``softmax(q kᵀ) v`` with heads of their own, and as many keys as there are."""
+    build = Model("attention", h=None, m=None, n=None, d=D, e=D)
+    s = build.product(build.weight("q", "h", "m", "d"), build.weight("k", "h", "n", "d"), "d")
+    weights = build.map("exp", build.map("sub", s, build.reduce("larger", s, "n")))
+    total = build.reduce("sum", weights, "n")
+    result = build.product(weights, build.weight("v", "h", "n", "e"), "n")
+    build.result(build.map("div", result, total))
+    return build.subgraph()
+
+
 GRAPHS: dict[str, Callable[[], Subgraph]] = {
+    "attention": attention,
     "linear": linear,
     "linear, wide": lambda: linear(2048, 8192),
     "product": product,
