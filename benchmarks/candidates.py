@@ -71,7 +71,9 @@ def _structure(
             "rows": number,
             "flops": _flops(subgraph, sizes),
             "ms": {name: timing.median(name) * 1e3 for name in calls},
-            "chosen": next(row.schedule.value for row in table if row.suits(sizes)),
+            "chosen": next(
+                row.schedule.value for row in table if row.schedule and row.suits(sizes)
+            ),
             "disturbed": timing.disturbed,
         })  # fmt: skip
     return found

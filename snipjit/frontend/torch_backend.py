@@ -21,6 +21,7 @@ from snipjit.passes.fx import (
     Tokenization,
     forget,
     needs_grad,
+    own_nodes,
     substitute,
     tokenize,
     with_bodies,
@@ -101,7 +102,7 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     left = {c.outputs[0] for c in tokenization.candidates if grad and needs_grad(gm, c)}
     for candidate in tokenization.candidates:
         output = candidate.outputs[0]
-        made = Refusal(output.name, NEEDS_GRAD) if output in left else _launcher(candidate)
+        made = Refusal(output.name, NEEDS_GRAD) if output in left else _launcher(candidate, options)
         if isinstance(made, Refusal):
             refused.append(made)
             continue
@@ -117,10 +118,15 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     return tokenization
 
 
-def _launcher(candidate: Candidate) -> Launcher | Refusal:
-    """The launcher of a candidate, or why there is none."""
+def _launcher(candidate: Candidate, options: Options) -> Launcher | Refusal:
+    """The launcher of a candidate, or why there is none.
+
+    Inductor lays out results as kernels do: there PyTorch's nodes take no kernel's place.
+    """
     try:
-        return launcher_of(compile_subgraph(candidate.subgraph))
+        structure = compile_subgraph(candidate.subgraph)
+        wanted = structure.selection.has_nodes and options.rest == "eager"
+        return launcher_of(structure, own_nodes(candidate) if wanted else None)
     except UnsupportedError as error:
         return Refusal(candidate.outputs[0].name, str(error))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from snipjit.runtime.host import LOCK
 from snipjit.runtime.kernel import Kernel
@@ -53,13 +53,16 @@ KERNELS: KernelCache[Kernel] = KernelCache()
 STRUCTURES: KernelCache[Structure] = KernelCache()
 """The process's structures, whose kernels are in ``KERNELS`` too."""
 
-_launchers: dict[Structure, Launcher] = {}
+_launchers: dict[tuple[Structure, bool], Launcher] = {}
 
 
-def launcher_of(structure: Structure) -> Launcher:
-    """The one launcher of a structure: equal layers share what is known of their shapes."""
-    launcher = _launchers.get(structure)
-    return launcher or _launchers.setdefault(structure, Launcher(structure))
+def launcher_of(structure: Structure, nodes: Callable[..., Any] | None = None) -> Launcher:
+    """The one launcher of a structure: equal layers share what is known of their shapes.
+
+    With ``nodes`` it is another one, which has those of the first such layer: they mean the same.
+    """
+    key = structure, nodes is not None
+    return _launchers.get(key) or _launchers.setdefault(key, Launcher(structure, nodes=nodes))
 
 
 def launchers() -> list[Launcher]:

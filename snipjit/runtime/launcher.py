@@ -44,6 +44,9 @@ of scratchpad of a worker and for all together, values of the slots, then shape 
 output."""
 
 
+BY_NODES: Plan = ("PyTorch's own nodes",)
+"""The plan of a call that the nodes do."""
+
 unpack_dual: Any = forward_ad.unpack_dual  # torch gives it no type
 
 
@@ -57,7 +60,8 @@ class Launcher:
     """Calls the kernels of one structure. Safe to call from many threads; serves all equal layers.
 
     ``call`` is ``__call__`` for a graph, in which tracing has seen the number of arguments and that
-    tensors are plain memory. ``scratchpads`` and ``empty`` allocate scratch memory and outputs.
+    tensors are plain memory. ``scratchpads`` and ``empty`` allocate scratch memory and outputs;
+    ``nodes`` does the same by PyTorch's own operations, for sizes at which that is the better way.
     """
 
     def __init__(
@@ -65,8 +69,9 @@ class Launcher:
         structure: Structure,
         scratchpads: Scratchpads = SCRATCHPADS,
         empty: Callable[[Ints, Ints, torch.dtype], torch.Tensor] = empty_strided,
+        nodes: Callable[..., Any] | None = None,
     ) -> None:
-        self.structure = structure
+        self.structure, self.nodes = structure, nodes
         self.source = source(structure.interface, structure.uses_scratch)
         self._plans: dict[Key, Plan] = {}
         self._older_plans: dict[Key, Plan] = {}
@@ -114,11 +119,13 @@ class Launcher:
         return {
             **{f"d{i}": torch_dtype(spec) for i, spec in enumerate(interface.inputs)},
             **{f"e{i}": torch_dtype(spec) for i, spec in enumerate(interface.outputs)},
+            "by_nodes": BY_NODES,
             "calls": self._calls,
             "dense_inputs": dense_inputs,
             "empty": empty,
             "give_scratch": scratchpads.give,
             "make_frame": make_frame,
+            "nodes": self.nodes,
             "make_plan": self._make_plan,
             "plans": self._plans,
             "forward_ad": forward_ad,
@@ -143,6 +150,8 @@ class Launcher:
         return plan
 
     def _configure(self, key: Key) -> Plan:
+        if self.nodes is not None and self.structure.prefers_nodes(key[::2]):
+            return BY_NODES
         kernel, config = self.structure.configure(key[::2], key[1::2])
         next(self._configurations)
         scratch, values = pitch(kernel.recipe.scratch_bytes), list(config.slots)

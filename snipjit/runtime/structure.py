@@ -29,6 +29,10 @@ class Choice(NamedTuple):
         return "_".join((self.schedule.value, *sizes))
 
 
+NODES = None
+"""In the place of a kernel: the nodes of PyTorch that it would stand for."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which kernels a structure has, and which of them serves which sizes.
@@ -43,7 +47,14 @@ class Selection:
     @property
     def general(self) -> Choice:
         """The kernel that serves all sizes."""
-        return Choice(self.table[-1].schedule)
+        schedule = self.table[-1].schedule
+        assert schedule is not None, "PyTorch's nodes are not always there"
+        return Choice(schedule)
+
+    @property
+    def has_nodes(self) -> bool:
+        """Whether PyTorch's own nodes stand in the table."""
+        return any(row.schedule is None for row in self.table)
 
     @property
     def is_single(self) -> bool:
@@ -55,10 +66,17 @@ class Selection:
 
         ``seen`` are the sizes of features that have kernels of their own.
         """
+        return [choice for choice in self.candidates(sizes, seen) if choice is not NODES]
+
+    def candidates(self, sizes: Mapping[str, int], seen: Collection[Ints]) -> list[Choice | None]:
+        """The same, and ``NODES`` where those of PyTorch stand in the table."""
         features = tuple(sizes[axis] for axis in self.features)
-        if features not in seen and (not all(features) or len(seen) >= SPECIALIZED_SIZES):
-            return [self.general]
-        found = [Choice(row.schedule, features) for row in self.table if row.suits(sizes)]
+        general = features not in seen and (not all(features) or len(seen) >= SPECIALIZED_SIZES)
+        found = [
+            Choice(row.schedule, () if general else features) if row.schedule else NODES
+            for row in self.table
+            if row.suits(sizes) and (row.schedule is None or not general)
+        ]
         return list(dict.fromkeys([*found, self.general]))
 
 
@@ -94,6 +112,11 @@ class Structure:
             return True
         only = self.kernel(self.selection.general)
         return only is not None and only.uses_scratch
+
+    def prefers_nodes(self, shapes: Shapes) -> bool:
+        """Whether PyTorch's own nodes serve input shapes best. InputError if they do not fit."""
+        candidates = self.selection.candidates(self.interface.sizes(shapes), self._seen)
+        return candidates[0] is NODES
 
     def configure(self, shapes: Shapes, strides: Shapes) -> tuple[Kernel, RuntimeConfig]:
         """The kernel for a call with these input shapes and strides (elements), and its config.

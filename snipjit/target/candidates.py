@@ -78,10 +78,10 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
 class Serves(NamedTuple):
     """A schedule, and the calls it serves: of at most so many rows, the product of some axes.
 
-    Without axes it serves any.
+    Without axes it serves any. Without a schedule PyTorch's own nodes serve, if there are some.
     """
 
-    schedule: Schedule
+    schedule: Schedule | None
     axes: tuple[str, ...] = ()
     most: int = 0
 

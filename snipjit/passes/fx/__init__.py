@@ -26,6 +26,7 @@ from snipjit.passes.fx.candidate import Candidate, Tokenization
 from snipjit.passes.fx.earlier_views import note_earlier_views
 from snipjit.passes.fx.gradients import NEEDS_GRAD, needs_grad
 from snipjit.passes.fx.open_attention_modules import OpenAttentionModules
+from snipjit.passes.fx.own_nodes import own_nodes
 from snipjit.passes.fx.substitute import forget, substitute
 from snipjit.passes.fx.tokenize_attention import TokenizeAttention
 
@@ -53,6 +54,7 @@ __all__ = [
     "Tokenization",
     "forget",
     "needs_grad",
+    "own_nodes",
     "substitute",
     "tokenize",
     "with_bodies",
