@@ -15,7 +15,7 @@ import pytest
 from snipjit.compiler import emit
 from snipjit.errors import UnsupportedError, VerificationError
 from snipjit.ir.interpret.linear import interpret
-from snipjit.ir.linear_ir import Join, LinearIR, Loop
+from snipjit.ir.linear_ir import LinearIR, Loop, is_kind
 from snipjit.ir.operations import kind_of
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
@@ -230,7 +230,7 @@ def _counters(lir: LinearIR, text: str) -> dict[str, int]:
         "pads": ops["pad"],
         "prefetches": ops["prefetch"],
         "limits": sum(len(loop.limits) for loop in loops),
-        "joins": sum(isinstance(loop, Join) for loop in loops),
+        "joins": sum(is_kind(loop, "join") for loop in loops),
         "instructions": text.count("\n"),
     }
 

@@ -9,7 +9,7 @@ import pytest
 
 from snipjit.errors import ParseError
 from snipjit.ir.expression import Expression, ValueType
-from snipjit.ir.linear_ir import STRIDE, Join, LinearIR, Loop, LoopPort, Piece, Retry, retry
+from snipjit.ir.linear_ir import STRIDE, LinearIR, Loop, LoopPort, Piece, is_kind, retry
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.text.linear import around, print_linear, print_statement
@@ -83,7 +83,7 @@ def build_everything() -> LinearIR:
         ],
         outputs=[Tensor("y", "f32", (("b",), ("d", "m")), (1, 0))],
         scalars=["scale"],
-        body=[Loop("b", [body], parallel=True)],
+        body=[Loop("b", [body], kind="parallel")],
     )
 
 
@@ -98,7 +98,7 @@ def test_retries_and_limits() -> None:
     text = RETRY.replace("for m step", f"for m {LIMITS} step")
     lir = parse_linear(text)
     assert print_linear(lir) == text
-    (again,) = (s for s, _ in lir.walk() if isinstance(s, Retry))
+    (again,) = (s for s, _ in lir.walk() if is_kind(s, "retry"))
     (loop,) = (s for s in again.body if isinstance(s, Loop))
     assert loop.limits == (
         Limit("m", "from", "d", -2, ("bound",), when="first"),
@@ -213,7 +213,7 @@ def test_joins() -> None:
     (loop,) = lir.body
     assert isinstance(loop, Loop)
     (join,) = loop.body
-    assert isinstance(join, Join)
+    assert is_kind(join, "join")
     assert [port.tensor for port in join.pieces[0].ports] == ["a", "b"]
     assert isinstance(join.last[0], Loop)
     with pytest.raises(ParseError, match="expected 'last'"):

@@ -12,12 +12,11 @@ from math import prod
 from typing import NamedTuple
 
 from snipjit.errors import InputError
-from snipjit.ir.element_types import Typed
-from snipjit.ir.subgraph import Block, Dim
+from snipjit.ir.subgraph import Block, Dim, Dimensioned
 
 
 @dataclass(frozen=True)
-class TensorSpec(Typed):
+class TensorSpec(Dimensioned):
     """One tensor of a kernel's call.
 
     dtype   a row of ``ELEMENT_TYPES``
@@ -42,11 +41,6 @@ class TensorSpec(Typed):
     def neighbours(self, dim: Dim) -> int:
         """How many elements along a dim lie in one of the blocks that it counts; 1 without any."""
         return self.block[1] if self.block is not None and dim == (self.block[0],) else 1
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """Every axis of the tensor, as its dims list them."""
-        return tuple(axis for dim in self.dims for axis in dim)
 
 
 class _Equation(NamedTuple):

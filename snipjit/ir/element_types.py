@@ -97,7 +97,6 @@ _ROWS = (
 ELEMENT_TYPES: dict[str, ElementType] = {row.name: row for row in _ROWS}
 """By name. Another row is added with ``operations.add_element_type``, which casts know too."""
 
-
 PAIRED = next(row.name for row in _ROWS if row.paired)
 """The one type of pairs, so far."""
 

@@ -117,7 +117,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeGuard
 
 from snipjit.ir.expression import Expression
 from snipjit.ir.loop_limits import Limit
@@ -148,15 +148,25 @@ class Piece:
     ports: list[LoopPort] = field(default_factory=list)
 
 
+LoopKind = Literal["for", "parallel", "retry", "join"]
+
+
 @dataclass
 class Loop:
-    """A loop over an axis: its pieces run one after another over the work amount."""
+    """Bodies that run under the control of an axis, of tasks, or of a register.
+
+    for       the pieces run one after another over the work amount of the axis
+    parallel  so do those of tasks, at the same time
+    retry     over no axis: the body runs once more if it has set the register ``flag``
+    join      where the tasks that the axis numbers meet: what each does there, and the last
+    """
 
     axis: str
     pieces: list[Piece]
-    parallel: bool = False
+    kind: LoopKind = "for"
     limits: tuple[Limit, ...] = ()
     states: tuple[State, ...] = ()
+    flag: str = ""
 
     @property
     def step(self) -> int:
@@ -168,27 +178,25 @@ class Loop:
         """The main body."""
         return self.pieces[0].body
 
-
-@dataclass
-class Retry(Loop):
-    """A loop over no axis: its body runs once more if it has set the register ``flag``."""
-
-    flag: str = ""
-
-
-def retry(flag: str, body: list[Statement]) -> Retry:
-    """Statements that run again if they set ``flag``."""
-    return Retry("", [Piece(1, body)], flag=flag)
-
-
-@dataclass
-class Join(Loop):
-    """Where the tasks that ``axis`` numbers meet: what each does there, and what the last does."""
+    @property
+    def parallel(self) -> bool:
+        """Whether its iterations are tasks."""
+        return self.kind == "parallel"
 
     @property
     def last(self) -> list[Statement]:
-        """What the last task to come does for all."""
+        """Of a join: what the last task to come does for all."""
         return self.pieces[1].body
+
+
+def retry(flag: str, body: list[Statement]) -> Loop:
+    """Statements that run again if they set ``flag``."""
+    return Loop("", [Piece(1, body)], "retry", flag=flag)
+
+
+def is_kind(statement: Statement, kind: LoopKind) -> TypeGuard[Loop]:
+    """Whether a statement is a loop of some kind."""
+    return isinstance(statement, Loop) and statement.kind == kind
 
 
 Statement = Expression | Buffer | Loop

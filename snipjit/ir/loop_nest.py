@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from snipjit.ir.linear_ir import Join, LinearIR, Loop, Piece, Statement, expressions, walk
+from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement, expressions, is_kind, walk
 from snipjit.ir.tensors import Buffer
 
 
@@ -31,9 +31,9 @@ def task_body(lir: LinearIR) -> list[Statement]:
     return loops[-1].body if loops else lir.body
 
 
-def join_of(loop: Loop) -> Join | None:
+def join_of(loop: Loop) -> Loop | None:
     """Where the iterations of a parallel loop meet, if it is split."""
-    joins = (s for s in loop.body if isinstance(s, Join))
+    joins = (s for s in loop.body if is_kind(s, "join"))
     return next(joins, None) if loop.parallel else None
 
 

@@ -66,17 +66,23 @@ Block = tuple[str, int]
 """An axis, and how many neighbours along it lie innermost in memory."""
 
 
+class Dimensioned(Typed):
+    """What has an element type, and dims that are products of axes."""
+
+    dims: tuple[Dim, ...]
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Every axis, as the dims list them, outer to inner."""
+        return tuple(axis for dim in self.dims for axis in dim)
+
+
 @dataclass(frozen=True)
-class TensorType(Typed):
+class TensorType(Dimensioned):
     """Element type and dimensions of a value; each dimension is a product of axes."""
 
     dtype: str
     dims: tuple[Dim, ...] = ()
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """Every axis of the value, outer to inner."""
-        return tuple(axis for dim in self.dims for axis in dim)
 
     @staticmethod
     def of(dtype: str, *axes: str) -> TensorType:

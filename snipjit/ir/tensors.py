@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from math import prod
 
 from snipjit.ir.element_types import Typed
-from snipjit.ir.subgraph import Block, Dim
+from snipjit.ir.subgraph import Block, Dim, Dimensioned
 
 
 @dataclass(frozen=True)
-class Tensor(Typed):
+class Tensor(Dimensioned):
     """An input or output: element type, dimensions (products of axes), memory order of the dims.
 
     The innermost axis of the innermost dim has stride 1 when the dim holds an axis;
@@ -24,11 +24,6 @@ class Tensor(Typed):
     dims: tuple[Dim, ...]
     order: tuple[int, ...] = ()
     block: Block | None = None
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """Every axis of the tensor, as its dims list them."""
-        return tuple(axis for dim in self.dims for axis in dim)
 
     @property
     def unit_axis(self) -> str | None:

@@ -53,6 +53,11 @@ TUNED: dict[tuple[str, Schedule], Candidate] = {}
 """By the name of a target: numbers that are not the usual ones."""
 
 
+NODES: dict[str, int] = {}
+"""By the name of a target: calls of at most so many rows that PyTorch's own nodes do better, where
+they are one fused attention. None of those that were measured."""
+
+
 def candidate(target: TargetMachine, schedule: Schedule) -> Candidate:
     """The numbers of a schedule for a target."""
     return TUNED.get((target.name, schedule)) or usual(target, schedule)

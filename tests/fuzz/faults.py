@@ -166,7 +166,7 @@ def _other_combination(e: Expression) -> Expression:
 
 
 def _no_tail(loop: Loop) -> None:
-    if len(loop.pieces) > 1 and not loop.parallel and type(loop) is Loop:
+    if len(loop.pieces) > 1 and loop.kind == "for":
         loop.pieces.pop()
 
 

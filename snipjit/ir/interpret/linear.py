@@ -19,7 +19,7 @@ from snipjit.ir.axis_arrays import align, in_blocks, solve_axis_sizes, unset, vi
 from snipjit.ir.element_types import PAIRED, Array, Typed, round_to
 from snipjit.ir.expression import Expression
 from snipjit.ir.interpret.loops import Chunk, carried_reductions, chunks, iterations
-from snipjit.ir.linear_ir import Join, LinearIR, Loop, Retry, Statement
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement, is_kind
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.loop_nest import join_of, shared_buffers
 from snipjit.ir.operations import ELEMENTWISE, MONOIDS
@@ -92,10 +92,10 @@ class _Machine:
     def block(self, body: list[Statement]) -> None:
         """Run statements in order."""
         for statement in body:
-            if isinstance(statement, Join):
+            if is_kind(statement, "join"):
                 if not self._goes_on(statement):
                     return
-            elif isinstance(statement, Retry):
+            elif is_kind(statement, "retry"):
                 self._retry(statement)
             elif isinstance(statement, Loop) and (join := join_of(statement)):
                 self._split(statement, join)
@@ -112,7 +112,7 @@ class _Machine:
 
     # Loops
 
-    def _retry(self, retry: Retry) -> None:
+    def _retry(self, retry: Loop) -> None:
         before = self._is_set(retry.flag, retry)
         self.block(retry.body)
         if not before and self._is_set(retry.flag, retry):
@@ -148,14 +148,14 @@ class _Machine:
             left = f"{stop - position} of {stop - start} elements of axis {loop.axis}"
             raise self._fault(loop, f"no piece of the loop covers the last {left}: add a tail")
 
-    def _split(self, loop: Loop, join: Join) -> None:
+    def _split(self, loop: Loop, join: Loop) -> None:
         before = self.ranges[loop.axis]
         for chunk in chunks(loop, before[1], self.sizes[join.axis]):
             self.chunk, self.ranges[loop.axis] = chunk, chunk.range
             self.block(loop.body)
         self.ranges[loop.axis] = before
 
-    def _goes_on(self, join: Join) -> bool:
+    def _goes_on(self, join: Loop) -> bool:
         """Whether this chunk is the last to come to the join, or the only one."""
         chunk, before = self.chunk, self.ranges[join.axis]
         if chunk.count > 1:

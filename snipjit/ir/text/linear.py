@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snipjit.ir.expression import Expression, ValueType
-from snipjit.ir.linear_ir import Join, LinearIR, Loop, Piece, Retry, Statement
+from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement, is_kind
 from snipjit.ir.states import STATE_NAMES
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.text.tokens import print_attrs
@@ -64,7 +64,7 @@ def _statement_lines(statement: Statement, depth: int) -> Iterator[tuple[str, St
         yield indent + _buffer(statement), statement
     elif isinstance(statement, Expression):
         yield indent + _expression(statement), statement
-    elif isinstance(statement, Retry):
+    elif is_kind(statement, "retry"):
         yield f"{indent}retry %{statement.flag} {{", statement
         for inner in statement.body:
             yield from _statement_lines(inner, depth + 1)
@@ -79,7 +79,7 @@ def _statement_lines(statement: Statement, depth: int) -> Iterator[tuple[str, St
 
 def _heads(loop: Loop) -> list[str]:
     """What stands before each body of a loop."""
-    if isinstance(loop, Join):
+    if is_kind(loop, "join"):
         return [f"join {loop.axis}{_ports(loop.pieces[0])}", "} last"]
     kind = "parallel" if loop.parallel else "for"
     first = f"{kind} {loop.axis}{_limits(loop)}{_states(loop)} step"

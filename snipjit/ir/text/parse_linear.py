@@ -7,7 +7,7 @@ text may be edited by hand.
 from __future__ import annotations
 
 from snipjit.ir.expression import Expression, ValueType
-from snipjit.ir.linear_ir import STRIDE, Join, LinearIR, Loop, LoopPort, Piece, Statement, retry
+from snipjit.ir.linear_ir import STRIDE, LinearIR, Loop, LoopKind, LoopPort, Piece, Statement, retry
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.schedule import ROLES, SIZES, AxisPlan
 from snipjit.ir.states import STATE_NAMES, State
@@ -110,7 +110,7 @@ def _parse_buffer(tokens: Tokens) -> Buffer:
 
 
 def _parse_loop(tokens: Tokens) -> Loop:
-    parallel = tokens.next().text == "parallel"
+    kind: LoopKind = "parallel" if tokens.next().text == "parallel" else "for"
     axis = tokens.word("an axis")
     limits = [_parse_limit(tokens)] if tokens.accept("where") else []
     while limits and tokens.accept("and"):
@@ -122,7 +122,7 @@ def _parse_loop(tokens: Tokens) -> Loop:
     pieces = [_parse_piece(tokens)]
     while tokens.accept("tail"):
         pieces.append(_parse_piece(tokens))
-    return Loop(axis, pieces, parallel, tuple(limits), tuple(states))
+    return Loop(axis, pieces, kind, tuple(limits), tuple(states))
 
 
 def _parse_state(tokens: Tokens) -> State:
@@ -134,11 +134,11 @@ def _parse_state(tokens: Tokens) -> State:
     return State(value, monoid, **names)
 
 
-def _parse_join(tokens: Tokens) -> Join:
+def _parse_join(tokens: Tokens) -> Loop:
     axis = tokens.word("an axis")
     each = _parse_body(tokens, 1)
     tokens.expect("last")
-    return Join(axis, [each, _parse_body(tokens, 1)])
+    return Loop(axis, [each, _parse_body(tokens, 1)], "join")
 
 
 def _parse_limit(tokens: Tokens) -> Limit:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from snipjit.errors import VerificationError
 from snipjit.ir.element_types import ELEMENT_TYPES, PAIRED, Typed
 from snipjit.ir.expression import MOVES, Expression, ValueType
-from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Retry
+from snipjit.ir.linear_ir import LinearIR, Loop, Nest, is_kind
 from snipjit.ir.linear_operations import MOVED, Rule, rule_of
 from snipjit.ir.loop_nest import join_of
 from snipjit.ir.operations import ELEMENTWISE, MONOIDS, wrong_operands
@@ -130,7 +130,7 @@ class _Verifier:
         """The registers that a loop asks are single booleans."""
         self.here = loop
         flags = [limit.when for limit in loop.limits if limit.when]
-        for name in [*flags, *([loop.flag] if isinstance(loop, Retry) else [])]:
+        for name in [*flags, *([loop.flag] if is_kind(loop, "retry") else [])]:
             known = self.names.get(name, _Known("", "", ()))
             self.demand(known.kind == "register", f"%{name} is not defined before it is asked")
             self.demand(known.dtype == "i1", f"%{name} is {known.dtype}, not i1")

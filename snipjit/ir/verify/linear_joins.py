@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snipjit.ir.expression import Expression
-from snipjit.ir.linear_ir import Join, LinearIR, Loop, Statement, expressions
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement, expressions, is_kind
 from snipjit.ir.loop_nest import shared_buffers
 from snipjit.ir.tensors import Buffer
 from snipjit.ir.verify.linear_loops import fault
@@ -11,7 +11,7 @@ from snipjit.ir.verify.linear_loops import fault
 
 def check_joins(lir: LinearIR) -> None:
     """Raise VerificationError if a join stands where none can, or buffers are shared wrongly."""
-    joins = [(s, loops) for s, loops in lir.walk() if isinstance(s, Join)]
+    joins = [(s, loops) for s, loops in lir.walk() if is_kind(s, "join")]
     for join, loops in joins:
         _check_place(lir, join, loops)
         _check_bodies(lir, join)
@@ -23,20 +23,20 @@ def check_joins(lir: LinearIR) -> None:
         _check_buffer(lir, buffer, joins[0][0])
 
 
-def _check_place(lir: LinearIR, join: Join, loops: tuple[Loop, ...]) -> None:
+def _check_place(lir: LinearIR, join: Loop, loops: tuple[Loop, ...]) -> None:
     direct = loops and all(loop.parallel for loop in loops)
-    if not direct or [s for s in loops[-1].body if isinstance(s, Join)] != [join]:
+    if not direct or [s for s in loops[-1].body if is_kind(s, "join")] != [join]:
         raise fault(lir, join, "a join stands alone, in the body of the innermost parallel loop")
     if lir.axes[join.axis] is None or join.axis in {loop.axis for loop in loops}:
         raise fault(lir, join, f"axis {join.axis} has no static size of its own to number chunks")
 
 
-def _check_bodies(lir: LinearIR, join: Join) -> None:
+def _check_bodies(lir: LinearIR, join: Loop) -> None:
     if len(join.pieces) != 2 or any(p.step != 1 or p.masked for p in join.pieces):
         raise fault(lir, join, "a join has a body for each chunk and one for the last")
 
 
-def _check_work(lir: LinearIR, join: Join, split: Loop) -> None:
+def _check_work(lir: LinearIR, join: Loop, split: Loop) -> None:
     """Before the join chunks write what is theirs; from there on their axis has no meaning."""
     at = next(i for i, s in enumerate(split.body) if s is join)
     outputs = {tensor.name for tensor in lir.outputs}
@@ -48,7 +48,7 @@ def _check_work(lir: LinearIR, join: Join, split: Loop) -> None:
             raise fault(lir, e, f"a chunk of axis {split.axis} has ended at the join")
 
 
-def _check_buffer(lir: LinearIR, buffer: Buffer, join: Join) -> None:
+def _check_buffer(lir: LinearIR, buffer: Buffer, join: Loop) -> None:
     """A place for each chunk; what one leaves there in the first body is read in the second."""
     name = buffer.name
     if buffer.axes[:1] != (join.axis,) or buffer.extents[join.axis] != lir.axes[join.axis]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from snipjit.errors import VerificationError
 from snipjit.ir.expression import MOVES, Expression
-from snipjit.ir.linear_ir import Join, LinearIR, Loop, Piece, Retry, Statement, expressions, walk
+from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement, expressions, is_kind, walk
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.loop_nest import holds_pairs, is_block_loop, join_of, least_remainder, parallel_loop
 from snipjit.ir.text.linear import around
@@ -31,7 +31,7 @@ def check_place(lir: LinearIR, loop: Loop, loops: tuple[Loop, ...]) -> None:
         if not holds:
             raise fault(lir, loop, message)
 
-    if isinstance(loop, Retry):
+    if is_kind(loop, "retry"):
         return
     demand(loop.axis in lir.axes, f"the loop has unknown axes: {loop.axis}")
     demand(bool(loop.pieces), "a loop needs a body")
@@ -71,7 +71,7 @@ class _Registers:
     def flags(self, loop: Loop, registers: set[str]) -> None:
         """What a loop asks is held where the loop begins."""
         asked = {limit.when for limit in loop.limits if limit.when}
-        asked |= {loop.flag} if isinstance(loop, Retry) else set()
+        asked |= {loop.flag} if is_kind(loop, "retry") else set()
         if lost := sorted(asked - registers):
             raise fault(self.lir, loop, f"%{lost[0]} is defined in a loop that has ended")
 
@@ -95,7 +95,7 @@ class _Registers:
 
 
 def _is_tile(loop: Loop, piece: Piece) -> bool:
-    if isinstance(loop, Join):
+    if is_kind(loop, "join"):
         return piece is loop.pieces[0]
     return not is_block_loop(loop) and (loop.step == 1 or not loop.parallel)
 
@@ -105,7 +105,7 @@ def _is_tile(loop: Loop, piece: Piece) -> bool:
 
 def _check_remainders(lir: LinearIR, body: list[Statement], amounts: Amounts) -> None:
     for loop in body:
-        if isinstance(loop, Join | Retry):
+        if isinstance(loop, Loop) and loop.kind in ("join", "retry"):
             for piece in loop.pieces:
                 _check_remainders(lir, piece.body, amounts)
         elif isinstance(loop, Loop):

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from snipjit.ir.linear_ir import (
-    STRIDE,
-    Join,
-    LinearIR,
-    Loop,
-    Statement,
-    walk,
-)
+from snipjit.ir.linear_ir import STRIDE, LinearIR, Loop, Statement, is_kind, walk
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.verify.linear_loops import fault, moved
 
@@ -30,7 +23,7 @@ def _check_body(lir: LinearIR, tensors: Tensors, body: list[Statement], later: s
         _check_blocks(lir, tensors, loop)
         for piece in loop.pieces:
             wanted = _increments(tensors, loop)
-            if isinstance(loop, Join):
+            if is_kind(loop, "join"):
                 wanted = wanted if piece is loop.pieces[0] else {}
             found = {port.tensor: port.ptr_increment for port in piece.ports}
             if found != wanted or len(found) != len(piece.ports):

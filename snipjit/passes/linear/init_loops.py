@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snipjit.ir.expression import MOVES, Expression
-from snipjit.ir.linear_ir import STRIDE, Join, LinearIR, Loop, LoopPort, Piece, Statement, walk
+from snipjit.ir.linear_ir import STRIDE, LinearIR, Loop, LoopPort, Piece, Statement, is_kind, walk
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.passes.linear.linear_pass import LinearPass
 
@@ -40,7 +40,7 @@ def _descend(body: list[Statement], tensors: dict[str, Tensor | Buffer]) -> None
 
 def _ports(loop: Loop, piece: Piece, tensors: dict[str, Tensor | Buffer]) -> list[LoopPort]:
     last = piece is loop.pieces[-1]
-    if isinstance(loop, Join) and last:
+    if is_kind(loop, "join") and last:
         return []
     names = _tensors_of(loop)
     local = {s.name for p in loop.pieces for s, _ in walk(p.body) if isinstance(s, Buffer)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import lcm
 
 from snipjit.ir.expression import MOVES, Expression
-from snipjit.ir.linear_ir import Join, LinearIR, Loop, Piece, Retry, Statement, expressions
+from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement, expressions
 from snipjit.ir.loop_nest import holds_pairs, in_vectors, is_block_loop
 from snipjit.ir.regions import copies
 from snipjit.passes.linear.linear_pass import LinearPass
@@ -46,7 +46,7 @@ def _descend(lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> N
             continue
         for piece in statement.pieces:
             _descend(lir, piece.body, (*loops, statement))
-        kept = statement.parallel or isinstance(statement, Join | Retry)
+        kept = statement.kind != "for"
         if not (kept or is_block_loop(statement)):
             statement.pieces = _expanded(lir, statement.pieces[0], statement.axis, loops)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snipjit.ir.expression import Expression
-from snipjit.ir.linear_ir import Join, LinearIR, Loop, Statement, expressions, walk
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement, expressions, is_kind, walk
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.loop_nest import panel_axes, task_body
 from snipjit.ir.operations import MONOIDS
@@ -146,7 +146,7 @@ class _Stream:
 
     def _can_hold(self, tests: Tests) -> bool:
         """Whether bounds are low enough; a task that ends at a join cannot run once more."""
-        joined = any(isinstance(s, Join) for s in self.task)
+        joined = any(is_kind(s, "join") for s in self.task)
         return all(map(is_low, tests)) and not (tests and joined)
 
     def _is_result(self, e: Expression) -> bool:

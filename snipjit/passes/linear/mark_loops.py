@@ -35,7 +35,7 @@ class MarkLoops(LinearPass):
         steps = {axis: plan.block for axis, plan in lir.plans.items() if plan.block}
         body = _levels(flat, steps) if steps else list[Statement](flat)
         for axis in reversed(_parallel_axes(lir)):
-            body = [Loop(axis, [Piece(lir.plans[axis].task, body)], parallel=True)]
+            body = [Loop(axis, [Piece(lir.plans[axis].task, body)], kind="parallel")]
         lir.body = body
         return lir
 

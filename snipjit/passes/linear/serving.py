@@ -5,15 +5,16 @@ from __future__ import annotations
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph
 from snipjit.passes.linear.convert_graph_to_linear import column_axes, output_axes
-from snipjit.target.candidates import Serves, candidate
+from snipjit.target.candidates import NODES, Serves, candidate
 from snipjit.target.target_machine import TargetMachine
 
 
 def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     """The table of a structure: its schedules, the better ones first, the last one for any sizes.
 
-    By columns is for few rows. Where the products make what is innermost in the results, or where
-    each multiplies by a weight, the rest goes by outputs, else by rows.
+    By columns is for few rows, and PyTorch's own nodes are for fewer where they are better. Where
+    the products make what is innermost in the results, or where each multiplies by a weight, the
+    rest goes by outputs, else by rows.
     """
     if any("block" in node.attrs for node in subgraph.nodes):
         return (Serves(Schedule.OUTPUTS),)
@@ -22,8 +23,9 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     most = candidate(target, Schedule.COLUMNS).most_rows
     if general is Schedule.OUTPUTS:
         most = min(candidate(target, general).least_rows - 1, most)
-    rows = row_axes(subgraph, wide)
-    return (*((Serves(Schedule.COLUMNS, rows, most),) if rows else ()), Serves(general))
+    rows, by_nodes = row_axes(subgraph, wide), NODES.get(target.name, 0)
+    few = [Serves(None, rows, by_nodes)] if by_nodes else []
+    return (*([*few, Serves(Schedule.COLUMNS, rows, most)] if rows else ()), Serves(general))
 
 
 def multiplies_weights(subgraph: Subgraph) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snipjit.ir.expression import Expression, ValueType
-from snipjit.ir.linear_ir import Join, LinearIR, Loop, Piece, Retry, Statement
+from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement, is_kind
 from snipjit.ir.loop_nest import parallel_loops, task_body
 from snipjit.ir.tensors import Buffer
 from snipjit.passes.linear.insert_buffers import extents
@@ -79,13 +79,13 @@ class SplitStream(LinearPass):
             return lir
         at = next(i for i, s in enumerate(body) if s is stream) + 1
         split = [*body[:at], _join(lir, merge, chunk), *body[at:]]
-        body[:] = [*shared, Loop(stream.axis, [Piece(least, split)], parallel=True)]
+        body[:] = [*shared, Loop(stream.axis, [Piece(least, split)], kind="parallel")]
         return lir
 
     def _tries_limits(self, lir: LinearIR) -> bool:
-        """Whether the kernel would have a Retry if its loop stayed whole."""
+        """Whether the kernel would have a retry if its loop stayed whole."""
         whole = LimitLoops().run(SplitLoops().run(lir))
-        return any(isinstance(s, Retry) for s, _ in whole.walk())
+        return any(is_kind(s, "retry") for s, _ in whole.walk())
 
 
 def _shared_buffers(lir: LinearIR, types: dict[str, ValueType], chunk: str) -> list[Buffer]:
@@ -101,10 +101,10 @@ def _shared_buffers(lir: LinearIR, types: dict[str, ValueType], chunk: str) -> l
     ]
 
 
-def _join(lir: LinearIR, merge: Merge, chunk: str) -> Join:
+def _join(lir: LinearIR, merge: Merge, chunk: str) -> Loop:
     each: list[Statement] = [
         Expression("store", None, (f"{name}.chunks", name), merge.with_chunk(type))
         for name, type in merge.types.items()
     ]
     last: list[Statement] = [*merge.fills, Loop(chunk, [Piece(1, [*merge.body])])]
-    return Join(chunk, [Piece(1, each), Piece(1, last)])
+    return Loop(chunk, [Piece(1, each), Piece(1, last)], "join")

@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from snipjit.ir.call_args import CallArgs
 from snipjit.ir.expression import Expression
-from snipjit.ir.linear_ir import Join, LinearIR, Loop, Retry, Statement, expressions
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement, expressions, is_kind
 from snipjit.ir.loop_nest import join_of, parallel_loops
 from snipjit.ir.tensors import Buffer
 from snipjit.passes.base import Pass
@@ -136,9 +136,9 @@ def _emit_loop(emission: Emission, loop: Loop) -> None:
     def emit_body(inner: list[Statement]) -> None:
         _emit_body(emission, inner)
 
-    if isinstance(loop, Retry):
+    if is_kind(loop, "retry"):
         emit_retry(emission, loop, emit_body)
-    elif isinstance(loop, Join):
+    elif is_kind(loop, "join"):
         emit_join(emission, loop, emit_body)
     else:
         emit_loop(emission, loop, emit_body)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from snipjit.ir.call_args import chunk_bytes
-from snipjit.ir.linear_ir import Join, Statement
+from snipjit.ir.linear_ir import Loop, Statement
 from snipjit.passes.llvm.emission import POINTER, Emission, Scope, TaskGroup
 from snipjit.passes.llvm.loop_state import Carried, EmitBody, LoopState
 from snipjit.passes.llvm.vector_ir import I8, I64
 
 
-def emit_join(emission: Emission, join: Join, emit_body: EmitBody) -> None:
+def emit_join(emission: Emission, join: Loop, emit_body: EmitBody) -> None:
     """Emit both bodies, neither of which a task that is alone enters."""
     assert emission.group is not None, "a join stands in a split loop"
     _JoinEmitter(emission, join, emission.group, emit_body).emit(join.last)

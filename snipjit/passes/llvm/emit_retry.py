@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from snipjit.ir.linear_ir import Retry
+from snipjit.ir.linear_ir import Loop
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.loop_state import EmitBody, LoopState
 
 
-def emit_retry(emission: Emission, retry: Retry, emit_body: EmitBody) -> None:
+def emit_retry(emission: Emission, retry: Loop, emit_body: EmitBody) -> None:
     """Emit the body, and a way back for when it has set the flag that was not set before."""
     carried = LoopState(emission, retry)
     carried.prepare()

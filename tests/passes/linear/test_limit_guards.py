@@ -14,7 +14,7 @@ from snipjit.compiler import lower
 from snipjit.ir.element_types import Array
 from snipjit.ir.interpret import linear as interpret_linear
 from snipjit.ir.interpret.linear import interpret
-from snipjit.ir.linear_ir import Retry
+from snipjit.ir.linear_ir import is_kind
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.text.linear import print_linear
 from snipjit.ir.text.parse_linear import parse_linear
@@ -76,7 +76,7 @@ def _runs(monkeypatch: pytest.MonkeyPatch, fill: float, **inputs: Any) -> int:
         original(machine, body)
 
     lir = lower(case.subgraph(), TINY)
-    retries = [s for s, _ in lir.walk() if isinstance(s, Retry)]
+    retries = [s for s, _ in lir.walk() if is_kind(s, "retry")]
     original = interpret_linear._Machine.block
     monkeypatch.setattr(interpret_linear._Machine, "block", block)
     one: list[Array] = [array[:1] for array in tensors]
