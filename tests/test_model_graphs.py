@@ -26,7 +26,8 @@ from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.ir.verify.linear import verify
 from snipjit.ir.verify.subgraph import verify_canonical
 from snipjit.passes.base import Pass, run_pipeline
-from snipjit.passes.linear import pipeline, serving
+from snipjit.passes.linear import allocate_buffers, pipeline, serving
+from snipjit.passes.linear.allocate_buffers import scratch_bytes
 from snipjit.runtime.engine import host_features
 from snipjit.target.candidates import Serves
 from snipjit.target.target_machine import TargetMachine, select
@@ -273,3 +274,25 @@ def test_another_axis_in_lanes(row: str) -> None:
         texts.append(print_linear(lir))
     assert "load %x : f32[k m]" in texts[1]
     assert "load %w : f32[k n]" in texts[0]
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "rms norm and linear", "two segments"])
+def test_what_does_not_fit_the_scratchpad_is_halved(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Until it does; what cannot be made small enough is refused, with the size it would need."""
+    subgraph, target = FEW[name](), ROWS["portable"]
+    for schedule in schedules(subgraph, target):
+        whole = scratch_bytes(lower(subgraph, target, schedule=schedule))
+        if whole <= 1024:
+            continue
+        monkeypatch.setattr(allocate_buffers, "SCRATCHPAD_LIMIT", whole // 2)
+        lir = lower(subgraph, target, schedule=schedule)
+        assert scratch_bytes(lir) <= whole // 2
+        run = kernels.launcher_of(lir, target)
+        for seed, given in enumerate(SIZES):
+            kernels.assert_right(run, subgraph, tensors(subgraph, given, seed), [])
+        monkeypatch.undo()
+    monkeypatch.setattr(allocate_buffers, "SCRATCHPAD_LIMIT", 16)
+    with pytest.raises(UnsupportedError, match="small enough for the scratchpad"):
+        lower(FEW["mlp"](), target, schedule=Schedule.OUTPUTS)

@@ -141,8 +141,13 @@ class _Nest:
         return found
 
     @property
+    def lanes(self) -> str | None:
+        """The axis in lanes of the result."""
+        return self.lir.vector_axis(self.product.type.axes)
+
+    @property
     def columns(self) -> int:
-        return self.counts.get(self.lir.lanes[-1], 1)
+        return self.counts.get(self.lanes or "", 1)
 
     @property
     def rows(self) -> int:
@@ -151,7 +156,7 @@ class _Nest:
     @property
     def row_axes(self) -> list[str]:
         """The axes of the result of which the tile has several elements, lanes aside."""
-        others = (a for a in self.product.type.axes if a != self.lir.lanes[-1])
+        others = (a for a in self.product.type.axes if a != self.lanes)
         return [axis for axis in others if self.counts.get(axis, 1) > 1]
 
     def parts(self) -> tuple[Expression, Expression, Expression, Expression, Expression]:
@@ -192,7 +197,7 @@ class _Nest:
 
     def _has_columns(self, load: Expression) -> bool:
         """Whether pairs of the summed axis lie side by side, one for each lane."""
-        (axis,), lanes = self.product.over, self.lir.lanes[-1]
+        (axis,), lanes = self.product.over, self.lanes
         buffer = self.buffers.get(load.inputs[0])
         return buffer is not None and buffer.pairs == axis and buffer.axes[-1] == lanes
 
@@ -214,4 +219,4 @@ class _Nest:
 
     def _is_move(self, e: Expression, op: str) -> bool:
         buffer = self.buffers.get(e.inputs[0]) if e.op == op else None
-        return isinstance(buffer, Buffer) and buffer.axes[-1] == self.lir.lanes[-1]
+        return isinstance(buffer, Buffer) and buffer.axes[-1] == self.lanes

@@ -104,8 +104,10 @@ class FuseLoops(LinearPass):
 
     def _are_rows_of_tiles(self, lir: LinearIR, group: _Group) -> bool:
         made = {e.output for e in group.body}
-        factors = {name for e in products_in_tiles(lir) for name in e.inputs[:2]}
-        in_lanes = any(lir.lanes[-1] in e.type.axes for e in group.body)
+        products = products_in_tiles(lir)
+        factors = {name for e in products for name in e.inputs[:2]}
+        lanes = {lir.vector_axis(e.type.axes) for e in products}
+        in_lanes = any(lanes.intersection(e.type.axes) for e in group.body)
         return bool(made & factors) and not in_lanes
 
     def _columns(self, lir: LinearIR, group: _Group, axis: str, size: int | None) -> int:

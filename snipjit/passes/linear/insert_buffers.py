@@ -173,8 +173,12 @@ def _granules(lir: LinearIR) -> dict[str, int]:
 def _rows_of_tiles(lir: LinearIR) -> set[str]:
     """The factors of products in tiles that do not have the lanes of the result."""
     types = {e.output: e.type for e in lir.expressions()}
-    factors = {name for e in products_in_tiles(lir) for name in e.inputs[:2] if name in types}
-    return {name for name in factors if lir.lanes[-1] not in types[name].axes}
+    return {
+        name
+        for e in products_in_tiles(lir)
+        for name in e.inputs[:2]
+        if name in types and lir.vector_axis(e.type.axes) not in types[name].axes
+    }
 
 
 def _store_and_load(buffer: str, name: str, access: _Access) -> None:
