@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from snipjit.ir.expression import MOVES, Expression
-from snipjit.ir.linear_ir import STRIDE, LinearIR, Loop, LoopPort, Piece, Statement, is_kind, walk
+from snipjit.ir.linear_ir import (
+    STRIDE,
+    LinearIR,
+    Loop,
+    LoopPort,
+    Nest,
+    Piece,
+    Statement,
+    is_kind,
+    walk,
+)
+from snipjit.ir.regions import rewrite
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.passes.linear.linear_pass import LinearPass
 
@@ -26,16 +37,17 @@ class InitLoops(LinearPass):
     def rewrite(self, lir: LinearIR) -> LinearIR:
         """Set the ports of every loop."""
         tensors: dict[str, Tensor | Buffer] = {**lir.tensors, **lir.buffers()}
-        _descend(lir.body, tensors)
+
+        def with_ports(body: list[Statement], _: Nest) -> list[Statement]:
+            return [_moving(s, tensors) if isinstance(s, Loop) else s for s in body]
+
+        lir.body = rewrite(lir.body, with_ports)
         return lir
 
 
-def _descend(body: list[Statement], tensors: dict[str, Tensor | Buffer]) -> None:
-    for statement in body:
-        if isinstance(statement, Loop):
-            for piece in statement.pieces:
-                piece.ports = _ports(statement, piece, tensors)
-                _descend(piece.body, tensors)
+def _moving(loop: Loop, tensors: dict[str, Tensor | Buffer]) -> Loop:
+    pieces = [replace(piece, ports=_ports(loop, piece, tensors)) for piece in loop.pieces]
+    return replace(loop, pieces=pieces)
 
 
 def _ports(loop: Loop, piece: Piece, tensors: dict[str, Tensor | Buffer]) -> list[LoopPort]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import lcm
 
 from snipjit.ir.expression import MOVES, Expression
-from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement, expressions
+from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Piece, Statement, expressions, is_kind
 from snipjit.ir.loop_nest import holds_pairs, in_vectors, is_block_loop
-from snipjit.ir.regions import copies
+from snipjit.ir.regions import copies, rewrite
 from snipjit.passes.linear.linear_pass import LinearPass
 
 
@@ -36,19 +36,19 @@ class InsertSpecificIterations(LinearPass):
 
     def rewrite(self, lir: LinearIR) -> LinearIR:
         """Expand every loop, innermost first."""
-        _descend(lir, lir.body, ())
+
+        def expand(body: list[Statement], loops: Nest) -> list[Statement]:
+            return [_with_tails(lir, s, loops) if is_kind(s, "for") else s for s in body]
+
+        lir.body = rewrite(lir.body, expand)
         return lir
 
 
-def _descend(lir: LinearIR, body: list[Statement], loops: tuple[Loop, ...]) -> None:
-    for statement in body:
-        if not isinstance(statement, Loop):
-            continue
-        for piece in statement.pieces:
-            _descend(lir, piece.body, (*loops, statement))
-        kept = statement.kind != "for"
-        if not (kept or is_block_loop(statement)):
-            statement.pieces = _expanded(lir, statement.pieces[0], statement.axis, loops)
+def _with_tails(lir: LinearIR, loop: Loop, loops: Nest) -> Loop:
+    """A loop of pieces of known size, if it is one of tiles."""
+    if is_block_loop(loop):
+        return loop
+    return replace(loop, pieces=_expanded(lir, loop.pieces[0], loop.axis, loops))
 
 
 def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) -> list[Piece]:

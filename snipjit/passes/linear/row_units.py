@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from snipjit.ir.element_types import ELEMENT_TYPES
 from snipjit.ir.expression import Expression, ValueType
-from snipjit.ir.linear_ir import LinearIR, Loop, Statement
+from snipjit.ir.linear_ir import LinearIR, Nest, Statement
 from snipjit.ir.operations import EXPONENTIALS, LOG4_E
+from snipjit.ir.regions import rewrite
 from snipjit.passes.linear.linear_pass import LinearPass
 
 LARGE = 2.0**126
@@ -53,7 +54,7 @@ class RowUnits(LinearPass):
 
     def rewrite(self, lir: LinearIR) -> LinearIR:
         """Rewrite every such difference whose exponential stands beside it."""
-        _Rewriter(lir).rewrite(lir.body)
+        lir.body = rewrite(lir.body, _Rewriter(lir).in_units)
         return lir
 
 
@@ -69,15 +70,12 @@ class _Rewriter:
         self.definitions = {e.output: e for e in expressions if e.output is not None}
         self.readers = Counter(name for e in expressions for name in e.inputs)
 
-    def rewrite(self, body: list[Statement]) -> None:
-        """One body, and those inside it."""
+    def in_units(self, body: list[Statement], _: Nest) -> list[Statement]:
+        """One body, after those inside it."""
         exponentials = self._exponentials(body)
         units: dict[tuple[str, bool, bool], tuple[str, str]] = {}
         result: list[Statement] = []
         for statement in body:
-            if isinstance(statement, Loop):
-                for piece in statement.pieces:
-                    self.rewrite(piece.body)
             if isinstance(statement, Expression):
                 if statement.op == "sub" and statement.output in exponentials:
                     result += self._in_units(statement, exponentials[statement.output], units)
@@ -86,7 +84,7 @@ class _Rewriter:
                 units = {of: unit for of, unit in units.items() if of[0] != statement.output}
                 statement = self.changed.get(statement.output, statement)
             result.append(statement)
-        body[:] = result
+        return result
 
     def _exponentials(self, body: list[Statement]) -> dict[str, list[Expression]]:
         """By the name of a difference: the exponentials of it, which nothing else reads."""
