@@ -20,7 +20,7 @@ from snipjit.ir.interpret import linear as interpret_linear
 from snipjit.ir.interpret.linear import interpret
 from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
 from snipjit.ir.schedule import Schedule
-from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.subgraph import Subgraph, TensorType
 from snipjit.ir.text.linear import print_linear
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.ir.verify.linear import verify
@@ -28,12 +28,14 @@ from snipjit.ir.verify.subgraph import verify_canonical
 from snipjit.passes.base import Pass, run_pipeline
 from snipjit.passes.linear import allocate_buffers, pipeline, serving
 from snipjit.passes.linear.allocate_buffers import scratch_bytes
+from snipjit.recipes import interface_of
 from snipjit.runtime.engine import host_features
 from snipjit.target.candidates import Serves
 from snipjit.target.target_machine import TargetMachine, select
 from tests import kernels
 from tests.kernels import ROWS, SMALL, native_in_turn, small
 from tests.linear_examples import TINY
+from tests.narrow import torch_type
 
 FEW: dict[str, Callable[[], Subgraph]] = {
     "linear": lambda: model_graphs.linear(48, 80),
@@ -247,6 +249,50 @@ def test_blocks_that_loops_do_not_follow_are_named() -> None:
     for schedule in (Schedule.ROWS, Schedule.COLUMNS):
         with pytest.raises(UnsupportedError, match="blocks of an axis that is not in lanes"):
             lower(prepared, ROWS["avx2"], schedule=schedule)
+
+
+@pytest.mark.parametrize("block", [1, 8, 17])
+def test_blocks_are_whole_vectors(block: int) -> None:
+    """A vector that went on in the next block would be of another place in memory."""
+    prepared = model_graphs.linear(48, 80, block=block)
+    with pytest.raises(UnsupportedError, match="no multiple of 16 lanes"):
+        lower(prepared, ROWS["avx512"], schedule=Schedule.OUTPUTS)
+    lir = lower(model_graphs.linear(48, 80, block=16), ROWS["avx512"], schedule=Schedule.OUTPUTS)
+    text = print_linear(lir).replace("block n 16", f"block n {block}")
+    with pytest.raises(VerificationError, match=r"no multiple of the lanes|must move"):
+        verify(parse_linear(text), final=True)
+
+
+def test_blocks_do_not_tell_a_size() -> None:
+    build = model_graphs.Model("l", m=None, n=None, k=8)
+    x, w = build.weight("x", "m", "k"), build.weight("w", "n", "k", block=("n", 16))
+    build.result(build.product(x, w, "k"))
+    with pytest.raises(InputError, match="2 blocks of 16"):
+        interface_of(build.subgraph()).sizes([(3, 8), (2, 8, 16)])
+
+
+@pytest.mark.parametrize("sizes", [{"n": 0, "j": 3}, {"n": 3, "j": 0}, {"n": 0, "j": 0}])
+def test_results_without_an_axis_of_size_0_are_written(sizes: dict[str, int]) -> None:
+    build = model_graphs.Model("two", m=None, n=None, j=None, k=None)
+    x = build.weight("x", "m", "k")
+    for axis in "nj":
+        build.result(build.product(x, build.weight(f"w{axis}", axis, "k"), "k"))
+    subgraph, target = build.subgraph(), small(select(host_features()))
+    for schedule in (Schedule.ROWS, Schedule.OUTPUTS):
+        check(subgraph, target, schedule, [{"m": 5, "k": 4, **sizes}])
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+def test_narrow_weights_are_prepared(dtype: str) -> None:
+    build = model_graphs.Model("prepare", n=None, k=None)
+    w = build.add("parameter", TensorType.of(dtype, "n", "k"), name="w")
+    build.add("result", build.type(w), w, order=(0, 1), block=("n", 16))
+    target = select(host_features())
+    lir = lower(build.subgraph(), target, schedule=Schedule.OUTPUTS)
+    verify(lir, final=True)
+    given = torch.randn(33, 7).to(torch_type(dtype))
+    blocks = torch.as_tensor(kernels.launcher_of(lir, target)(given))
+    assert torch.equal(blocks.transpose(1, 2).reshape(48, 7)[:33], given)
 
 
 @pytest.mark.parametrize("row", SMALL)

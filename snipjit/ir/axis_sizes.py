@@ -94,10 +94,11 @@ def _check_blocks(tensor: TensorSpec, shape: Sequence[int], sizes: dict[str, int
     if tensor.block is None or tensor.blocked_dim is None:
         return
     axis, block = tensor.block
-    wanted, found = (-(-sizes[axis] // block), block), (shape[tensor.blocked_dim], shape[-1])
+    size = sizes.get(axis, 1)
+    wanted, found = (-(-size // block), block), (shape[tensor.blocked_dim], shape[-1])
     if found != wanted:
         raise InputError(
-            f"tensor {tensor.name!r} has {found[0]} blocks of {found[1]}, but {axis}={sizes[axis]} "
+            f"tensor {tensor.name!r} has {found[0]} blocks of {found[1]}, but {axis}={size} "
             f"takes {wanted[0]} of {wanted[1]}: prepare it anew"
         )
 

@@ -28,7 +28,7 @@ Operations (``%a %b`` are operands, ``{…}`` attributes):
 ==============  ===============================================================================
 parameter       a tensor of the call. ``{ones=(dim, …)}``: dims whose traced size is 1;
                 ``{block=(axis, size)}``: so many neighbours lie innermost in memory, and the
-                dim of the axis counts blocks, the last one padded               canonical
+                dim of the axis counts blocks; what the last has too much means nothing
 scalar          one number of the call (a constant of the model, a SymFloat, a 1-element tensor)
                 ``{counted}``: it is added to indices, which float32 must hold
 constant        ``{value}`` one number that is part of the structure

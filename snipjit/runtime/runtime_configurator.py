@@ -173,6 +173,8 @@ class RuntimeConfigurator:
         for loop in self.recipe.parallel:
             wanted = -(-ENOUGH_TASKS // max(tasks, 1))
             blocks, step = split_parallel(sizes[loop.axis], loop.step, loop.granule, wanted)
+            if any(loop.axis not in output.axes for output in self.interface.outputs):
+                blocks = max(blocks, 1)  # others are written where this axis has no element
             slots[at[f"blocks.{loop.axis}"]], slots[at[f"step.{loop.axis}"]] = blocks, step
             tasks *= blocks
         if self.recipe.split is not None:

@@ -45,6 +45,8 @@ def _check_blocks(lir: LinearIR, tensors: Tensors, loop: Loop) -> None:
         block = getattr(tensors[name], "block", None)
         if block is None or block[0] != loop.axis:
             continue
+        if block[1] % lir.width:
+            raise fault(lir, loop, f"%{name} has blocks of {block[1]}: no multiple of the lanes")
         for piece in loop.pieces:
             if piece.step % block[1]:
                 raise fault(lir, loop, f"step {piece.step}, but %{name} has blocks of {block[1]}")

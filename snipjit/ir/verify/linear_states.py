@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from snipjit.ir.expression import Expression
-from snipjit.ir.linear_ir import LinearIR, Loop
+from snipjit.ir.linear_ir import LinearIR, Loop, Statement, bodies
 from snipjit.ir.operations import MONOIDS
 from snipjit.ir.states import State
 from snipjit.ir.verify.linear_loops import fault
@@ -16,11 +17,20 @@ def check_states(lir: LinearIR) -> None:
 
     Bodies whose operations are in loops of their own already are not looked into.
     """
-    for loop, _ in lir.walk():
-        if isinstance(loop, Loop):
+    for body in bodies(lir.body):
+        loops = [(i, s) for i, s in enumerate(body) if isinstance(s, Loop)]
+        for position, loop in loops:
             for state in loop.states:
-                for wrong in _faults(loop, state):
+                for wrong in chain(_faults(loop, state), _beginnings(body[:position], state)):
                     raise fault(lir, loop, f"%{state.value} {wrong}")
+
+
+def _beginnings(before: list[Statement], state: State) -> Iterator[str]:
+    """What is wrong with how a state begins, where that stands in the same body."""
+    made = [s for s in before if isinstance(s, Expression) and s.output == state.value]
+    identity = MONOIDS[state.monoid].identity
+    if made and made[-1].op == "fill" and made[-1].attrs["value"] != identity:
+        yield f"does not begin with the identity of {state.monoid}, {identity}"
 
 
 def _faults(loop: Loop, state: State) -> Iterator[str]:

@@ -104,6 +104,8 @@ class _Chooser:
         if not found:
             return numbers
         size = lcm(lanes, *(block for _, block in found))
+        if any(block % lanes for _, block in found):
+            raise UnsupportedError(f"a tensor lies in blocks that are no multiple of {lanes} lanes")
         if any(axis != self.wide for axis, _ in found):
             raise UnsupportedError("a tensor lies in blocks of an axis that is not in lanes")
         panel = max(numbers.panel // size, 1) * size

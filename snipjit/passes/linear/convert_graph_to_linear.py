@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import networkx as nx
 
@@ -73,6 +73,9 @@ class ConvertGraphToLinear(Pass):
     def _expression(self, lir: LinearIR, node: Node, subgraph: Subgraph) -> Expression:
         type = ValueType(node.type.dtype, lir.sort_axes(node.type.axes))
         if node.op == "result":
+            source = subgraph[node.inputs[0]]
+            if source.op == "parameter":  # of a narrow type it is loaded as another
+                type = replace(type, dtype=source.type.element.register)
             return Expression("store", None, (node.name, *node.inputs), type)
         op = "fill" if node.op == "constant" else node.op
         attrs = dict(node.attrs)

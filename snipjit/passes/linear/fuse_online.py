@@ -6,13 +6,14 @@ The state that the loop carries then is the monoid of ``online_states.py``.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from snipjit.ir.expression import Expression, ValueType
 from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement
 from snipjit.ir.linear_ir import expressions as expressions_of
-from snipjit.ir.operations import MONOIDS
+from snipjit.ir.operations import MAXIMA, MONOIDS
 from snipjit.ir.states import State
 from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.passes.linear.online_algebra import Chain
@@ -79,7 +80,7 @@ def _fuse(
     constants = _constants([*outer, *between], second)
     maxima = [state for state in first.states if MONOIDS[state.monoid].is_maximum]
     for state in maxima:
-        for chain in _chains(state, constants, between, second):
+        for chain in _chains(state, constants, between, first, second):
             if chain.shifted and not _other_results(first, chain, between, second):
                 return _fused(first, between, second, chain)
     return None
@@ -90,7 +91,7 @@ def _fused(first: Loop, between: list[Statement], second: Loop, chain: Chain) ->
     before = [e for e in between if isinstance(e, Expression) and e.op == "fill"]
     after = [e for e in between if not any(e is fill for fill in before)]
     row = _row_type(second, chain)
-    if chain.state.last:
+    if chain.state.last and not _is_online(first, chain):
         before.append(Expression("fill", chain.state.last, (), row, {"value": 0.0}))
     states = [chain.state if state.value == chain.maximum else state for state in first.states]
     sums = [
@@ -104,37 +105,59 @@ def _fused(first: Loop, between: list[Statement], second: Loop, chain: Chain) ->
     return [*before, loop, *_poison(second, chain), *after]
 
 
+def _is_online(first: Loop, chain: Chain) -> bool:
+    """Whether other sums follow the maximum already."""
+    return any(state.value == chain.maximum and state.scale for state in first.states)
+
+
 def _constants(statements: list[Statement], second: Loop) -> dict[str, float]:
-    """The values of the fills that the second loop does not accumulate into."""
-    updated = {e.output for e in second.body if isinstance(e, Expression)}
-    fills = [e for e in statements if isinstance(e, Expression) and e.op == "fill"]
-    return {e.output or "": e.attrs["value"] for e in fills if e.output not in updated}
+    """The values of the fills that nothing accumulates into."""
+    found = expressions_of([*statements, second])
+    defined = Counter(e.output for e in found)
+    fills = [e for e in found if e.op == "fill" and defined[e.output] == 1]
+    return {e.output or "": e.attrs["value"] for e in fills}
 
 
 def _chains(
-    state: State, constants: dict[str, float], between: list[Statement], second: Loop
+    state: State, constants: dict[str, float], between: list[Statement], first: Loop, second: Loop
 ) -> Iterable[Chain]:
-    """What the second loop may do with a maximum: subtract it, or a row that it goes into."""
+    """What the second loop may do with a maximum: subtract it, or a row that it goes into.
+
+    Such a row is a maximum itself, so that what is subtracted is never less than the terms' own.
+    """
     zeros = {name for name, value in constants.items() if value == 0}
     made = [e for e in between if isinstance(e, Expression)]
+    if any(e.output == state.value for e in expressions_of(between)):
+        return
     safe = {e.output or "" for e in made if e.op == "safe" and e.inputs == (state.value,)}
     into = {state.value}
     for e in made:
-        if into.intersection(e.inputs):
+        if (e.op in MAXIMA or e.op == "safe") and into.intersection(e.inputs):
             into.add(e.output or "")
     subtracted = {e.inputs[1] for e in second.body if isinstance(e, Expression) and e.op == "sub"}
     chains = [Chain(state, {state.value, *safe}, zeros=zeros)]
     for row in sorted(subtracted & into - {state.value, *safe}):
         chains.append(Chain(state, {row}, zeros=zeros, row=row))
     for chain in chains:
-        if all(isinstance(e, Expression) and chain.admit(e) for e in second.body):
-            chain.state = online(state, exposed=bool(chain.exposed or chain.row))
+        admitted = all(isinstance(e, Expression) and chain.admit(e) for e in second.body)
+        if admitted and _follows(chain, first):
             yield chain
+
+
+def _follows(chain: Chain, first: Loop) -> bool:
+    """Give the maximum a scale, or take the one that it has, if that is of the same exponential."""
+    state, exposed = chain.state, bool(chain.exposed or chain.row)
+    if not state.scale:
+        chain.state = online(state, exposed)
+        return True
+    scales = [e for e in first.body if isinstance(e, Expression) and e.output == state.scale]
+    alike = [(e.op, dict(e.attrs)) for e in scales] == [(chain.base, dict(chain.attrs))]
+    return alike and (bool(state.last) or not exposed)
 
 
 def _other_results(first: Loop, chain: Chain, between: list[Statement], second: Loop) -> bool:
     """Whether the second loop needs anything else that is finished only after the first."""
-    made = {e.output for e in first.body if isinstance(e, Expression)} - {chain.maximum}
+    made = {e.output for e in first.body if isinstance(e, Expression)}
     made |= {e.output for e in expressions_of(between) if e.op != "fill"}
     made -= chain.aliases
     inside = {e.output for e in second.body if isinstance(e, Expression)}
@@ -150,7 +173,7 @@ def _fused_body(first: Loop, second: Loop, chain: Chain) -> list[Statement]:
     body: list[Statement] = []
     for e in first.body:
         assert isinstance(e, Expression)
-        if e.output == chain.maximum:
+        if e.output == chain.maximum and not _is_online(first, chain):
             body += move_maximum(chain.state, e.type, exp, e.inputs[1])
         else:
             body.append(e)

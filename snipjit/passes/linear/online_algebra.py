@@ -59,7 +59,8 @@ class Chain:
             return False
         else:
             self.scaled.add(e.output)
-        if (e.op == "sub" and self.maximum in rest) or self.exposed.intersection(e.inputs):
+        felt = rest & ({self.maximum, self.row} - {""})
+        if (e.op == "sub" and felt) or self.exposed.intersection(e.inputs):
             self.exposed.add(e.output)
         return True
 

@@ -126,7 +126,6 @@ def test_every_monoid(monoid: str) -> None:
     ("old", "new"),
     [
         (UPDATE, f"{UPDATE} store %z %q : f32[m]"),
-        ("%q = fill {value=0.0}", "%q = fill {value=1.0}"),
         ("%q = fill {value=0.0}", "%0 = fill {value=0.0} : f32[m] %q = neg %0"),
         ("%f = add %q %x.last", "%f = add %q %moved"),
         ("  %r = div", "  for n step 8 { %u = tanh %s : f32[m n] }\n  %r = div"),
@@ -155,6 +154,7 @@ def test_what_has_no_merge_stays_whole(old: str, new: str) -> None:
         ("%q.part step", "%q.part by %l step", "%q follows %l, which is no maximum of the loop"),
         (" scale %scale", "", "%x has no scale"),
         (" scale %scale", " scale %moved", "is not scaled and combined"),
+        ("%q = fill {value=0.0}", "%q = fill {value=1.0}", "%q does not begin with the identity"),
     ],
 )
 def test_states_are_what_the_loop_does(old: str, new: str, message: str) -> None:
