@@ -102,6 +102,28 @@ def _softsign(e: Expansion) -> str:
     return e.op("div", x, e.op("add", e.op("abs", x), 1.0))
 
 
+def _softshrink(e: Expansion) -> str:
+    """What lies between the bounds is 0 times itself: NaN stays, and so does the sign."""
+    x, bound = e["input"], e.scalar("lambd", 0.5)
+    below = e.op(
+        "where", e.op("lt", x, e.op("neg", bound)), e.op("add", x, bound), e.op("mul", x, 0.0)
+    )
+    return e.op("where", e.op("gt", x, bound), e.op("sub", x, bound), below)
+
+
+def _hardshrink(e: Expansion) -> str:
+    x = e["input"]
+    return e.op("where", e.op("le", e.op("abs", x), e.scalar("lambd", 0.5)), 0.0, x)
+
+
+def _logit(e: Expansion) -> str:
+    x, eps = e["input"], e.call.get("eps")
+    if eps is not None:
+        low = e.scalar("eps", 0.0)
+        x = e.op("minimum", e.op("maximum", x, low), e.op("sub", 1.0, low))
+    return e.op("log", e.op("div", x, e.op("sub", 1.0, x)))
+
+
 ACTIVATIONS: dict[str, Callable[[Expansion], str]] = {
     "relu": lambda e: e.op("maximum", e["input"], 0.0),
     "relu6": lambda e: _between(e, e["input"], 0.0, 6.0),
@@ -114,6 +136,9 @@ ACTIVATIONS: dict[str, Callable[[Expansion], str]] = {
     "hardtanh": _hardtanh,
     "tanhshrink": lambda e: e.op("sub", e["input"], e.op("tanh", e["input"])),
     "softsign": _softsign,
+    "softshrink": _softshrink,
+    "hardshrink": _hardshrink,
+    "logit": _logit,
     "threshold": _threshold,
     "softplus": _softplus,
     "logsigmoid": _logsigmoid,

@@ -142,6 +142,9 @@ ROWS = (
     Row("hardtanh", "input min max inplace", "hardtanh"),
     Row("tanhshrink", _ONE, "tanhshrink"),
     Row("softsign", _ONE, "softsign"),
+    Row("softshrink", "input lambd", "softshrink"),
+    Row("hardshrink", "input lambd", "hardshrink"),
+    Row("logit", "input eps", "logit"),
     Row("threshold", "input threshold value inplace", "threshold"),
     Row("clamp", "input min max", "clamp clip"),
     Row("clamp_min", "input min", "clamp_min"),
@@ -180,7 +183,7 @@ ROWS = (
     Row("slice", "input dim start end step", "slice"),
     Row("getattr", "input name", "", (builtins.getattr,)),
     # Products.
-    Row("matmul", _TWO, "matmul bmm mm", (op.matmul, "__matmul__")),
+    Row("matmul", _TWO, "matmul bmm mm", (op.matmul, "__matmul__", torch.linalg.matmul)),
     Row("baddbmm", "input batch1 batch2 beta alpha", "baddbmm"),
     Row("einsum", "equation operands", "einsum"),
     # Producers of tensors that an op may leave unread.

@@ -49,6 +49,8 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "lower": (-0.4,),
     "upper": (0.3,),
     "threshold": (0.25,),
+    "lambd": (0.3,),
+    "eps": (0.1,),
     "value": (1.3,),
     "mask": (ONE > 1.1,),
     "condition": (ONE > 1.1,),
