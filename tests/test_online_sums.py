@@ -85,6 +85,37 @@ def one_after_another() -> Subgraph:
     return build.subgraph()
 
 
+def of_other_scores() -> Subgraph:
+    """The maximum of one value, exponentials of another of the same stream."""
+    build, _, top, _ = _begin("maximum")
+    _sum(build, build.weight("t", "m", "n"), top)
+    return build.subgraph()
+
+
+def of_two_scores() -> Subgraph:
+    """One row above both, which each follows by a maximum of its own, or none does."""
+    build, scores, top, _ = _begin("maximum")
+    other = build.weight("t", "m", "n")
+    row = build.map("maximum", top, build.reduce("max", other, "n"))
+    for values in (scores, other):
+        _sum(build, values, row)
+    return build.subgraph()
+
+
+def times_what_is_hidden() -> Subgraph:
+    """0 times -inf is NaN, also where blocks are cut off."""
+    build = Model("entropy", m=None, n=None)
+    scores = build.weight("s", "m", "n")
+    row = build.add("iota", TensorType.of("i32", "m"), axis="m")
+    column = build.add("iota", TensorType.of("i32", "n"), axis="n")
+    seen = build.add("le", TensorType.of("i1", "m", "n"), column, row)
+    hidden = build.map("where", seen, scores, build.number(-INF))
+    top = build.map("safe", build.reduce("max", hidden, "n"))
+    weights = build.map("exp", build.map("sub", hidden, top))
+    build.result(build.reduce("sum", build.map("mul", weights, hidden), "n"))
+    return build.subgraph()
+
+
 PROGRAMS: dict[str, Callable[[], Subgraph]] = {
     "of the row and of the maximum": of_the_row_and_of_the_maximum,
     "times the maximum": times_the_maximum,
@@ -92,6 +123,9 @@ PROGRAMS: dict[str, Callable[[], Subgraph]] = {
     "left out where hidden": left_out_where_hidden,
     "of two bases": of_two_bases,
     "one after another": one_after_another,
+    "of other scores": of_other_scores,
+    "of two scores": of_two_scores,
+    "times what is hidden": times_what_is_hidden,
 }
 
 
@@ -107,7 +141,9 @@ def calls(subgraph: Subgraph, columns: int) -> list[list[torch.Tensor]]:
             scores[2, -1] += high
             scores[3, 0] = math.nan if low else scores[3, 0]
         rows[1:3] += row
-        found.append([scores, rows][: len(subgraph.parameters)])
+        others = torch.randn(7, columns, generator=generator) * (1.0 if low else 15.0)
+        given = {"s": scores, "r": rows, "t": others}
+        found.append([given[node.name] for node in subgraph.parameters])
     return found
 
 
@@ -139,3 +175,23 @@ def test_only_rows_that_are_maxima_are_followed(op: str, loops: int) -> None:
     lir = lower(less_another_row(op)(), TINY)
     streams = [s for s, _ in lir.walk() if isinstance(s, Loop) and s.axis == "n" and s.states]
     assert len(streams) == loops
+
+
+def test_a_model_may_subtract_the_maximum_of_other_scores() -> None:
+    """That of the masked scores from the plain ones, which it leaves in."""
+
+    def model(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        scores = q @ k.mT / 8
+        top = (scores + b).amax(-1, keepdim=True)
+        weights = torch.exp(scores - top)
+        return weights @ v / weights.sum(-1, keepdim=True)
+
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, 2, n, 64, generator=generator) for n in (40, 300, 300))
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="snipjit")
+    for low in (-INF, -300.0):
+        b = torch.zeros(40, 300)
+        b[:, :256] = low
+        with torch.inference_mode():
+            torch.testing.assert_close(compiled(q, k, v, b), model(q, k, v, b))

@@ -24,7 +24,8 @@ from snipjit.passes.linear.online_states import Exponential, move_maximum, onlin
 class FuseOnline(LinearPass):
     """A legality rule of loop fusion: replace a finished maximum by its running form.
 
-    The second loop may use the maximum of the first only as ``exp(x - max)``, and only through
+    The second loop may use the maximum of the first only as ``exp(x - max)``, where x is what the
+    maximum is of (anything else could overflow while the maximum is low), and only through
     operations that commute with scaling a row, into sums. Anything else keeps its two loops.
     Other results of the first loop, maxima among them, stay as they are if the second reads none.
     Afterwards ``max - max`` puts back the NaN that -inf - -inf would give, unless there was nothing
@@ -135,13 +136,21 @@ def _chains(
         if (e.op in MAXIMA or e.op == "safe") and into.intersection(e.inputs):
             into.add(e.output or "")
     subtracted = {e.inputs[1] for e in second.body if isinstance(e, Expression) and e.op == "sub"}
-    chains = [Chain(state, {state.value, *safe}, zeros=zeros)]
+    scores = _scores(state, first, second)
+    chains = [Chain(state, scores, {state.value, *safe}, zeros=zeros)]
     for row in sorted(subtracted & into - {state.value, *safe}):
-        chains.append(Chain(state, {row}, zeros=zeros, row=row))
+        chains.append(Chain(state, scores, {row}, zeros=zeros, row=row))
     for chain in chains:
         admitted = all(isinstance(e, Expression) and chain.admit(e) for e in second.body)
         if admitted and _follows(chain, first):
             yield chain
+
+
+def _scores(state: State, first: Loop, second: Loop) -> set[str]:
+    """The names of what a maximum is taken of, in both loops."""
+    parts = [e for e in first.body if isinstance(e, Expression) and e.output == state.part]
+    of = {e.inputs[0] for e in parts if e.op == "reduce"}
+    return of | {name for name, same in _equal_values(first, second).items() if same in of}
 
 
 def _follows(chain: Chain, first: Loop) -> bool:

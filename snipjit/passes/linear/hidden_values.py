@@ -76,6 +76,8 @@ class HiddenValues:
         found: dict[Limit, Tests] = {}
         for name in names:
             for limit in {**self.zeros.get(name, {}), **self.values.get(name, {})}:
+                if any(self._is_infinite(other, limit) for other in names):
+                    continue  # 0 times that is NaN
                 tests = self._zero_at(name, limit)
                 if tests is not None and len(tests) <= len(found.get(limit, tests)):
                     found[limit] = tests
@@ -167,6 +169,11 @@ class HiddenValues:
             return "", False
         return made.inputs[0], True
 
+    def _is_infinite(self, name: str, limit: Limit) -> bool:
+        """Whether a value is known to be infinite where a limit cuts it off."""
+        value = self._at(name, limit)
+        return value is not None and value.exact and value.value in (math.inf, -math.inf)
+
     def _zero_at(self, name: str, limit: Limit) -> Tests | None:
         value = self._at(name, limit)
         zero = value is not None and value.exact and value.value == 0
@@ -178,6 +185,8 @@ class HiddenValues:
         tests = [self._zero_at(name, limit) for name in e.inputs]
         if e.op == "where":
             return self._zero_chosen(e, limit, *tests[1:])
+        if any(self._is_infinite(name, limit) for name in e.inputs):
+            return None  # 0 times that is NaN
         sets = ([tests[operand] for operand in operands] for operands in _vanish_with(e.op))
         found = [NONE.union(*filter(None, of)) for of in sets if None not in of]
         return min(found, key=len, default=None)

@@ -16,6 +16,7 @@ class Chain:
     """What the second loop does with the maximum: names of values, by what they are.
 
     state    of the maximum
+    scores   what it is the maximum of: no other value follows it
     aliases  the maximum, or what takes its place
     shifted  x - max
     scaled   linear in exp(x - max): sums that must be scaled when the maximum moves
@@ -27,6 +28,7 @@ class Chain:
     """
 
     state: State
+    scores: set[str]
     aliases: set[str]
     shifted: set[str] = field(default_factory=set)
     scaled: set[str] = field(default_factory=set)
@@ -50,7 +52,7 @@ class Chain:
         if e.output is None:
             return False
         first, rest = e.inputs[0], set(e.inputs[1:])
-        if e.op == "sub" and first not in tainted and rest <= self.aliases:
+        if e.op == "sub" and first in self.scores and rest <= self.aliases:
             self.shifted.add(e.output)
         elif e.op in EXPONENTIALS and first in self.shifted and self.base in ("", e.op):
             self.base, self.attrs = e.op, e.attrs
