@@ -119,7 +119,8 @@ class _Chooser:
     def _plan(self, axis: str) -> AxisPlan:
         numbers, role = self.numbers, self.roles[axis]
         tile, vectors, unroll = numbers.tile, numbers.vectors, numbers.unroll
-        held = numbers.held if self.target.tiles else 0
+        tiles = self.target.tiles and self.schedule is Schedule.ROWS
+        held = numbers.held if tiles else 0
         plan = AxisPlan(role, self._task(axis), 0, 0, 0, tile, vectors, unroll, held)
         if role == "stream":
             return replace(plan, block=numbers.block, chunk=numbers.chunk)
@@ -127,7 +128,7 @@ class _Chooser:
             return replace(plan, block=self._depth(axis))
         if panel := self._panel(axis) if plan.task > 1 else 0:
             held = numbers.held_panel if axis in self.lir.lanes else panel
-            return replace(plan, panel=panel, held=held if self.target.tiles else 0)
+            return replace(plan, panel=panel, held=held if tiles else 0)
         return plan
 
     def _task(self, axis: str) -> int:
