@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Piece, Statement, walk
-from snipjit.ir.loop_nest import least_remainder, most, shared_buffers, task_body
+from snipjit.ir.loop_nest import most, shared_buffers, task_body
 from snipjit.ir.tensors import Buffer
-from snipjit.ir.verify.linear_loops import fault, goes_beyond
+from snipjit.ir.verify.linear_loops import fault, goes_beyond, tiles_end
 
 
 def check_buffers(lir: LinearIR) -> None:
@@ -103,7 +103,7 @@ class _Scopes:
             buffer = self.buffers.get(name) if name not in inside else None
             extent = buffer.extents.get(loop.axis, 0) if buffer else 0
             covered = min(extent, self.lir.axes[loop.axis] or extent)
-            if buffer and _end_of(loop, covered, self.lir.width) > extent:
+            if buffer and tiles_end(loop, covered, self.lir.width) > extent:
                 message = f"%{name} holds {extent} of axis {loop.axis}, no multiple of {least}"
                 raise fault(self.lir, loop, message)
 
@@ -116,18 +116,6 @@ class _Scopes:
             if axis in self.buffers[name].axes or most(lir, axis, homes[name]) == 1:
                 continue
             raise fault(lir, e, f"%{name} holds no axis {axis}, of which there are several here")
-
-
-def _end_of(loop: Loop, work: int, width: int) -> int:
-    """Where the last tile of a loop ends that goes over so many elements."""
-    end = 0
-    for piece in loop.pieces:
-        rest = work - end
-        if not piece.masked:
-            end += rest // piece.step * piece.step
-        while piece.masked and work - end >= least_remainder(loop, piece, width):
-            end += piece.step
-    return end
 
 
 # Offsets: buffers that are alive together have memory of their own.

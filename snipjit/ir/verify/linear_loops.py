@@ -123,7 +123,7 @@ def _check_remainder(lir: LinearIR, loop: Loop, amounts: Amounts) -> None:
         _check_steps(lir, loop)
         _check_stores(lir, loop)
         _check_tiles(lir, loop)
-        left = [amount for amount in sorted(possible) if _uncovered(loop, amount, lir.width)]
+        left = [work for work in sorted(possible) if tiles_end(loop, work, lir.width) < work]
         if left:
             message = f"no piece covers the rest of {left[0]} elements of axis {loop.axis}"
             raise fault(lir, loop, f"{message}: add a tail")
@@ -215,14 +215,18 @@ def _block_amounts(lir: LinearIR, loop: Loop, possible: set[int]) -> set[int]:
     return whole | {amount % loop.step for amount in possible if amount % loop.step}
 
 
-def _uncovered(loop: Loop, work: int, width: int) -> int:
-    """What the pieces leave of a work amount."""
+def tiles_end(loop: Loop, work: int, width: int) -> int:
+    """Where the last tile ends of a loop over so many elements.
+
+    Before the last element if no piece covers the rest, behind it if a masked tile goes beyond.
+    """
+    end = 0
     for piece in loop.pieces:
         if not piece.masked:
-            work %= piece.step
-        while piece.masked and work >= least_remainder(loop, piece, width):
-            work -= min(piece.step, work)
-    return work
+            end += (work - end) // piece.step * piece.step
+        while piece.masked and work - end >= least_remainder(loop, piece, width):
+            end += piece.step
+    return end
 
 
 def moved(statements: Iterable[Statement], *ops: str) -> set[str]:
