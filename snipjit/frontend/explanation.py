@@ -19,7 +19,7 @@ from snipjit.frontend.program import Target, lifted
 from snipjit.ir.text.linear import print_linear
 from snipjit.ir.text.subgraph import print_subgraph
 from snipjit.passes.fx import NEEDS_GRAD, Candidate, needs_grad, tokenize, with_bodies
-from snipjit.passes.fx.traced import tensor
+from snipjit.passes.fx.nodes.traced import tensor
 from snipjit.recipes import interface_of
 from snipjit.refusal import Refusal
 from snipjit.runtime.engine import host_features

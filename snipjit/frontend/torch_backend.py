@@ -26,7 +26,7 @@ from snipjit.passes.fx import (
     tokenize,
     with_bodies,
 )
-from snipjit.passes.fx.traced import traced_value
+from snipjit.passes.fx.nodes.traced import traced_value
 from snipjit.refusal import Refusal
 from snipjit.runtime.host import require_platform
 from snipjit.runtime.kernel_cache import launcher_of

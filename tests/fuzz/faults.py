@@ -19,8 +19,8 @@ from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.ir.tensors import Buffer
 from snipjit.passes import graph, linear
-from snipjit.passes.fx import translate_sdpa
-from snipjit.passes.fx.mask_walk import MaskWalk
+from snipjit.passes.fx.lift import translate_sdpa
+from snipjit.passes.fx.lift.mask_walk import MaskWalk
 from snipjit.passes.graph.rewriter import Rewriter
 from snipjit.passes.llvm import emit_exp, emit_rational
 from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES

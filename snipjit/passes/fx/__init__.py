@@ -20,15 +20,15 @@ from __future__ import annotations
 
 from torch import fx
 
-import snipjit.passes.fx.traceable  # noqa: F401  (models keep whole graphs)
-from snipjit.passes.fx.bodies import with_bodies
-from snipjit.passes.fx.candidate import Candidate, Tokenization
-from snipjit.passes.fx.earlier_views import note_earlier_views
-from snipjit.passes.fx.gradients import NEEDS_GRAD, needs_grad
-from snipjit.passes.fx.open_attention_modules import OpenAttentionModules
-from snipjit.passes.fx.own_nodes import own_nodes
-from snipjit.passes.fx.substitute import forget, substitute
-from snipjit.passes.fx.tokenize_attention import TokenizeAttention
+import snipjit.passes.fx.graph.traceable  # noqa: F401  (models keep whole graphs)
+from snipjit.passes.fx.graph.bodies import with_bodies
+from snipjit.passes.fx.graph.candidate import Candidate, Tokenization
+from snipjit.passes.fx.graph.earlier_views import note_earlier_views
+from snipjit.passes.fx.graph.gradients import NEEDS_GRAD, needs_grad
+from snipjit.passes.fx.graph.own_nodes import own_nodes
+from snipjit.passes.fx.graph.substitute import forget, substitute
+from snipjit.passes.fx.modules.open_attention_modules import OpenAttentionModules
+from snipjit.passes.fx.patterns.tokenize_attention import TokenizeAttention
 
 PIPELINE = (
     OpenAttentionModules(),  # first: what it writes is for the tokenizers to find

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from snipjit.ir.subgraph import Dim
-from snipjit.passes.fx.axes import Axes
-from snipjit.passes.fx.refused import RefusedError
+from snipjit.passes.fx.lift.axes import Axes
+from snipjit.passes.fx.nodes.refused import RefusedError
 
 
 def _axes(**sizes: int) -> tuple[Axes, list[Dim]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import snipjit
-from snipjit.passes.fx.earlier_views import VIEWS
+from snipjit.passes.fx.graph.earlier_views import VIEWS
 from tests.passes.fx.support import graph_of
 
 

@@ -4,9 +4,9 @@ import doctest
 
 import pytest
 
-from snipjit.passes.fx import equation
-from snipjit.passes.fx.equation import Equation
-from snipjit.passes.fx.refused import RefusedError
+from snipjit.passes.fx.lift import equation
+from snipjit.passes.fx.lift.equation import Equation
+from snipjit.passes.fx.nodes.refused import RefusedError
 
 
 def test_docstring() -> None:

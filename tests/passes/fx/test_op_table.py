@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import fx
 
 from snipjit.ir.operations import ELEMENTWISE, kind_of
-from snipjit.passes.fx.created import RANGES
-from snipjit.passes.fx.expand_elementwise import is_elementwise
-from snipjit.passes.fx.fills import FILLS
-from snipjit.passes.fx.in_place import mutated
-from snipjit.passes.fx.op_table import ROWS, lookup
-from snipjit.passes.fx.translate import PRODUCTS, is_chain_op
-from snipjit.passes.fx.translate_reductions import REDUCTIONS
+from snipjit.passes.fx.index.created import RANGES
+from snipjit.passes.fx.index.fills import FILLS
+from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
+from snipjit.passes.fx.lift.translate import PRODUCTS, is_chain_op
+from snipjit.passes.fx.lift.translate_reductions import REDUCTIONS
+from snipjit.passes.fx.nodes.in_place import mutated
+from snipjit.passes.fx.nodes.op_table import ROWS, lookup
 
 aten = torch.ops.aten
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from snipjit.passes.fx.unknown_sizes import dim_of_unknown_sizes
+from snipjit.passes.fx.lift.unknown_sizes import dim_of_unknown_sizes
 
 
 def test_one_unknown_in_a_dim_follows_from_its_size() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from snipjit.passes.fx.value_flow import ValueFlow
+from snipjit.passes.fx.graph.value_flow import ValueFlow
 from tests.passes.fx.support import graph_of
 
 

@@ -1,0 +1,43 @@
+"""What tokenization yields: subgraphs to compile, and what it left alone with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from snipjit.ir.subgraph import Subgraph
+from snipjit.passes.fx.graph.opening import Opening
+from snipjit.refusal import Refusal
+
+Scalar = fx.Node | float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A positional Subgraph and the FX nodes it stands for.
+
+    ``tensors`` and ``scalars`` are the call's arguments, in the order of the Subgraph's parameters
+    and scalars. ``outputs`` are the nodes whose values the results replace; ``nodes`` all that the
+    Subgraph computes, in graph order. The call stands before ``place``: the first reader of a
+    result, or the last of ``nodes``.
+    """
+
+    subgraph: Subgraph
+    tensors: tuple[fx.Node, ...]
+    scalars: tuple[Scalar, ...]
+    outputs: tuple[fx.Node, ...]
+    nodes: tuple[fx.Node, ...]
+    place: fx.Node
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """Every candidate, every refusal and every opened module of a graph, in graph order.
+
+    Who substitutes the candidates closes the ``openings`` afterwards.
+    """
+
+    candidates: tuple[Candidate, ...]
+    refusals: tuple[Refusal, ...]
+    openings: tuple[Opening, ...] = ()

@@ -1,0 +1,103 @@
+"""Who reads which value, in-place ops included.
+
+After ``m = x.add_(y)`` every later mention of ``x`` means ``m``. ``ValueFlow`` resolves that, so
+that a graph with in-place ops reads like one without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import fx
+
+from snipjit.passes.fx.graph.opening import is_set_aside
+from snipjit.passes.fx.nodes.in_place import mutated
+from snipjit.passes.fx.nodes.op_table import is_check
+from snipjit.passes.fx.nodes.traced import storage
+
+
+class ValueFlow:
+    """The data flow of a graph between versions of values.
+
+    Before:  %w = matmul(%q, %k); %a = w.mul_(2); %b = softmax(%w)
+    After:   %a reads %w, %b reads %a
+    """
+
+    def __init__(self, graph: fx.Graph) -> None:
+        self.index: dict[fx.Node, int] = {}
+        self.aliases: dict[int, list[fx.Node]] = {}
+        self._reads: dict[tuple[fx.Node, fx.Node], fx.Node] = {}
+        self._consumers: dict[fx.Node, list[fx.Node]] = {}
+        self._root: dict[fx.Node, fx.Node] = {}
+        self._changed: set[int | None] = set()
+        latest: dict[fx.Node, fx.Node] = {}
+        for index, node in enumerate(graph.nodes):
+            self.index[node] = index
+            self._consumers[node] = []
+            for source in node.all_input_nodes:
+                version = latest.get(self.root(source), source)
+                self._reads[node, source] = version
+                if not is_check(node) and not is_set_aside(node):
+                    self._consumers[version].append(node)
+            if (shared := storage(node)) is not None:
+                self.aliases.setdefault(shared, []).append(node)
+            target = mutated(node)
+            if target is not None:
+                self._changed.add(storage(target))
+            if target is not None and storage(node) == storage(target):
+                self._root[node] = self.root(target)
+                latest[self.root(target)] = node
+
+    def is_mutated(self, node: fx.Node) -> bool:
+        """Whether any op of the graph works in place on the memory of a tensor."""
+        return storage(node) in self._changed
+
+    def root(self, node: fx.Node) -> fx.Node:
+        """The node that made the tensor of which ``node`` is a version."""
+        return self._root.get(node, node)
+
+    def read(self, reader: fx.Node, mentioned: fx.Node) -> fx.Node:
+        """The version of ``mentioned`` whose value ``reader`` sees."""
+        return self._reads.get((reader, mentioned), mentioned)
+
+    def operands(self, node: fx.Node) -> list[fx.Node]:
+        """The values a node reads, in operand order."""
+        return [self.read(node, source) for source in node.all_input_nodes]
+
+    def consumers(self, node: fx.Node) -> list[fx.Node]:
+        """The nodes that read this version of a value, in graph order."""
+        return self._consumers[node]
+
+    def outlives(self, node: fx.Node, region: Iterable[fx.Node]) -> str | None:
+        """Why the in-place ``node`` is visible outside ``region``, or None.
+
+        All aliases made before it must be in the region, and only versions may be read after it.
+        """
+        inside = set(region)
+        shared = storage(node)
+        for alias in self.aliases.get(shared, []) if shared is not None else []:
+            if self.index[alias] >= self.index[node]:
+                continue
+            if alias not in inside:
+                return f"it changes `{alias.name}`, which was made outside"
+            late = [user for user in alias.users if self.index[user] > self.index[node]]
+            if self.root(alias) is not self.root(node) and late:
+                return f"`{late[0].name}` reads its alias `{alias.name}` later"
+        return None
+
+    def mutation(
+        self, tensors: Iterable[fx.Node], nodes: list[fx.Node], place: fx.Node
+    ) -> str | None:
+        """The op that changes one of ``tensors`` between two reads that become one, or None.
+
+        A kernel reads all its tensors before ``place``, each of ``nodes`` where it stood.
+        """
+        last, own = self.index[nodes[-1]], set(nodes)
+        for tensor in tensors:
+            reads = [self.index[user] for user in self.consumers(tensor) if user in own]
+            first = min([*reads, self.index[place]])
+            for node, index in self.index.items():
+                target = mutated(node) if first < index < last and node not in own else None
+                if target is not None and storage(target) == storage(tensor):
+                    return node.name
+        return None

@@ -1,0 +1,1 @@
+"""Regions of a graph to positional Subgraphs, whatever they compute."""

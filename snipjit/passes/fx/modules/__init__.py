@@ -1,0 +1,1 @@
+"""Modules that reach a backend as one opaque node, written out."""

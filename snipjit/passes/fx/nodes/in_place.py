@@ -1,0 +1,47 @@
+"""Which nodes change a tensor in place."""
+
+from __future__ import annotations
+
+import operator as op
+
+from torch import fx
+
+from snipjit.passes.fx.nodes.op_table import lookup
+from snipjit.torch_private import OpOverload, schema_arguments
+
+
+def mutated(node: fx.Node) -> fx.Node | None:
+    """The tensor that a node changes in place, or None."""
+    if isinstance(out := node.kwargs.get("out"), fx.Node):
+        return out
+    first = node.args[0] if node.args else node.kwargs.get("input", node.kwargs.get("self"))
+    return first if isinstance(first, fx.Node) and _in_place(node) else None
+
+
+_IN_PLACE_OPERATORS = frozenset(
+    getattr(op, name)
+    for name in (
+        "iadd iand iconcat ifloordiv ilshift imatmul imod imul ior ipow irshift isub itruediv ixor "
+        "setitem delitem"
+    ).split()
+)
+
+
+def _in_place(node: fx.Node) -> bool:
+    if node.op == "call_method":
+        return _says_in_place(str(node.target))
+    if node.op != "call_function":
+        return False
+    if isinstance(node.target, OpOverload):
+        arguments = schema_arguments(node.target)
+        return any(argument.alias_info and argument.alias_info.is_write for argument in arguments)
+    if node.target in (op.and_, op.or_, op.not_):
+        return False  # the underscore sets them off from keywords
+    if node.target in _IN_PLACE_OPERATORS or _says_in_place(getattr(node.target, "__name__", "")):
+        return True
+    call = lookup(node)
+    return call is not None and call.get("inplace") is True
+
+
+def _says_in_place(name: str) -> bool:
+    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
