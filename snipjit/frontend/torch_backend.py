@@ -26,6 +26,7 @@ from snipjit.passes.fx import (
     tokenize,
     with_bodies,
 )
+from snipjit.passes.fx.graph.traceable import make_traceable
 from snipjit.passes.fx.nodes.traced import traced_value
 from snipjit.refusal import Refusal
 from snipjit.runtime.host import require_platform
@@ -35,6 +36,8 @@ from snipjit.runtime.library import define_op
 from snipjit.torch_private import check_version, compile_by_inductor
 
 log = logging.getLogger(__name__)
+
+make_traceable()  # here, since torch imports this module before it traces a model for the backend
 
 Rest = Literal["eager", "inductor"]
 
@@ -155,7 +158,7 @@ def _target(launcher: Launcher, candidate: Candidate, options: Options) -> Calla
     return cast(Callable[..., Any], define_op(launcher, types))
 
 
-def _is_tensor(scalar: fx.Node | float) -> bool:
+def _is_tensor(scalar: object) -> bool:
     if not isinstance(scalar, fx.Node):
         return False
     return isinstance(traced_value(scalar), torch.Tensor)

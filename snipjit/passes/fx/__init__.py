@@ -1,55 +1,53 @@
 """Tokenization: a torch.fx graph in, the same graph with calls of compiled Subgraphs out.
 
 ``tokenize`` finds candidates, the caller compiles their Subgraphs, ``substitute`` puts the kernels
-into the graph. Two modules are passes, the others are their parts, best read in this order:
+into the graph. The groups, each of which knows only those before it:
 
-==============  ===============================================================================
-the graph       ``traced``, ``op_table``, ``in_place``, ``earlier_views``, ``arguments``,
-                ``value_flow``, ``bodies``
-find            ``tokenize_attention``, ``region``, ``plain_graph``, ``gradients``
-translate       ``translate``, ``translate_*``, ``axes``, ``layouts``, ``expansion``, ``expand_*``
-take in         ``absorb_*``: operands, masks (``mask_walk``, ``index_*``, ``indices``, ``created``,
-                ``fills``, ``triangles``, ``head_scale``), results (``extra_results``)
-give back       ``candidate``, ``refused``, ``subgraph_writer``, ``unknown_sizes``, ``substitute``
-open modules    ``open_attention_modules``, ``multi_head_attention``, ``encoder_layer``,
-                ``opening``, ``node_writer``, ``traceable``
-==============  ===============================================================================
+============  =================================================================================
+``nodes``     one node: what tracing left on it, which operation it is
+``graph``     whole graphs: data flow, candidates, putting kernels in
+``modules``   modules that reach a backend as one opaque node, written out
+``index``     tensors that are functions of indices: ranges, and what is made of them
+``lift``      any region of pure operations to a positional Subgraph
+``patterns``  which regions are taken: one file a pattern, and ``recognise``, which asks them
+============  =================================================================================
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import fx
 
-import snipjit.passes.fx.graph.traceable  # noqa: F401  (models keep whole graphs)
 from snipjit.passes.fx.graph.bodies import with_bodies
 from snipjit.passes.fx.graph.candidate import Candidate, Tokenization
 from snipjit.passes.fx.graph.earlier_views import note_earlier_views
 from snipjit.passes.fx.graph.gradients import NEEDS_GRAD, needs_grad
 from snipjit.passes.fx.graph.own_nodes import own_nodes
+from snipjit.passes.fx.graph.plain_graph import make_plain
 from snipjit.passes.fx.graph.substitute import forget, substitute
 from snipjit.passes.fx.modules.open_attention_modules import OpenAttentionModules
-from snipjit.passes.fx.patterns.tokenize_attention import TokenizeAttention
+from snipjit.passes.fx.patterns.attention import Attention
+from snipjit.passes.fx.patterns.pattern import Pattern
+from snipjit.passes.fx.patterns.recognise import recognise
 
-PIPELINE = (
-    OpenAttentionModules(),  # first: what it writes is for the tokenizers to find
-    TokenizeAttention(),  # the only tokenizer so far; another pattern is another line
-)
+PATTERNS: tuple[Pattern, ...] = (Attention(),)
+"""In the order in which they take regions; another pattern is another line."""
 
 
-def tokenize(gm: fx.GraphModule) -> Tokenization:
-    """What every pass finds, modules opened on the way; the graph keeps its meaning."""
+def tokenize(gm: fx.GraphModule, patterns: Sequence[Pattern] | None = None) -> Tokenization:
+    """What every pattern finds, modules opened on the way; the graph keeps its meaning."""
     note_earlier_views(gm.graph)
-    found = [tokenizer.run(gm) for tokenizer in PIPELINE]
-    return Tokenization(
-        tuple(candidate for tokens in found for candidate in tokens.candidates),
-        tuple(refusal for tokens in found for refusal in tokens.refusals),
-        tuple(opening for tokens in found for opening in tokens.openings),
-    )
+    opened = OpenAttentionModules().run(gm)
+    make_plain(gm.graph)
+    found = recognise(gm.graph, PATTERNS if patterns is None else patterns)
+    refusals = (*opened.refusals, *found.refusals)
+    return Tokenization(found.candidates, refusals, opened.openings)
 
 
 __all__ = [
     "NEEDS_GRAD",
-    "PIPELINE",
+    "PATTERNS",
     "Candidate",
     "Tokenization",
     "forget",

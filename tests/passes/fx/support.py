@@ -15,7 +15,12 @@ from snipjit.ir.subgraph import Subgraph
 from snipjit.ir.verify.subgraph import verify_positional
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.fx import Candidate, Tokenization, substitute, tokenize
+from snipjit.passes.fx.graph.candidate import Number
+from snipjit.passes.fx.graph.head_scale import HeadScale
+from snipjit.passes.fx.graph.traceable import make_traceable
 from snipjit.passes.graph import PIPELINE
+
+make_traceable()
 
 
 @dataclass
@@ -126,10 +131,9 @@ def assert_equal_to_eager(capture: Capture, atol: float = 1e-5) -> None:
     for candidate in capture.tokens.candidates:
         verify_positional(candidate.subgraph)
         tensors = [recorder.values[node].numpy() for node in candidate.tensors]
-        scalars = [
-            float(np.float32(float(recorder.values[s] if isinstance(s, fx.Node) else s)))
-            for s in candidate.scalars  # as CallArgs hold them
-        ]
+        tensors = [t.astype(np.float32) if t.dtype.kind in "iu" else t for t in tensors]
+        # As CallArgs hold them.
+        scalars = [float(np.float32(_number(s, recorder.values))) for s in candidate.scalars]
         expected = [recorder.values[output] for output in candidate.outputs]
         for subgraph in _forms(candidate.subgraph):
             results = interpret(subgraph, tensors, scalars)
@@ -138,6 +142,12 @@ def assert_equal_to_eager(capture: Capture, atol: float = 1e-5) -> None:
         for node, right in zip(candidate.subgraph.results, expected, strict=True):
             ordered = right.permute(node.attrs["order"])
             assert ordered.is_contiguous(), (right.stride(), node.attrs["order"])
+
+
+def _number(scalar: Number, values: Mapping[fx.Node, Any]) -> float:
+    if isinstance(scalar, HeadScale):
+        return float(values[scalar.query].shape[-1] ** -0.5)
+    return float(values[scalar] if isinstance(scalar, fx.Node) else scalar)
 
 
 def _forms(subgraph: Subgraph) -> list[Subgraph]:

@@ -198,7 +198,7 @@ def sides(subgraph: Subgraph) -> list[tuple[int, ...]]:
     for parameter in subgraph.parameters:
         ones = parameter.attrs.get("ones", ())
         dims = [dim for dim in range(len(parameter.type.dims)) if dim not in ones]
-        found += [tuple(dims)] if parameter.name not in "qkv" else []
+        found += [tuple(dims)] if parameter.name not in "abc" else []
     return found
 
 

@@ -11,7 +11,8 @@ from snipjit.ir.operations import ELEMENTWISE, kind_of
 from snipjit.passes.fx.index.created import RANGES
 from snipjit.passes.fx.index.fills import FILLS
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
-from snipjit.passes.fx.lift.translate import PRODUCTS, is_chain_op
+from snipjit.passes.fx.lift.lifter import is_chain_op
+from snipjit.passes.fx.lift.products import PRODUCTS
 from snipjit.passes.fx.lift.translate_reductions import REDUCTIONS
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.op_table import ROWS, lookup

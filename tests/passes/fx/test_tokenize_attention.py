@@ -108,7 +108,7 @@ def test_stacked_without_projections() -> None:
 def test_static_sizes_are_those_of_heads() -> None:
     subgraph = graph_of(bert, *FORMS[0].inputs(), dynamic=False).candidate.subgraph
     static = {axis: size for axis, size in subgraph.axes.items() if size is not None}
-    assert static == {"q2_1": 8, "k2_1": 8, "v2_1": 8}
+    assert static == {"a2_1": 8, "b2_1": 8, "c2_1": 8}
 
 
 def test_ones() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import fx
 
 from snipjit.ir.subgraph import Subgraph
+from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.graph.opening import Opening
 from snipjit.refusal import Refusal
 
-Scalar = fx.Node | float
+Number = fx.Node | float | HeadScale
 
 
 @dataclass(frozen=True)
@@ -18,17 +20,20 @@ class Candidate:
     """A positional Subgraph and the FX nodes it stands for.
 
     ``tensors`` and ``scalars`` are the call's arguments, in the order of the Subgraph's parameters
-    and scalars. ``outputs`` are the nodes whose values the results replace; ``nodes`` all that the
-    Subgraph computes, in graph order. The call stands before ``place``: the first reader of a
-    result, or the last of ``nodes``.
+    and scalars; integers among the tensors are converted to float32 for it. ``outputs`` are the
+    nodes whose values the results replace; ``nodes`` all that the Subgraph computes, in graph
+    order. The call stands before ``place``: the first reader of a result, or the last of ``nodes``.
+    ``versions`` tells of readers outside which version, made in place, of a tensor they mention is
+    the one they read. Equal candidates share their ``subgraph``.
     """
 
     subgraph: Subgraph
     tensors: tuple[fx.Node, ...]
-    scalars: tuple[Scalar, ...]
+    scalars: tuple[Number, ...]
     outputs: tuple[fx.Node, ...]
     nodes: tuple[fx.Node, ...]
     place: fx.Node
+    versions: Mapping[tuple[fx.Node, fx.Node], fx.Node]
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import fx
 
-from snipjit.passes.fx.graph.candidate import Candidate
+from snipjit.passes.fx.graph.candidate import Candidate, Number
 from snipjit.passes.fx.graph.earlier_views import forget_earlier_views
+from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.op_table import is_check, lookup
+from snipjit.passes.fx.nodes.traced import is_integer
 
 _REPLACED = "snipjit_replaced"
 
@@ -24,11 +27,13 @@ def substitute(gm: fx.GraphModule, candidate: Candidate, target: Callable[..., A
     recompiles the module.
     """
     replaced: dict[fx.Node, fx.Node] = gm.meta.setdefault(_REPLACED, {})
+    _name_versions(candidate, replaced)
+    place = _place(gm.graph, candidate)
     arguments = [
-        replaced.get(argument, argument) if isinstance(argument, fx.Node) else argument
-        for argument in (*candidate.tensors, *candidate.scalars)
+        *(_tensor(replaced.get(node, node), place) for node in candidate.tensors),
+        *(_scalar(number, replaced, place) for number in candidate.scalars),
     ]
-    with gm.graph.inserting_before(_place(gm.graph, candidate)):
+    with gm.graph.inserting_before(place):
         call = gm.graph.call_function(target, tuple(arguments))
         results = [call]
         if len(candidate.outputs) > 1:
@@ -40,6 +45,26 @@ def substitute(gm: fx.GraphModule, candidate: Candidate, target: Callable[..., A
         replaced[output] = result
     _erase(gm.graph, candidate)
     return call
+
+
+def _name_versions(candidate: Candidate, replaced: Mapping[fx.Node, fx.Node]) -> None:
+    """Let readers of an in-place op's value mention the op itself: it returns what it changed."""
+    for (reader, mentioned), version in candidate.versions.items():
+        reader.replace_input_with(replaced.get(mentioned, mentioned), version)
+
+
+def _tensor(node: fx.Node, place: fx.Node) -> fx.Node:
+    """A tensor of the call; integers as float32, to which PyTorch too converts them."""
+    if not is_integer(node):
+        return node
+    with place.graph.inserting_before(place):
+        return place.graph.call_method("to", (node, torch.float32))
+
+
+def _scalar(number: Number, replaced: Mapping[fx.Node, fx.Node], place: fx.Node) -> fx.Node | float:
+    if isinstance(number, HeadScale):
+        return number.written(replaced.get(number.query, number.query), place)
+    return replaced.get(number, number) if isinstance(number, fx.Node) else number
 
 
 def _place(graph: fx.Graph, candidate: Candidate) -> fx.Node:
@@ -59,7 +84,8 @@ def forget(gm: fx.GraphModule) -> None:
 
 def _erase(graph: fx.Graph, candidate: Candidate) -> None:
     """Erase the nodes of a candidate that have no users, and pure producers left without any."""
-    keep = {node for node in (*candidate.tensors, *candidate.scalars) if isinstance(node, fx.Node)}
+    scalars = (n.query if isinstance(n, HeadScale) else n for n in candidate.scalars)
+    keep = {node for node in (*candidate.tensors, *scalars) if isinstance(node, fx.Node)}
     pending = list(reversed(candidate.nodes))
     erased: set[fx.Node] = set()
     own = set(pending)

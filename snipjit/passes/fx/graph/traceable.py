@@ -1,13 +1,14 @@
 """Shape functions for operations of torch that it cannot trace without.
 
 Neither Dynamo nor torch.export can trace fake quantization: torch has kernels for it, but none for
-tensors without data. Importing this module adds those that are missing, so that a model with it
-stays one graph; what the operations compute is not touched.
+tensors without data. ``make_traceable`` adds those that are missing, so that a model with it stays
+one graph; what the operations compute is not touched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -17,9 +18,6 @@ _OPERATIONS = (
     "fake_quantize_per_tensor_affine_cachemask",
     "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
 )
-
-# Registrations live as long as this object.
-_LIBRARY = torch.library.Library("aten", "IMPL", "Meta")  # type: ignore[no-untyped-call]
 
 
 def _value_and_mask(self: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,6 +32,12 @@ _MISSING: dict[str, Callable[..., object]] = dict.fromkeys(_OPERATIONS, _value_a
 # Of torch below 2.13 only.
 _MISSING["_transformer_encoder_layer_fwd"] = _like_source
 
-for _name, _shapes in _MISSING.items():
-    if not has_meta_kernel(_name):
-        _LIBRARY.impl(_name, _shapes)  # type: ignore[no-untyped-call]
+
+@cache
+def make_traceable() -> torch.library.Library:
+    """Register what is missing, once; registrations live as long as the library returned."""
+    library = torch.library.Library("aten", "IMPL", "Meta")  # type: ignore[no-untyped-call]
+    for name, shapes in _MISSING.items():
+        if not has_meta_kernel(name):
+            library.impl(name, shapes)  # type: ignore[no-untyped-call]
+    return library

@@ -6,7 +6,7 @@ that a graph with in-place ops reads like one without.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import fx
 
@@ -30,6 +30,8 @@ class ValueFlow:
         self._consumers: dict[fx.Node, list[fx.Node]] = {}
         self._root: dict[fx.Node, fx.Node] = {}
         self._changed: set[int | None] = set()
+        self._writes: list[tuple[fx.Node, fx.Node]] = []
+        self._below: dict[fx.Node, frozenset[fx.Node]] = {}
         latest: dict[fx.Node, fx.Node] = {}
         for index, node in enumerate(graph.nodes):
             self.index[node] = index
@@ -44,6 +46,7 @@ class ValueFlow:
             target = mutated(node)
             if target is not None:
                 self._changed.add(storage(target))
+                self._writes.append((node, target))
             if target is not None and storage(node) == storage(target):
                 self._root[node] = self.root(target)
                 latest[self.root(target)] = node
@@ -85,8 +88,19 @@ class ValueFlow:
                 return f"`{late[0].name}` reads its alias `{alias.name}` later"
         return None
 
+    def below(self, node: fx.Node) -> frozenset[fx.Node]:
+        """A node and all that read its value, directly or by way of others."""
+        if node not in self._below:
+            found, pending = {node}, [node]
+            while pending:
+                readers = [r for r in self._consumers[pending.pop()] if r not in found]
+                found.update(readers)
+                pending += readers
+            self._below[node] = frozenset(found)
+        return self._below[node]
+
     def mutation(
-        self, tensors: Iterable[fx.Node], nodes: list[fx.Node], place: fx.Node
+        self, tensors: Iterable[fx.Node], nodes: Sequence[fx.Node], place: fx.Node
     ) -> str | None:
         """The op that changes one of ``tensors`` between two reads that become one, or None.
 
@@ -96,8 +110,8 @@ class ValueFlow:
         for tensor in tensors:
             reads = [self.index[user] for user in self.consumers(tensor) if user in own]
             first = min([*reads, self.index[place]])
-            for node, index in self.index.items():
-                target = mutated(node) if first < index < last and node not in own else None
-                if target is not None and storage(target) == storage(tensor):
+            for node, target in self._writes:
+                between = first < self.index[node] < last and node not in own
+                if between and storage(target) == storage(tensor):
                     return node.name
         return None

@@ -1,10 +1,14 @@
-"""Named axes with their traced sizes, and how a view regroups them."""
+"""Named axes with their traced sizes, and how a view regroups them.
+
+Nothing here is taken back: that an axis is a product of finer ones stays true whoever asked for it.
+What a Subgraph names of it is found when it is finished (``resolve``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from snipjit.ir.subgraph import Dim, TensorType
+from snipjit.ir.subgraph import Dim
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_one, product, same
 
@@ -13,13 +17,14 @@ class Axes:
     """The axes of a Subgraph under construction.
 
     A view that splits a dim may come after the dim's axis was named: the axis is then a product of
-    finer ones, everywhere. ``resolve`` writes types in the finest axes.
+    finer ones wherever one of these is named. ``resolve`` writes types in the finest axes in use.
     """
 
     def __init__(self) -> None:
         self.sizes: dict[str, Size] = {}
         self.expanded: set[str] = set()
         self.parts: dict[str, Dim] = {}
+        self._whole: dict[str, str] = {}
 
     def new(self, name: str, size: Size) -> str:
         """A new axis."""
@@ -33,15 +38,11 @@ class Axes:
         return name
 
     def split(self, axis: str, sizes: Sequence[Size]) -> Dim:
-        """The parts of an axis, outer to inner, now and in every type that holds it."""
+        """The parts of an axis, outer to inner."""
         parts = tuple(self.new(f"{axis}_{i}", size) for i, size in enumerate(sizes))
         self.parts[axis] = parts
+        self._whole.update(dict.fromkeys(parts, axis))
         return parts
-
-    def fix_at_one(self, dim: Dim) -> None:
-        """Make the axes of a dim of size 1 products of no axes: it has that size in every call."""
-        for axis in self.leaves(dim):
-            self.split(axis, ())
 
     def leaves(self, dim: Dim) -> Dim:
         """A dim in the finest axes."""
@@ -50,9 +51,16 @@ class Axes:
             found += self.leaves(self.parts[axis]) if axis in self.parts else (axis,)
         return tuple(found)
 
-    def resolve(self, type: TensorType) -> TensorType:
-        """A type in the finest axes."""
-        return TensorType(type.dtype, tuple(self.leaves(dim) for dim in type.dims))
+    def in_use(self, dims: Iterable[Dim], ones: Iterable[str]) -> Mapping[str, Dim]:
+        """What each axis is a product of where only these dims are named; ``ones`` are of none."""
+        found: dict[str, Dim] = dict.fromkeys(ones, ())
+        pending = [axis for dim in dims for axis in dim]
+        for axis in pending:
+            whole = self._whole.get(axis)
+            if whole is not None and whole not in found:
+                found[whole] = self.parts[whole]
+                pending.append(whole)
+        return found
 
     def size(self, dim: Dim) -> Size:
         """The traced size of a dim."""
@@ -68,7 +76,7 @@ class Axes:
         Reads dims and shape from the front. A literal 1 that has no counterpart joins the dim
         before it (one head folded into the batch) or, before a repeated axis, that one.
         """
-        axes = [axis for dim in dims for axis in self.leaves(dim)]
+        axes = [axis for dim in dims for axis in dim]
         found: list[Dim] = []
         while len(found) < len(shape):
             size = shape[len(found)]
@@ -80,6 +88,8 @@ class Axes:
                 del axes[: len(group)]
                 following = shape[len(found) + 1 : len(found) + 2]
                 found.append(group + self._stray(axes, following))
+            elif known := self._known_parts(axes):
+                axes[:] = known
             elif split := self._split(axes, shape[len(found) :]):
                 found += split
             else:
@@ -87,6 +97,13 @@ class Axes:
         if axes:
             raise _unclear(shape)
         return tuple(found)
+
+    def _known_parts(self, axes: list[str]) -> list[str]:
+        """Axes with the first that has parts in its parts, none if none has."""
+        for at, axis in enumerate(axes):
+            if axis in self.parts:
+                return [*axes[:at], *self.parts[axis], *axes[at + 1 :]]
+        return []
 
     def _merge(self, axes: list[str], size: Size) -> Dim:
         for count in range(1, len(axes) + 1):

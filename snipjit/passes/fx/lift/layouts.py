@@ -79,7 +79,7 @@ def _listed(first: Any, rest: tuple[Any, ...]) -> list[int]:
 
 def view_to(writer: SubgraphWriter, source: str, dims: Iterable[Dim]) -> str:
     """A value with the same axes grouped into other dims."""
-    type, dims = writer.axes.resolve(writer.types[source]), tuple(dims)
+    type, dims = writer.types[source], tuple(dims)
     if dims == type.dims:
         return source
     return writer.add("view", TensorType(type.dtype, dims), source)

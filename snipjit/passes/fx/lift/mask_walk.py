@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from torch import fx
 
 from snipjit.ir.exact_integers import SMALL
 from snipjit.ir.operations import ELEMENTWISE, is_exact, kind_of
-from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.index.created import creation
 from snipjit.passes.fx.index.fills import held
@@ -39,72 +39,53 @@ def is_large(node: fx.Node) -> bool:
 
 @dataclass
 class MaskWalk:
-    """One side input from below; names of values have the rank of their tensors, or are numbers."""
+    """Side inputs from below; names of values have the rank of their tensors, or are numbers."""
 
     flow: ValueFlow
     writer: SubgraphWriter
     known_indices: IndexValues
     taken: Collection[fx.Node]
-    first_axis: int
-    axes: list[str] = field(default_factory=list)
-    leaves: list[fx.Node] = field(default_factory=list)
-    scalars: set[fx.Node] = field(default_factory=set)
-    known: dict[fx.Node, str] = field(default_factory=dict)
+    known: dict[fx.Node, str | RefusedError] = field(default_factory=dict)
+    _scalars: dict[fx.Node, str] = field(default_factory=dict)
 
     def name(self, node: fx.Node) -> str:
-        """The value of a tensor."""
+        """The value of a tensor or number. RefusedError if it has none."""
         if node not in self.known:
-            self.known[node] = self._translate(node)
-        return self.known[node]
+            try:
+                self.known[node] = self._lift(node)
+            except RefusedError as refused:
+                self.known[node] = refused
+        found = self.known[node]
+        if isinstance(found, RefusedError):
+            raise found
+        return found
 
-    def _translate(self, node: fx.Node) -> str:
+    def _lift(self, node: fx.Node) -> str:
         found = self.known_indices.of(node)
         if found is not None and (found.is_constant or self._is_along(found)):
             return self._indices(node, found)
         if is_number(node):
             return self._scalar(node)
-        if is_large(node):
-            saved = self._save()
-            try:
-                return self._producers(node)
-            except RefusedError:
-                self._restore(saved)
-            return self._leaf(node)
-        return self._small(node)
-
-    def _small(self, node: fx.Node) -> str:
-        """A tensor without rows or keys: taken in if it is made of indices (they may limit it)."""
-        saved, leaves, indices = self._save(), len(self.leaves), len(self.axes)
         try:
             name = self._producers(node)
-            if len(self.leaves) == leaves or len(self.axes) > indices:
-                return name
         except RefusedError:
-            pass
-        self._restore(saved)
-        return self._leaf(node)
-
-    def _save(self) -> Any:
-        own = (self.axes, self.leaves, self.scalars, self.known)
-        return self.writer.save(), tuple(kept.copy() for kept in own)
-
-    def _restore(self, saved: Any) -> None:
-        self.writer.restore(saved[0])
-        self.axes, self.leaves, self.scalars, self.known = saved[1]
+            return self._leaf(node)
+        # A tensor without rows or keys is taken in if it is made of indices: they may limit it.
+        origin = self.writer.origins[name]
+        taken_in = is_large(node) or origin.indices or not origin.parameters
+        return name if taken_in else self._leaf(node)
 
     def _leaf(self, node: fx.Node) -> str:
         if node in self.taken or tensor(node).dtype not in DTYPES:
             raise RefusedError(f"`{node.name}` is no tensor of floats or booleans made before")
-        self.leaves.append(node)
         return self.writer.side_input(node)
 
     def _scalar(self, node: fx.Node) -> str:
         if is_tensor(node) and tensor(node).dtype not in (*ELEMENTS, *HALVES):
             raise RefusedError(f"`{node.name}` is a number that float32 may not hold")
-        if node not in self.known:
-            self.scalars.add(node)
-            self.known[node] = self.writer.scalar(node)
-        return self.known[node]
+        if node not in self._scalars:
+            self._scalars[node] = self.writer.scalar(node)
+        return self._scalars[node]
 
     # Indices.
 
@@ -133,16 +114,8 @@ class MaskWalk:
 
     def _index(self, node: fx.Node, dim: int, sign: int) -> tuple[str, int]:
         shape = tensor(node).shape
-        axis = self.writer.axes.new(f"index{self.first_axis + len(self.axes)}", shape[dim])
-        self.axes.append(axis)
-        own: Dim = (axis,)
-        name = self.writer.add("iota", TensorType("i32", (own,)), axis=axis)
-        name = self.writer.add("to_f32", TensorType("f32", (own,)), name)
-        after = len(shape) - dim - 1
-        for position in range(1, after + 1):
-            dims = (own, *[()] * position)
-            name = self.writer.add("unsqueeze", TensorType("f32", dims), name, dim=position)
-        return name, sign
+        axis = self.writer.axes.new(f"index{len(self.writer.axes.sizes)}", shape[dim])
+        return self.writer.index((axis,), len(shape) - dim - 1), sign
 
     def _number(self, number: float) -> str:
         constant = number in _CONSTANTS or isinstance(number, int)
@@ -178,17 +151,18 @@ class MaskWalk:
 
     def _computed(self, node: fx.Node, call: Call) -> str:
         """An elementwise call; whole numbers only by what gives them in float32 as in int64."""
-        operations = self.writer.operations
-        first, of_operands = len(operations), set[int]()
+        of_operands: set[str] = set()
+        before = len(self.writer.nodes)
 
         def operand(argument: Any) -> str:
-            before = len(operations)
+            known = len(self.writer.nodes)
             name = self._operand(node, argument)
-            of_operands.update(range(before, len(operations)))
+            of_operands.update(islice(self.writer.nodes, known, None))
             return name
 
         name = expand_elementwise(call, self.writer, operand)
-        own = (operations[i].op for i in range(first, len(operations)) if i not in of_operands)
+        made = set(islice(self.writer.nodes, before, None)) - of_operands
+        own = (self.writer.nodes[value].op for value in made)
         if tensor(node).dtype in WHOLE and not all(is_exact(op) for op in own if op in ELEMENTWISE):
             raise RefusedError(f"`{node.name}` computes whole numbers")
         return name
@@ -213,7 +187,7 @@ class MaskWalk:
     def _operand(self, reader: fx.Node, argument: Any) -> str:
         if isinstance(argument, fx.Node):
             source = self.flow.read(reader, argument)
-            name = self.name(source) if is_tensor(source) else self._translate(source)
+            name = self.name(source)
             if tensor(reader).dtype in WHOLE and is_number(source):
                 self.writer.counted.add(name)
             return name

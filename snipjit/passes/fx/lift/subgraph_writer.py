@@ -1,78 +1,112 @@
-"""Writes a positional Subgraph: parameters and scalars first, then operations."""
+"""Writes positional Subgraphs. What is written stays: a value never changes and nothing is undone.
+
+A lift that is refused half-way leaves values that no result needs, and ``finish`` keeps only those
+that its results need; so one writer can give several Subgraphs that share values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx
 
 from snipjit.ir.operations import ELEMENTWISE
-from snipjit.ir.subgraph import Dim, Node, Subgraph, TensorType
-from snipjit.passes.fx.graph.candidate import Scalar
+from snipjit.ir.subgraph import Dim, Node, TensorType
+from snipjit.passes.fx.graph.candidate import Number
 from snipjit.passes.fx.lift.axes import Axes
-from snipjit.passes.fx.lift.head_scale import HeadScale
-from snipjit.passes.fx.lift.unknown_sizes import dim_of_unknown_sizes
+from snipjit.passes.fx.lift.positional import Finished, Positional, met
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import (
     check_plain,
     element_type,
     is_one,
     is_tensor,
-    memory_order,
     tensor,
     value,
 )
 
-# Side inputs are named by letters that no operand or axis has: q, k, v; g: repeats; s: scalars.
-_LETTERS = "abcdefhijlmnoprtuwxyz"
+Pair = tuple[Dim, Dim]
 
-ROLES = ("q", "k", "v")
 
-# What a writer collects besides axes: ``save`` and ``restore`` go over all of it.
-_KEPT = (
-    "parameters", "scalars", "operations", "types", "pairs", "stretched", "side_axes", "counted",
-)  # fmt: skip
+@dataclass(frozen=True)
+class Origin:
+    """What a value is made of: parameters, indices along axes, scalars; and of any product?"""
+
+    parameters: frozenset[str] = frozenset()
+    indices: frozenset[str] = frozenset()
+    scalars: frozenset[str] = frozenset()
+    product: bool = False
+
+    def joined(self, other: Origin) -> Origin:
+        """What a function of two values is made of."""
+        return Origin(
+            self.parameters | other.parameters,
+            self.indices | other.indices,
+            self.scalars | other.scalars,
+            self.product or other.product,
+        )
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """What an operation says of its dims.
+
+    pairs      dims that are equal
+    stretched  axes of size 1 that meet a longer dim
+    ones       axes of size 1 that are so in every call
+    """
+
+    pairs: tuple[Pair, ...] = ()
+    stretched: frozenset[str] = frozenset()
+    ones: frozenset[str] = frozenset()
+
+    def joined(self, other: Aligned) -> Aligned:
+        """What both say."""
+        return Aligned(
+            self.pairs + other.pairs, self.stretched | other.stretched, self.ones | other.ones
+        )
 
 
 class SubgraphWriter:
-    """Collects the nodes of one Subgraph; its methods return the names of values."""
+    """Collects values; its methods return their names."""
 
     def __init__(self) -> None:
         self.axes = Axes()
-        self.parameters: list[tuple[fx.Node, Node]] = []
-        self.scalars: list[Scalar | HeadScale] = []
-        self.operations: list[Node] = []
+        self.nodes: dict[str, Node] = {}
         self.types: dict[str, TensorType] = {}
-        self.pairs: list[tuple[Dim, Dim]] = []
-        self.stretched: set[str] = set()
-        self.side_axes: set[str] = set()
+        self.origins: dict[str, Origin] = {}
+        self.aligned: dict[str, Aligned] = {}
+        self.tensors: dict[str, fx.Node] = {}
+        self.scalars: dict[str, Number] = {}
         self.counted: set[str] = set()
+        self._sides: dict[fx.Node, str] = {}
 
-    def side_input(self, node: fx.Node) -> str:
-        """The parameter for a tensor that meets the chain; one for all its uses."""
-        for known, parameter in self.parameters:
-            if known is node and parameter.name not in ROLES:
-                return parameter.name
-        sides = sum(parameter.name not in ROLES for _, parameter in self.parameters)
-        letter = _LETTERS[sides % len(_LETTERS)]
-        name = self.parameter(node, letter * (1 + sides // len(_LETTERS)))
-        self.side_axes.update(self.types[name].axes)
-        return name
+    # Inputs of the Subgraph.
 
-    def parameter(self, node: fx.Node, name: str) -> str:
-        """A parameter for a tensor of the graph, with an axis for each dim."""
-        dtype, shape = element_type(node), tensor(node).shape
-        dims = tuple((self.axes.new(f"{name}{i}", size),) for i, size in enumerate(shape))
+    def side_input(self, node: fx.Node, dtype: str | None = None) -> str:
+        """The parameter for a tensor that meets others; one for all its uses."""
+        if node not in self._sides:
+            self._sides[node] = self.parameter(node, dtype)
+        return self._sides[node]
+
+    def parameter(self, node: fx.Node, dtype: str | None = None) -> str:
+        """A new parameter for a tensor of the graph, with an axis for each dim.
+
+        With ``dtype`` the tensor is converted for the call.
+        """
+        dtype, shape = dtype or element_type(node), tensor(node).shape
+        name = f"p{len(self.tensors)}"
+        dims = tuple((self.axes.new(f"{name}_{i}", size),) for i, size in enumerate(shape))
         ones = tuple(i for i, size in enumerate(shape) if is_one(size))
-        type = TensorType(dtype, dims)
-        parameter = Node(name, "parameter", (), type, {"ones": ones} if ones else {})
-        self.parameters.append((node, parameter))
-        self.types[name] = type
-        return name
+        attrs = {"ones": ones} if ones else {}
+        self.tensors[name] = node
+        self.origins[name] = Origin(parameters=frozenset((name,)))
+        return self._keep(Node(name, "parameter", (), TensorType(dtype, dims), attrs))
 
-    def scalar(self, argument: Scalar | HeadScale) -> str:
+    def scalar(self, argument: Number) -> str:
         """A scalar of the call: a constant of the model, a symbol, or a 0-dim tensor.
 
         Every use is a scalar of its own, so that equal constants do not change the structure.
@@ -80,9 +114,9 @@ class SubgraphWriter:
         if isinstance(argument, fx.Node) and is_tensor(argument):
             check_plain(argument)
         name = f"s{len(self.scalars)}"
-        number = argument if isinstance(argument, fx.Node | HeadScale) else float(argument)
-        self.scalars.append(number)
-        self.types[name] = TensorType("f32")
+        self.scalars[name] = float(argument) if isinstance(argument, int) else argument
+        self.origins[name] = Origin(scalars=frozenset((name,)))
+        self._keep(Node(name, "scalar", (), TensorType("f32")))
         boolean = isinstance(argument, fx.Node) and getattr(value(argument), "dtype", None)
         return self.op("to_i1", name) if boolean is torch.bool else name
 
@@ -90,12 +124,38 @@ class SubgraphWriter:
         """A number that is part of the structure."""
         return self.add("constant", TensorType("f32"), value=float(number))
 
-    def add(self, op: str, type: TensorType, *inputs: str, **attrs: Any) -> str:
-        """An operation with the given result type."""
-        name = str(len(self.operations))
-        self.operations.append(Node(name, op, inputs, type, attrs))
-        self.types[name] = type
+    def index(self, dim: Dim, position: int = 0) -> str:
+        """The index along a dim of one axis, in float32, which holds every index below 2^24.
+
+        After its dim the value has ``position`` dims of size 1.
+        """
+        (axis,) = dim
+        name = self.add("iota", TensorType("i32", (dim,)), axis=axis)
+        name = self.add("to_f32", TensorType("f32", (dim,)), name)
+        for at in range(1, position + 1):
+            name = self.add("unsqueeze", TensorType("f32", (dim, *[()] * at)), name, dim=at)
         return name
+
+    # Operations.
+
+    def add(
+        self, op: str, type: TensorType, *inputs: str, says: Aligned | None = None, **attrs: Any
+    ) -> str:
+        """An operation with the given result type, and what it says of dims."""
+        name = str(len(self.nodes))
+        origin = Origin(indices=frozenset((attrs["axis"],))) if op == "iota" else Origin()
+        for source in inputs:
+            origin = origin.joined(self.origins[source])
+        product = origin.product or op in ("matmul", "sdpa")
+        self.origins[name] = Origin(origin.parameters, origin.indices, origin.scalars, product)
+        if says is not None:
+            self.aligned[name] = says
+        return self._keep(Node(name, op, inputs, type, attrs))
+
+    def _keep(self, node: Node) -> str:
+        self.nodes[node.name] = node
+        self.types[node.name] = node.type
+        return node.name
 
     def op(self, function: str, *inputs: str) -> str:
         """An elementwise function; operands of another element type are converted first."""
@@ -104,8 +164,8 @@ class SubgraphWriter:
         operands = [self.to(name, dtype) for name, dtype in zip(inputs, wanted, strict=True)]
         dtype = row.result or "f32"
         # Of a where, the last operand names the dims: the first is a mask.
-        dims = self.broadcast(*(reversed(operands) if function == "where" else operands))
-        return self.add(function, TensorType(dtype, dims), *operands)
+        dims, says = self.broadcast(*(reversed(operands) if function == "where" else operands))
+        return self.add(function, TensorType(dtype, dims), *operands, says=says)
 
     def to(self, name: str, dtype: str) -> str:
         """A value in the given element type; between others than f32 by way of it."""
@@ -116,117 +176,85 @@ class SubgraphWriter:
             name = self.to(name, "f32")
         return self.add(f"to_{dtype}", TensorType(dtype, self.types[name].dims), name)
 
-    def broadcast(self, *names: str, drop: int = 0) -> tuple[Dim, ...]:
+    # How dims meet.
+
+    def broadcast(self, *names: str, drop: int = 0) -> tuple[tuple[Dim, ...], Aligned]:
         """The dims of values aligned from the right, without the last ``drop`` of each.
 
         Of dims of size 1 the result has the longest, so that it may be another size in another
-        call; but what scores have no axis for stays of size 1, in side inputs too.
+        call; but what results of products have no axis for stays of size 1, in all that meets them.
         """
         types = [self.types[name].dims for name in names]
-        cut = [(of[: len(of) - drop], self._is_scores(of)) for of in types]
+        deep = [self.origins[name].product for name in names]
+        cut = [(of[: len(of) - drop], made) for of, made in zip(types, deep, strict=True)]
         found: list[Dim] = []
+        says = Aligned()
         for position in range(-max(len(of) for of, _ in cut), 0):
-            here = [(of[position], scores) for of, scores in cut if len(of) >= -position]
-            found.append(self._common([d for d, _ in here], [d for d, scores in here if scores]))
-        return tuple(found)
+            here = [(of[position], made) for of, made in cut if len(of) >= -position]
+            dim, more = self._common([d for d, _ in here], [d for d, made in here if made])
+            found.append(dim)
+            says = says.joined(more)
+        return tuple(found), says
 
-    def _common(self, dims: list[Dim], scores: list[Dim]) -> Dim:
-        """What a result has of aligned dims, ``scores`` those of values with axes of their own."""
+    def _common(self, dims: list[Dim], made: list[Dim]) -> tuple[Dim, Aligned]:
+        """What a result has of aligned dims, ``made`` those of values of products."""
         firm = [dim for dim in dims if not self.axes.yields(dim)]
         if firm:
-            self.pairs += [(firm[0], dim) for dim in firm[1:]]
-            self.stretched.update(axis for dim in dims if dim not in firm for axis in dim)
-            return firm[0]
-        if scores and not any(scores):
-            for dim in dims:
-                self.axes.fix_at_one(dim)
-        return max((*scores, *dims), key=lambda dim: len(self.axes.leaves(dim)))
+            pairs = tuple((firm[0], dim) for dim in firm[1:] if dim != firm[0])
+            stretched = frozenset(axis for dim in dims if dim not in firm for axis in dim)
+            return firm[0], Aligned(pairs, stretched)
+        if made and not any(made):
+            return made[0], Aligned(ones=frozenset(axis for dim in dims for axis in dim))
+        return max((*made, *dims), key=len), Aligned()
 
-    def _is_scores(self, dims: tuple[Dim, ...]) -> bool:
-        """Whether a value has axes of its own, and not of side inputs alone."""
-        return not self.side_axes.issuperset(axis for dim in dims for axis in dim)
-
-    def align(self, left: tuple[Dim, ...], right: tuple[Dim, ...]) -> None:
+    def align(self, left: Sequence[Dim], right: Sequence[Dim]) -> Aligned:
         """Split axes of aligned dims alike: heads folded into one batch are groups on one side."""
+        pairs: list[Pair] = []
+        ones: set[str] = set()
         for pair in zip(reversed(left), reversed(right), strict=False):
             coarse, fine = sorted(map(self.axes.leaves, pair), key=len)
             if 1 < len(coarse) < len(fine):
-                saved = self.save()
                 try:
                     parts = self.axes.regroup([coarse], [self.axes.sizes[axis] for axis in fine])
                 except RefusedError:
-                    self.restore(saved)
                     continue
-                for part, axis in zip(parts, fine, strict=True):
-                    if part:
-                        self.pairs.append((part, (axis,)))
-                    else:
-                        self.axes.fix_at_one((axis,))
+                pairs += [(part, (axis,)) for part, axis in zip(parts, fine, strict=True) if part]
+                ones.update(axis for part, axis in zip(parts, fine, strict=True) if not part)
+        return Aligned(tuple(pairs), ones=frozenset(ones))
 
     def is_equal(self, one: Dim, other: Dim) -> bool:
         """Whether operations written so far align two dims, in one step or several."""
-        pairs = [(self.axes.leaves(left), self.axes.leaves(right)) for left, right in self.pairs]
-        wanted, known = self.axes.leaves(other), {self.axes.leaves(one)}
-        while found := {dim for pair in pairs if known.intersection(pair) for dim in pair} - known:
-            known |= found
-        return wanted in known
-
-    def ordered(self) -> list[tuple[fx.Node, Node]]:
-        """The parameters in call order: q, k, v, then side inputs as the walk met them."""
-        return sorted(self.parameters, key=lambda pair: (*ROLES, pair[1].name).index(pair[1].name))
-
-    def save(self) -> tuple[Any, ...]:
-        """What ``restore`` needs to undo everything written from here on."""
-        own = [getattr(self, name).copy() for name in _KEPT]
-        axes = self.axes
-        return (own, axes.sizes.copy(), axes.expanded.copy(), axes.parts.copy())
-
-    def restore(self, saved: tuple[Any, ...]) -> None:
-        """Undo everything written since ``save``."""
-        own, self.axes.sizes, self.axes.expanded, self.axes.parts = saved
-        for name, kept in zip(_KEPT, own, strict=True):
-            setattr(self, name, kept)
-
-    def finish(self, results: Iterable[tuple[str, fx.Node]], static: list[Dim]) -> Subgraph:
-        """The Subgraph whose results, values by name, replace nodes of the graph in turn."""
-        names = [f"s{i}" for i in range(len(self.scalars))]
-        counted = {name: {"counted": True} for name in self.counted}
-        scalars = [Node(s, "scalar", (), TensorType("f32"), counted.get(s, {})) for s in names]
-        parameters = [parameter for _, parameter in self.ordered()]
-        ends = [self._result(i, name, output) for i, (name, output) in enumerate(results)]
-        nodes = [*parameters, *scalars, *self.operations, *ends]
-        nodes = [Node(n.name, n.op, n.inputs, self.axes.resolve(n.type), n.attrs) for n in nodes]
-        if any(node.op == "iota" and node.type.axes != (node.attrs["axis"],) for node in nodes):
-            raise RefusedError("a view splits rows or columns that are numbered; accepted: whole")
-        fixed = {axis for dim in static for axis in self.axes.leaves(dim)}
-        sizes = {axis: self.axes.sizes[axis] for node in nodes for axis in node.type.axes}
-        axes = {
-            axis: size if axis in fixed and isinstance(size, int) else None
-            for axis, size in sizes.items()
-        }
-        self._check_sizes([axis for axis, size in axes.items() if size is not None])
-        return Subgraph("attention", axes, tuple(nodes))
-
-    def _result(self, number: int, name: str, output: fx.Node) -> Node:
-        """A result; refused if it has a dim of size 1 that other values of the chain stretch."""
-        order = memory_order(output)
-        type = self.types[name]
-        if len(order) != len(type.dims):
-            raise RefusedError(f"`{output.name}` has rank {len(order)}, its Subgraph another")
-        if any(self.axes.yields(dim) and self.stretched.intersection(dim) for dim in type.dims):
-            raise RefusedError(
-                f"`{output.name}` has a dim of size 1 that meets a longer one later; accepted: "
-                "results of full size"
-            )
-        return Node(f"result{number or ''}", "result", (name,), type, {"order": order})
-
-    def _check_sizes(self, static: list[str]) -> None:
         leaves = self.axes.leaves
-        dims = [leaves(dim) for _, parameter in self.parameters for dim in parameter.type.dims]
-        pairs = [(leaves(left), leaves(right)) for left, right in self.pairs]
-        if (dim := dim_of_unknown_sizes(dims, pairs, static)) is not None:
-            names = " ".join(dim)
-            raise RefusedError(
-                f"a view splits a dim into [{names}] and no operand tells the sizes; accepted: "
-                "splits of dims that another operand has apart"
-            )
+        said = (pair for of in self.aligned.values() for pair in of.pairs)
+        pairs = [(leaves(left), leaves(right)) for left, right in said]
+        return leaves(other) in met(leaves(one), pairs)
+
+    # The Subgraph.
+
+    def finish(
+        self, name: str, results: Iterable[tuple[str, fx.Node]], static: Mapping[str, Dim]
+    ) -> Finished:
+        """The Subgraph whose results, values by name, replace nodes of the graph in turn.
+
+        ``static`` are the dims whose traced sizes are compiled in, for the parameters that they
+        belong to, which come first. Refused where a call could not tell the sizes of its axes.
+        """
+        ends = list(results)
+        needed = self._needed(of for of, _ in ends)
+        says = Aligned()
+        for of in needed:
+            says = says.joined(self.aligned.get(of, Aligned()))
+        nodes = [self.nodes[of] for of in self.nodes if of in needed]
+        return Positional(self.axes, nodes, says.pairs, says.stretched, says.ones).finish(
+            name, ends, static, self.counted
+        )
+
+    def _needed(self, values: Iterable[str]) -> Collection[str]:
+        found: set[str] = set()
+        pending = list(values)
+        while pending:
+            value = pending.pop()
+            if value not in found:
+                found.add(value)
+                pending += self.nodes[value].inputs
+        return found

@@ -155,11 +155,10 @@ class ColumnTranslator:
         dim = call.get("dim")
         if part.column is None or not isinstance(dim, int) or normal_dim(dim, rank) != rank - 1:
             raise RefusedError(f"`{node.name}` goes over dim {dim}; accepted: the last, once")
-        write.broadcast(part.scores, part.column, drop=1)
+        _, says = write.broadcast(part.scores, part.column, drop=1)
         type = write.types[part.scores]
-        return Columns(
-            write.add("softmax", type, part.scores, part.column, dim=-1), None, part.first
-        )
+        weights = write.add("softmax", type, part.scores, part.column, says=says, dim=-1)
+        return Columns(weights, None, part.first)
 
 
 def _two_parts(node: fx.Node, call: Call) -> list[fx.Node]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import fx
 
@@ -81,10 +82,10 @@ class ReductionTranslator:
 
     def _is_scaled_product(self, name: str) -> bool:
         """Whether nothing hides scores: less a large number, a logarithm would be rounded off."""
-        made = {node.name: node for node in self.writer.operations}
-        while (node := made.get(name)) is not None and _moves(node.op):
-            name = node.inputs[0]
-        return node is not None and node.op == "matmul"
+        node = self.writer.nodes[name]
+        while _moves(node.op):
+            node = self.writer.nodes[node.inputs[0]]
+        return node.op == "matmul"
 
     def _reduce(self, node: fx.Node, call: Call) -> str:
         dims, keepdim = dims_of(node, call), bool(call.get("keepdim", False))
@@ -109,7 +110,7 @@ class ReductionTranslator:
         over = {dim + len(old) for dim in dims}
         new = [() if i in over else dim for i, dim in enumerate(old) if keepdim or i not in over]
         type = TensorType("f32", tuple(new))
-        attrs = {"monoid": monoid, "dims": dims, "keepdim": keepdim}
+        attrs: dict[str, Any] = {"monoid": monoid, "dims": dims, "keepdim": keepdim}
         return self.writer.add("reduce_dims", type, value, **attrs)
 
     def _finite_log_sum_exp(self, value: str, dims: tuple[int, ...], keepdim: bool) -> str:

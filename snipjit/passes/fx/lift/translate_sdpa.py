@@ -9,8 +9,8 @@ from typing import Any
 from torch import fx
 
 from snipjit.ir.subgraph import TensorType
-from snipjit.passes.fx.lift.head_scale import HeadScale
-from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
+from snipjit.passes.fx.graph.head_scale import HeadScale
+from snipjit.passes.fx.lift.subgraph_writer import Aligned, SubgraphWriter
 from snipjit.passes.fx.nodes.op_table import Call
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import constant, element_type, is_number, is_tensor, tensor
@@ -27,17 +27,18 @@ def sdpa(
     mask, causal, gqa = call.get("attn_mask"), call.get("is_causal", False), call.get("enable_gqa")
     _check(node, call, mask, causal)
     inputs = list(factors(writer, node, factor("query"), factor("key"), factor("value")))
+    says = Aligned()
     if mask is not None:
         inputs.append(_mask(writer, operand(mask)))
-        _align(writer, *inputs)
+        says = _align(writer, *inputs)
     inputs.append(operand(_scale(node, call)))
     query, key, values = (writer.types[name] for name in inputs[:3])
-    batch = query.dims[:-2] if gqa else writer.broadcast(*inputs[:3], drop=2)
+    batch, more = (query.dims[:-2], Aligned()) if gqa else writer.broadcast(*inputs[:3], drop=2)
     type = TensorType("f32", (*batch, query.dims[-2], values.dims[-1]))
     attrs = {"mask": mask is not None, "scale": True, "causal": causal, "gqa": bool(gqa)}
     if gqa and len(key.dims) != len(query.dims):
         raise RefusedError(f"`{node.name}` has operands of several ranks; accepted: one rank")
-    return writer.add("sdpa", type, *inputs, **attrs)
+    return writer.add("sdpa", type, *inputs, says=says.joined(more), **attrs)
 
 
 def factors(writer: SubgraphWriter, node: fx.Node, *names: str) -> tuple[str, ...]:
@@ -55,14 +56,16 @@ def _mask(writer: SubgraphWriter, mask: str) -> str:
     return mask if writer.types[mask].dtype == "i1" else writer.to(mask, "f32")
 
 
-def _align(writer: SubgraphWriter, query: str, key: str, _: str, mask: str) -> None:
-    """Note that a mask has the rows of the queries and the columns of the keys."""
+def _align(writer: SubgraphWriter, query: str, key: str, _: str, mask: str) -> Aligned:
+    """That a mask has the rows of the queries and the columns of the keys."""
     rows, columns = writer.types[query].dims[-2], writer.types[key].dims[-2]
+    says = Aligned()
     for dim, own in zip((columns, rows), reversed(writer.types[mask].dims), strict=False):
         if not writer.axes.yields(own):
-            writer.pairs.append((dim, own))
-        elif not writer.axes.leaves(dim):
-            writer.axes.fix_at_one(own)
+            says = says.joined(Aligned(((dim, own),)))
+        elif not dim:
+            says = says.joined(Aligned(ones=frozenset(own)))
+    return says
 
 
 def _check(node: fx.Node, call: Call, mask: Any, causal: Any) -> None:

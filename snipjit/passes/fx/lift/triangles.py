@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snipjit.ir.subgraph import Dim, TensorType
+from snipjit.ir.subgraph import Dim
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.nodes.refused import RefusedError
 
@@ -12,10 +12,8 @@ TRIANGLES = ("tril", "triu")
 def triangle(writer: SubgraphWriter, op: str, value: str, diagonal: str) -> str:
     """The value where column - row is at most (``tril``) or at least ``diagonal``, else 0."""
     rows, columns = writer.types[value].dims[-2:]
-    row = _index(writer, rows)
-    if rows:
-        row = writer.add("unsqueeze", TensorType("f32", (rows, ())), row, dim=1)
-    return cut(writer, op, value, (row, _index(writer, columns)), diagonal)
+    row = _index(writer, rows, 1)
+    return cut(writer, op, value, (row, _index(writer, columns, 0)), diagonal)
 
 
 def cut(
@@ -30,12 +28,10 @@ def cut(
     return writer.op("where", writer.op("not", kept), writer.constant(0.0), value)
 
 
-def _index(writer: SubgraphWriter, dim: Dim) -> str:
-    """The index along a dim, as a float32 (which holds every index below 2^24)."""
-    axes = writer.axes.leaves(dim)
-    if not axes:
+def _index(writer: SubgraphWriter, dim: Dim, position: int) -> str:
+    """The index along a dim; 0 where there is no axis."""
+    if not dim:
         return writer.constant(0.0)
-    if len(axes) > 1:
+    if len(dim) > 1:
         raise RefusedError("tril or triu over a merged dim; accepted: rows and columns apart")
-    index = writer.add("iota", TensorType("i32", (axes,)), axis=axes[0])
-    return writer.add("to_f32", TensorType("f32", (axes,)), index)
+    return writer.index(dim, position)

@@ -185,8 +185,11 @@ ROWS = (
     # Products.
     Row("matmul", _TWO, "matmul bmm mm", (op.matmul, "__matmul__", torch.linalg.matmul)),
     Row("baddbmm", "input batch1 batch2 beta alpha", "baddbmm"),
+    Row("addmm", "input mat1 mat2 beta alpha", "addmm"),
+    Row("linear", "input weight bias", "", (F.linear, torch.ops.aten.linear.default)),
+    Row("inner", _TWO, "inner"),
+    Row("tensordot", "input other dims", "tensordot"),
     Row("einsum", "equation operands", "einsum"),
-    # Producers of tensors that an op may leave unread.
     Row("empty", "size", "empty"),
     # Tensors that hold one number.
     Row("zeros", "size", "zeros zeros_like new_zeros"),

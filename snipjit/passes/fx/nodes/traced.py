@@ -87,6 +87,17 @@ def constant(argument: object) -> float | None:
     return found if isinstance(found, int | float) else None
 
 
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def is_integer(node: fx.Node) -> bool:
+    """Whether a node is a tensor of integers on the CPU."""
+    found = value(node)
+    if not isinstance(found, torch.Tensor) or found.dtype not in INTEGERS:
+        return False
+    return is_plain(found) and found.device.type == "cpu" and found.layout == torch.strided
+
+
 def is_one_integer(node: fx.Node) -> bool:
     """Whether a node is an integer tensor of one element, such as a zero point of shape [1]."""
     found = value(node)
@@ -139,11 +150,17 @@ def storage(node: fx.Node) -> int | None:
 
 def product(sizes: Iterable[Size]) -> Size:
     """The product of sizes; 1 for none."""
-    return reduce(operator.mul, sizes, 1)
+    found = list(sizes)
+    return reduce(operator.mul, found) if found else 1
 
 
 def same(a: Size, b: Size) -> bool:
     """Whether two sizes are equal for every value of their symbols."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b
+    if isinstance(a, torch.SymInt) and isinstance(b, torch.SymInt):
+        if expression(a) == expression(b):
+            return True  # what is spelled alike needs no proof, which takes 50 times as long
     return statically_true(a == b)
 
 

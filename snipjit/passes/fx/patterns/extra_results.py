@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import fx
 
@@ -12,21 +13,39 @@ from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.op_table import lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import is_tensor, storage
-from snipjit.passes.fx.patterns.region import Region
+from snipjit.passes.fx.patterns.pattern import Region
+
+Versions = dict[tuple[fx.Node, fx.Node], fx.Node]
+"""By reader and the tensor that it mentions, which version of it, made in place, it reads."""
 
 
-def extra_results(flow: ValueFlow, region: Region) -> tuple[list[fx.Node], set[fx.Node]]:
-    """The nodes of a region that are written whole for their readers outside, in graph order.
+@dataclass(frozen=True)
+class ExtraResults:
+    """The values of a region that readers outside see.
+
+    results    nodes whose values are written whole, in graph order
+    kept       nodes of the region that stay in the graph: views of results
+    versions   of readers of in-place ops
+    """
+
+    results: tuple[fx.Node, ...]
+    kept: frozenset[fx.Node]
+    versions: Versions
+
+
+def extra_results(flow: ValueFlow, region: Region) -> ExtraResults:
+    """The nodes of a region that are written whole for their readers outside.
 
     Before:  %p = softmax(%s); %o = matmul(%p, %v); %f = p.view(…); return o, p, f
     After:   %k = kernel(…); %o = k[0]; %p = k[1]; %f = p.view(…); return o, p, f
 
-    Of a value and its views, one is written; the other nodes on the way are the second thing
-    returned: they stay in the graph. Refused if something outside changes a result in place.
+    Of a value and its views, one is written; the other nodes on the way stay in the graph. Refused
+    if something outside changes a result in place.
     """
     inside = set(region.nodes)
     found: list[fx.Node] = []
     kept: set[fx.Node] = set()
+    versions: Versions = {}
     for node in region.nodes:
         readers = [reader for reader in flow.consumers(node) if reader not in inside]
         if node in region.products or not readers:
@@ -36,9 +55,9 @@ def extra_results(flow: ValueFlow, region: Region) -> tuple[list[fx.Node], set[f
         if views is not None:
             kept.update(views)
             continue
-        _name_versions(flow, node, readers)
+        versions |= _versions(flow, node, readers)
         found.append(node)
-    return found, kept
+    return ExtraResults(tuple(found), frozenset(kept), versions)
 
 
 def _views_of(flow: ValueFlow, node: fx.Node, results: list[fx.Node]) -> list[fx.Node] | None:
@@ -69,12 +88,10 @@ def _check(flow: ValueFlow, node: fx.Node, readers: list[fx.Node], inside: set[f
             )
 
 
-def _name_versions(flow: ValueFlow, node: fx.Node, readers: list[fx.Node]) -> None:
-    """Let readers of an in-place op's value mention the op itself: it returns what it changed."""
-    for reader in readers:
-        for mentioned in reader.all_input_nodes:
-            if mentioned is not node and flow.read(reader, mentioned) is node:
-                reader.replace_input_with(mentioned, node)
+def _versions(flow: ValueFlow, node: fx.Node, readers: list[fx.Node]) -> Versions:
+    """What readers of an in-place op's value mention in its stead."""
+    mentions = ((reader, of) for reader in readers for of in reader.all_input_nodes)
+    return {(r, of): node for r, of in mentions if of is not node and flow.read(r, of) is node}
 
 
 def check_order(

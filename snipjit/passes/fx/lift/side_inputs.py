@@ -10,7 +10,6 @@ from collections.abc import Collection, Sequence
 
 from torch import fx
 
-from snipjit.ir.subgraph import Dim
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.index.index_values import IndexValues
 from snipjit.passes.fx.lift.mask_walk import MaskWalk, is_large
@@ -21,52 +20,50 @@ from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_one, is_tensor, same, tensor
 
 
-class MaskAbsorber:
-    """Writes the producers of side inputs into a Subgraph.
+class SideInputs:
+    """Lifts what makes side inputs.
 
     Before:  %r = arange(s); %c = r <= r[:, None]; %w = where(c, 0, -inf); %m = scores + w
     After:   %0 = iota {axis=n}; %1 = iota {axis=m}; %2 = le %0 %1; %3 = where %2 …; add %scores %3
 
     Ranges become iotas, numbers scalars or constants, and tensors that lack the rows or the keys
     (a padding mask [b, 1, 1, n]) parameters. One more tensor with both may be among them if indices
-    are too: it is then read in the place of the mask. ``nodes`` are all that was taken in.
+    are too: it is then read in the place of the mask.
     """
 
-    def __init__(self, flow: ValueFlow, indices: IndexValues, taken: Collection[fx.Node]) -> None:
+    def __init__(
+        self,
+        flow: ValueFlow,
+        writer: SubgraphWriter,
+        indices: IndexValues,
+        taken: Collection[fx.Node],
+    ) -> None:
         self.flow = flow
-        self.taken = taken
-        self.nodes: set[fx.Node] = set()
-        self.axes: list[str] = []
-        self.indices = indices
-        self._known: dict[fx.Node, str | None] = {}
+        self.writer = writer
+        self.walk = MaskWalk(flow, writer, indices, taken)
 
-    def value(self, writer: SubgraphWriter, side: fx.Node, shape: Sequence[Size]) -> str | None:
+    def value(self, side: fx.Node, shape: Sequence[Size]) -> str | None:
         """The Subgraph value of a side input, None if it is to stay a tensor.
 
         ``shape`` is that of the values that it meets.
         """
-        if side not in self._known:
-            self._known[side] = self._absorbed(writer, side) if _fits(side, shape) else None
-        return self._known[side]
-
-    def _absorbed(self, writer: SubgraphWriter, side: fx.Node) -> str | None:
-        saved = writer.save()
-        walk = MaskWalk(self.flow, writer, self.indices, self.taken, len(self.axes))
-        try:
-            name = walk.name(side)
-        except RefusedError:
-            name = None
-        large = [leaf for leaf in walk.leaves if is_large(leaf)]
-        won = side not in walk.leaves and (not large or (len(large) == 1 and walk.axes))
-        if name is None or not won or not (walk.axes or is_large(side)):
-            writer.restore(saved)
+        if not _fits(side, shape):
             return None
-        self.axes += walk.axes
-        self.nodes |= self._producers(side, {*walk.leaves, *walk.scalars})
-        return name
+        try:
+            name = self.walk.name(side)
+        except RefusedError:
+            return None
+        origin = self.writer.origins[name]
+        leaves = [self.writer.tensors[parameter] for parameter in origin.parameters]
+        large = [leaf for leaf in leaves if is_large(leaf)]
+        won = side not in leaves and (not large or (len(large) == 1 and origin.indices))
+        return name if won and (origin.indices or is_large(side)) else None
 
-    def _producers(self, side: fx.Node, leaves: set[fx.Node]) -> set[fx.Node]:
-        """All that makes a value of ``leaves``: what nothing reads afterwards goes."""
+    def producers(self, side: fx.Node, name: str) -> set[fx.Node]:
+        """All that makes a side input of its leaves: what nothing reads afterwards goes."""
+        origin = self.writer.origins[name]
+        leaves = {self.writer.tensors[parameter] for parameter in origin.parameters}
+        leaves |= {s for of in origin.scalars if isinstance(s := self.writer.scalars[of], fx.Node)}
         found: set[fx.Node] = set()
         pending = [side]
         while pending:
@@ -76,27 +73,6 @@ class MaskAbsorber:
                 found.add(node)
                 pending += self.flow.operands(node)
         return found
-
-    def check(self, writer: SubgraphWriter) -> None:
-        """Every index must run along one whole dim of an operand; refused otherwise."""
-        dims = [dim for _, parameter in writer.parameters for dim in parameter.type.dims]
-        own = {axis for dim in dims for axis in writer.axes.leaves(dim)}
-        sizes = writer.axes.sizes
-        for axis in self.axes:
-            met = _met(writer, axis)
-            whole = all(len(dim) == 1 and same(sizes[dim[0]], sizes[axis]) for dim in met)
-            if not whole or own.isdisjoint(name for dim in met for name in dim):
-                raise RefusedError("a mask's indices run along no dim of the operands")
-
-
-def _met(writer: SubgraphWriter, axis: str) -> set[Dim]:
-    """The dims that an axis meets, directly or by way of others, in the finest axes."""
-    leaves = writer.axes.leaves
-    pairs = [(leaves(left), leaves(right)) for left, right in writer.pairs]
-    known = {leaves((axis,))}
-    while found := {dim for pair in pairs if known.intersection(pair) for dim in pair} - known:
-        known |= found
-    return {dim for dim in known if dim}
 
 
 def met_shape(

@@ -17,7 +17,7 @@ _TAKEN = frozenset(
 )
 
 
-def absorb_result(
+def lowest_result(
     flow: ValueFlow, writer: SubgraphWriter, node: fx.Node, value: str
 ) -> tuple[str, fx.Node, set[fx.Node]]:
     """Follows single readers down from ``node``.
@@ -25,31 +25,25 @@ def absorb_result(
     Before:  %o = matmul …; %t = o.transpose(1, 2); %r = t.reshape(b, s, -1)
     After:   %0 = matmul …; %1 = transpose %0; %2 = view %1 : f32[b][m][h d]
 
-    Returns the value of the lowest node it reaches, that node, and the nodes taken in.
+    Returns the value of the lowest node it reaches, that node, and the nodes taken in. A result
+    keeps its element type, and a dim that a view splits is not: no operand tells the sizes.
     """
-    absorbed: set[fx.Node] = set()
+    taken: set[fx.Node] = set()
     while (below := _single_reader(flow, node)) is not None:
         call = lookup(below)
         if call is None or call.op not in _TAKEN or mutated(below) is not None:
             break
-        saved, parts = writer.save(), len(writer.axes.parts)
+        parts = len(writer.axes.parts)
         try:
             lower = apply_layout(below, call, writer, value)
-            _check(below, writer, lower, parts)
+            kept = element_type(below) == writer.types[lower].dtype
         except RefusedError:
-            writer.restore(saved)
+            break
+        if not kept or len(writer.axes.parts) != parts:
             break
         node, value = below, lower
-        absorbed.add(below)
-    return value, node, absorbed
-
-
-def _check(node: fx.Node, writer: SubgraphWriter, value: str, parts: int) -> None:
-    """A result keeps its element type, and no operand tells the sizes of a dim that it splits."""
-    if element_type(node) != writer.types[value].dtype:
-        raise RefusedError("another element type")
-    if len(writer.axes.parts) != parts:
-        raise RefusedError("a dim of the result is split")
+        taken.add(below)
+    return value, node, taken
 
 
 def _single_reader(flow: ValueFlow, node: fx.Node) -> fx.Node | None:

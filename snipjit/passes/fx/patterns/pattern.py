@@ -1,0 +1,58 @@
+"""What a pattern is: which regions of a graph it would take, and why not others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from torch import fx
+
+from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.lift.lifter import Lifter
+from snipjit.passes.fx.nodes.traced import Size
+
+
+@dataclass(frozen=True)
+class Region:
+    """Nodes in graph order that become one kernel; ``products`` make the results.
+
+    What else of it is read outside becomes a further result.
+    """
+
+    nodes: tuple[fx.Node, ...]
+    products: tuple[fx.Node, ...]
+
+
+class Pattern(ABC):
+    """Finds regions; it looks at the graph and changes nothing.
+
+    A new one is a file with a subclass, and a line in ``PATTERNS``. What its regions compute is
+    lifted whatever it is; layout ops and scaling above operands of products, functions of indices
+    above other tensors, and layout ops below results are taken in without being asked for.
+
+    Attributes:
+        name: of its Subgraphs.
+    """
+
+    name: str
+
+    @abstractmethod
+    def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
+        """Whether a region may be around a node. Every anchor gives a candidate or a refusal."""
+
+    @abstractmethod
+    def regions(
+        self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
+    ) -> Sequence[Region]:
+        """The regions around an anchor: the first holds all others; the first that lifts is taken.
+
+        ``taken`` are nodes of other regions. Raises RefusedError with the reason if there is none,
+        ``NoProductError`` if that surprises nobody.
+        """
+
+    def check_feature(self, node: fx.Node, size: Size) -> None:
+        """Raise RefusedError for a size of features (see ``Lifter``) that is not accepted."""
+
+    def check(self, lifter: Lifter, anchor: fx.Node, region: Region) -> None:
+        """Raise RefusedError for a region that, once lifted, is not what was looked for."""

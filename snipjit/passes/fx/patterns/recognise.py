@@ -1,0 +1,130 @@
+"""Recognise: from patterns and a graph to candidates and refusals; the graph is not changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from torch import fx
+
+from snipjit.passes.fx.graph.candidate import Candidate, Tokenization
+from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.index.index_values import IndexValues
+from snipjit.passes.fx.lift.lifter import Lifter
+from snipjit.passes.fx.lift.results import lowest_result
+from snipjit.passes.fx.nodes.in_place import mutated
+from snipjit.passes.fx.nodes.refused import NoProductError, RefusedError
+from snipjit.passes.fx.nodes.traced import is_tensor
+from snipjit.passes.fx.patterns.extra_results import check_order, extra_results
+from snipjit.passes.fx.patterns.pattern import Pattern, Region
+from snipjit.refusal import Refusal
+
+
+def recognise(graph: fx.Graph, patterns: Sequence[Pattern]) -> Tokenization:
+    """Every candidate and refusal of a graph, pattern by pattern; no node is in two candidates."""
+    recognition = Recognition(graph)
+    for pattern in patterns:
+        recognition.find(pattern)
+    return Tokenization(tuple(recognition.candidates), tuple(recognition.refusals))
+
+
+class Recognition:
+    """What was found so far in one graph; ``taken`` has the place of each taken node's kernel."""
+
+    def __init__(self, graph: fx.Graph) -> None:
+        self.graph = graph
+        self.flow = ValueFlow(graph)
+        self.indices = IndexValues(self.flow)
+        self.taken: dict[fx.Node, fx.Node] = {}
+        self.candidates: list[Candidate] = []
+        self.refusals: list[Refusal] = []
+
+    def find(self, pattern: Pattern) -> None:
+        """Add what a pattern finds."""
+        for anchor in self.graph.nodes:
+            if anchor in self.taken or not pattern.is_anchor(self.flow, anchor):
+                continue
+            try:
+                candidate = self._candidate(pattern, anchor)
+            except RefusedError as refused:
+                expected = isinstance(refused, NoProductError)
+                self.refusals.append(Refusal(anchor.name, str(refused), not expected))
+                continue
+            self.candidates.append(candidate)
+            self.taken.update(dict.fromkeys(candidate.nodes, candidate.place))
+
+    def _candidate(self, pattern: Pattern, anchor: fx.Node) -> Candidate:
+        """That of the first region that lifts; the reason against the last one otherwise.
+
+        Lifted values stay, so what regions share is lifted once. A region whose masks, as functions
+        of indices, make it refused is lifted with masks that are tensors.
+        """
+        regions = pattern.regions(self.flow, anchor, self.taken)
+        lifters = [self._lifter(pattern, regions[0], self.indices)]
+        for region in regions:
+            for lifter in self._each(lifters, pattern, regions[0]):
+                try:
+                    return self._lifted(pattern, anchor, region, lifter)
+                except RefusedError as refused:
+                    reason = refused
+        raise reason
+
+    def _each(self, lifters: list[Lifter], pattern: Pattern, region: Region) -> Iterator[Lifter]:
+        yield lifters[0]
+        if lifters[0].has_indices:
+            if len(lifters) == 1:
+                lifters.append(self._lifter(pattern, region, None))
+            yield lifters[1]
+
+    def _lifter(self, pattern: Pattern, region: Region, indices: IndexValues | None) -> Lifter:
+        nodes = set(region.nodes)
+        return Lifter(self.flow, nodes, self.taken, pattern.check_feature, indices)
+
+    def _lifted(
+        self, pattern: Pattern, anchor: fx.Node, region: Region, lifter: Lifter
+    ) -> Candidate:
+        """The candidate of a region."""
+        flow, writer = self.flow, lifter.writer
+        self._check(region)
+        results = [(lifter.value(product), product) for product in region.products]
+        covered = set(region.nodes)
+        lowest = [lowest_result(flow, writer, node, value) for value, node in results]
+        covered.update(*(below for *_, below in lowest))
+        pattern.check(lifter, anchor, region)
+        extra = extra_results(flow, region)
+        ends = [(value, node) for value, node, _ in lowest]
+        ends += [(lifter.value(node), node) for node in extra.results]
+        finished = writer.finish(pattern.name, ends, lifter.static)
+        covered.update(*(lifter.stands_for.get(value, ()) for value in finished.values))
+        nodes = tuple(sorted(covered - extra.kept, key=flow.index.__getitem__))
+        return self._placed(
+            Candidate(
+                finished.subgraph,
+                tuple(writer.tensors[name] for name in finished.parameters),
+                tuple(writer.scalars[name] for name in finished.scalars),
+                tuple(node for _, node in ends),
+                nodes,
+                nodes[-1],
+                extra.versions,
+            )
+        )
+
+    def _placed(self, found: Candidate) -> Candidate:
+        """A candidate with its place; refused where there is none at which all operands are."""
+        flow = self.flow
+        scalars = [scalar for scalar in found.scalars if isinstance(scalar, fx.Node)]
+        operands = [*found.tensors, *scalars]
+        place = check_order(flow, found.nodes, found.outputs, operands, self.taken)
+        read = [*found.tensors, *(scalar for scalar in scalars if is_tensor(scalar))]
+        if (changed := flow.mutation(read, found.nodes, place)) is not None:
+            raise RefusedError(f"`{changed}` changes an operand in place before the result is read")
+        return replace(found, place=place)
+
+    def _check(self, region: Region) -> None:
+        if shared := [node.name for node in region.nodes if node in self.taken]:
+            raise RefusedError(f"`{shared[0]}` is part of the attention before it")
+        for node in region.nodes:
+            if mutated(node) is None:
+                continue
+            if (why := self.flow.outlives(node, region.nodes)) is not None:
+                raise RefusedError(f"`{node.name}` works in place and {why}; accepted: own results")
