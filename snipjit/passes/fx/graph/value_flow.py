@@ -7,6 +7,7 @@ that a graph with in-place ops reads like one without.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from torch import fx
 
@@ -25,13 +26,11 @@ class ValueFlow:
 
     def __init__(self, graph: fx.Graph) -> None:
         self.index: dict[fx.Node, int] = {}
-        self.aliases: dict[int, list[fx.Node]] = {}
         self._reads: dict[tuple[fx.Node, fx.Node], fx.Node] = {}
         self._consumers: dict[fx.Node, list[fx.Node]] = {}
         self._root: dict[fx.Node, fx.Node] = {}
         self._changed: set[int | None] = set()
         self._writes: list[tuple[fx.Node, fx.Node]] = []
-        self._below: dict[fx.Node, frozenset[fx.Node]] = {}
         latest: dict[fx.Node, fx.Node] = {}
         for index, node in enumerate(graph.nodes):
             self.index[node] = index
@@ -41,8 +40,6 @@ class ValueFlow:
                 self._reads[node, source] = version
                 if not is_check(node) and not is_set_aside(node):
                     self._consumers[version].append(node)
-            if (shared := storage(node)) is not None:
-                self.aliases.setdefault(shared, []).append(node)
             target = mutated(node)
             if target is not None:
                 self._changed.add(storage(target))
@@ -51,9 +48,18 @@ class ValueFlow:
                 self._root[node] = self.root(target)
                 latest[self.root(target)] = node
 
+    @cached_property
+    def aliases(self) -> dict[int, list[fx.Node]]:
+        """The tensors that lie in one storage, in graph order."""
+        found: dict[int, list[fx.Node]] = {}
+        for node in self.index:
+            if (shared := storage(node)) is not None:
+                found.setdefault(shared, []).append(node)
+        return found
+
     def is_mutated(self, node: fx.Node) -> bool:
         """Whether any op of the graph works in place on the memory of a tensor."""
-        return storage(node) in self._changed
+        return bool(self._changed) and storage(node) in self._changed
 
     def root(self, node: fx.Node) -> fx.Node:
         """The node that made the tensor of which ``node`` is a version."""
@@ -87,17 +93,6 @@ class ValueFlow:
             if self.root(alias) is not self.root(node) and late:
                 return f"`{late[0].name}` reads its alias `{alias.name}` later"
         return None
-
-    def below(self, node: fx.Node) -> frozenset[fx.Node]:
-        """A node and all that read its value, directly or by way of others."""
-        if node not in self._below:
-            found, pending = {node}, [node]
-            while pending:
-                readers = [r for r in self._consumers[pending.pop()] if r not in found]
-                found.update(readers)
-                pending += readers
-            self._below[node] = frozenset(found)
-        return self._below[node]
 
     def mutation(
         self, tensors: Iterable[fx.Node], nodes: Sequence[fx.Node], place: fx.Node

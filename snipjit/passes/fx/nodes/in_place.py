@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import operator as op
+from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
 
 from torch import fx
 
@@ -12,10 +15,12 @@ from snipjit.torch_private import OpOverload, schema_arguments
 
 def mutated(node: fx.Node) -> fx.Node | None:
     """The tensor that a node changes in place, or None."""
-    if isinstance(out := node.kwargs.get("out"), fx.Node):
+    if node.kwargs and isinstance(out := node.kwargs.get("out"), fx.Node):
         return out
+    if not _in_place(node):
+        return None
     first = node.args[0] if node.args else node.kwargs.get("input", node.kwargs.get("self"))
-    return first if isinstance(first, fx.Node) and _in_place(node) else None
+    return first if isinstance(first, fx.Node) else None
 
 
 _IN_PLACE_OPERATORS = frozenset(
@@ -32,15 +37,21 @@ def _in_place(node: fx.Node) -> bool:
         return _says_in_place(str(node.target))
     if node.op != "call_function":
         return False
-    if isinstance(node.target, OpOverload):
-        arguments = schema_arguments(node.target)
-        return any(argument.alias_info and argument.alias_info.is_write for argument in arguments)
-    if node.target in (op.and_, op.or_, op.not_):
-        return False  # the underscore sets them off from keywords
-    if node.target in _IN_PLACE_OPERATORS or _says_in_place(getattr(node.target, "__name__", "")):
+    if _writes(cast(Callable[..., Any], node.target)):
         return True
-    call = lookup(node)
+    call = lookup(node) if node.kwargs or len(node.args) > 1 else None
     return call is not None and call.get("inplace") is True
+
+
+@cache
+def _writes(target: Callable[..., Any]) -> bool:
+    """Whether a function works in place whatever it is called with."""
+    if isinstance(target, OpOverload):
+        arguments = schema_arguments(target)
+        return any(argument.alias_info and argument.alias_info.is_write for argument in arguments)
+    if target in (op.and_, op.or_, op.not_):
+        return False  # the underscore sets them off from keywords
+    return target in _IN_PLACE_OPERATORS or _says_in_place(getattr(target, "__name__", ""))
 
 
 def _says_in_place(name: str) -> bool:

@@ -14,6 +14,7 @@ import operator as op
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -259,8 +260,22 @@ class Call:
         return self.arguments.get(name, default)
 
 
+_CALLS: WeakKeyDictionary[fx.Node, tuple[Any, Any, Any, Call | None]] = WeakKeyDictionary()
+"""Calls of nodes looked up before, each with what it was read from: a graph is read many times."""
+
+
 def lookup(node: fx.Node) -> Call | None:
     """The canonical op of a node, or None if the table has no row for it."""
+    target, args, kwargs = node.target, node.args, node.kwargs
+    known = _CALLS.get(node)
+    if known is not None and known[1] is args and known[2] is kwargs and known[0] is target:
+        return known[3]
+    call = _call(node)
+    _CALLS[node] = target, args, kwargs, call
+    return call
+
+
+def _call(node: fx.Node) -> Call | None:
     if node.op not in ("call_function", "call_method"):
         return None
     row = _row(node)

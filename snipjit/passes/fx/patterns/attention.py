@@ -66,12 +66,13 @@ class Attention(Pattern):
             return (Region(products, products),)
         first = _score_product(flow, anchor)
         chosen = [products, *((product,) for product in products)] if products[1:] else [products]
-        reachable = [of for of in chosen if _reads(flow, first, of)]
+        below = _below(flow, first)
+        reachable = [of for of in chosen if below.issuperset(of)]
         if not reachable:
             raise RefusedError(f"`{products[0].name}` does not read the scores of `{first.name}`")
         found: dict[Region, None] = {}
         for of, rows in itertools.product(reachable, (True, False)):
-            nodes = _between(flow, first, of)
+            nodes = _between(flow, below, of)
             more = _row_reductions(flow, nodes) if rows else set()
             nodes = sorted({*nodes, *more}, key=flow.index.__getitem__)
             found.setdefault(Region(tuple(nodes), of))
@@ -170,15 +171,22 @@ def _products_below(flow: ValueFlow, anchor: fx.Node) -> tuple[fx.Node, ...]:
     raise NoProductError(unknown(stopped[0]) if stopped else f"`{anchor.name}` feeds no product")
 
 
-def _reads(flow: ValueFlow, first: fx.Node, products: Iterable[fx.Node]) -> bool:
-    """Whether all products read what a first one gives."""
-    below = flow.below(first)
-    return all(product in below for product in products)
+def _below(flow: ValueFlow, first: fx.Node) -> set[fx.Node]:
+    """The nodes that a product reaches by chain ops, the products below included."""
+    found, pending = {first}, [first]
+    while pending:
+        node = pending.pop()
+        call = lookup(node)
+        if node is first or (call is not None and is_chain_op(call.op)):
+            readers = [reader for reader in flow.consumers(node) if reader not in found]
+            found.update(readers)
+            pending += readers
+    return found
 
 
-def _between(flow: ValueFlow, first: fx.Node, products: tuple[fx.Node, ...]) -> list[fx.Node]:
-    """The nodes on ways from the first product to others, in graph order."""
-    below, above = flow.below(first), set(products)
+def _between(flow: ValueFlow, below: set[fx.Node], products: tuple[fx.Node, ...]) -> list[fx.Node]:
+    """The nodes on ways to products from where ``below`` begins, in graph order."""
+    above = set(products)
     for node in sorted(below, key=flow.index.__getitem__, reverse=True):
         if node in above:
             above.update(flow.operands(node))
