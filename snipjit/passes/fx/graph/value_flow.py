@@ -7,6 +7,7 @@ that a graph with in-place ops reads like one without.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import fx
@@ -15,6 +16,19 @@ from snipjit.passes.fx.graph.opening import is_set_aside
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.op_table import is_check
 from snipjit.passes.fx.nodes.traced import storage
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was asked of a flow: the nodes whose values were read, those whose readers were."""
+
+    nodes: set[fx.Node] = field(default_factory=set)
+    readers: set[fx.Node] = field(default_factory=set)
+
+    def add(self, other: Looked) -> None:
+        """Count what another has seen as seen."""
+        self.nodes.update(other.nodes)
+        self.readers.update(other.readers)
 
 
 class ValueFlow:
@@ -26,6 +40,7 @@ class ValueFlow:
 
     def __init__(self, graph: fx.Graph) -> None:
         self.index: dict[fx.Node, int] = {}
+        self.looked = Looked()
         self._reads: dict[tuple[fx.Node, fx.Node], fx.Node] = {}
         self._consumers: dict[fx.Node, list[fx.Node]] = {}
         self._root: dict[fx.Node, fx.Node] = {}
@@ -67,7 +82,9 @@ class ValueFlow:
 
     def read(self, reader: fx.Node, mentioned: fx.Node) -> fx.Node:
         """The version of ``mentioned`` whose value ``reader`` sees."""
-        return self._reads.get((reader, mentioned), mentioned)
+        version = self._reads.get((reader, mentioned), mentioned)
+        self.looked.nodes.add(version)
+        return version
 
     def operands(self, node: fx.Node) -> list[fx.Node]:
         """The values a node reads, in operand order."""
@@ -75,6 +92,7 @@ class ValueFlow:
 
     def consumers(self, node: fx.Node) -> list[fx.Node]:
         """The nodes that read this version of a value, in graph order."""
+        self.looked.readers.add(node)
         return self._consumers[node]
 
     def outlives(self, node: fx.Node, region: Iterable[fx.Node]) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.graph.value_flow import Looked, ValueFlow
 from snipjit.passes.fx.index.index_rules import RULES
 from snipjit.passes.fx.index.indices import ELEMENTS, WHOLE, Indices, padded
 from snipjit.passes.fx.nodes.in_place import mutated
@@ -28,12 +28,16 @@ class IndexValues:
     def __init__(self, flow: ValueFlow) -> None:
         self.flow = flow
         self._known: dict[fx.Node, Indices | None] = {}
+        self._looked: dict[fx.Node, Looked] = {}
 
     def of(self, node: fx.Node) -> Indices | None:
         """The indices or the constant that a tensor or number is, None if it is anything else."""
         if node not in self._known:
+            before, self.flow.looked = self.flow.looked, Looked()
             self._known[node] = None
             self._known[node] = self._of(node)
+            self._looked[node], self.flow.looked = self.flow.looked, before
+        self.flow.looked.add(self._looked.get(node, Looked()))
         return self._known[node]
 
     def _of(self, node: fx.Node) -> Indices | None:

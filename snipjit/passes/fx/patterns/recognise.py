@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from torch import fx
 
 from snipjit.passes.fx.graph.candidate import Candidate, Tokenization
-from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.graph.value_flow import Looked, ValueFlow
 from snipjit.passes.fx.index.index_values import IndexValues
 from snipjit.passes.fx.lift.lifter import Lifter
 from snipjit.passes.fx.lift.results import lowest_result
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.refused import NoProductError, RefusedError
 from snipjit.passes.fx.nodes.traced import is_tensor
+from snipjit.passes.fx.patterns.equal_regions import Known, keep
 from snipjit.passes.fx.patterns.extra_results import check_order, extra_results
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
 from snipjit.refusal import Refusal
@@ -38,14 +40,16 @@ class Recognition:
         self.taken: dict[fx.Node, fx.Node] = {}
         self.candidates: list[Candidate] = []
         self.refusals: list[Refusal] = []
+        self.known: list[Known] = []
 
     def find(self, pattern: Pattern) -> None:
         """Add what a pattern finds."""
+        self.known = []
         for anchor in self.graph.nodes:
             if anchor in self.taken or not pattern.is_anchor(self.flow, anchor):
                 continue
             try:
-                candidate = self._candidate(pattern, anchor)
+                candidate = self._known_candidate(anchor) or self._candidate(pattern, anchor)
             except RefusedError as refused:
                 expected = isinstance(refused, NoProductError)
                 self.refusals.append(Refusal(anchor.name, str(refused), not expected))
@@ -53,20 +57,34 @@ class Recognition:
             self.candidates.append(candidate)
             self.taken.update(dict.fromkeys(candidate.nodes, candidate.place))
 
+    def _known_candidate(self, anchor: fx.Node) -> Candidate | None:
+        """That of an anchor in surroundings that were lifted before."""
+        for known in self.known:
+            if (found := known.around(self.flow, anchor, self.taken)) is not None:
+                with suppress(RefusedError):
+                    return self._placed(found)
+        return None
+
     def _candidate(self, pattern: Pattern, anchor: fx.Node) -> Candidate:
         """That of the first region that lifts; the reason against the last one otherwise.
 
         Lifted values stay, so what regions share is lifted once. A region whose masks, as functions
         of indices, make it refused is lifted with masks that are tensors.
         """
+        self.flow.looked = Looked({anchor})
         regions = pattern.regions(self.flow, anchor, self.taken)
+        self.flow.looked.nodes.update(regions[0].nodes)
         lifters = [self._lifter(pattern, regions[0], self.indices)]
         for region in regions:
             for lifter in self._each(lifters, pattern, regions[0]):
                 try:
-                    return self._lifted(pattern, anchor, region, lifter)
+                    found = self._placed(self._lifted(pattern, anchor, region, lifter))
                 except RefusedError as refused:
                     reason = refused
+                    continue
+                if (known := keep(self.flow, anchor, found, self.taken)) is not None:
+                    self.known.insert(0, known)
+                return found
         raise reason
 
     def _each(self, lifters: list[Lifter], pattern: Pattern, region: Region) -> Iterator[Lifter]:
@@ -90,6 +108,7 @@ class Recognition:
         covered = set(region.nodes)
         lowest = [lowest_result(flow, writer, node, value) for value, node in results]
         covered.update(*(below for *_, below in lowest))
+        flow.looked.nodes.update(covered)
         pattern.check(lifter, anchor, region)
         extra = extra_results(flow, region)
         ends = [(value, node) for value, node, _ in lowest]
@@ -97,16 +116,14 @@ class Recognition:
         finished = writer.finish(pattern.name, ends, lifter.static)
         covered.update(*(lifter.stands_for.get(value, ()) for value in finished.values))
         nodes = tuple(sorted(covered - extra.kept, key=flow.index.__getitem__))
-        return self._placed(
-            Candidate(
-                finished.subgraph,
-                tuple(writer.tensors[name] for name in finished.parameters),
-                tuple(writer.scalars[name] for name in finished.scalars),
-                tuple(node for _, node in ends),
-                nodes,
-                nodes[-1],
-                extra.versions,
-            )
+        return Candidate(
+            finished.subgraph,
+            tuple(writer.tensors[name] for name in finished.parameters),
+            tuple(writer.scalars[name] for name in finished.scalars),
+            tuple(node for _, node in ends),
+            nodes,
+            nodes[-1],
+            extra.versions,
         )
 
     def _placed(self, found: Candidate) -> Candidate:

@@ -1,0 +1,176 @@
+"""Equal layers are recognised before they are lifted: a model's twelve cost little more than one.
+
+What lifting a region has looked at is kept with its candidate. Where another anchor stands in equal
+surroundings, as far as anyone looked, the candidate around it is the same with other nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import fx
+
+from snipjit.passes.fx.graph.candidate import Candidate, Number
+from snipjit.passes.fx.graph.head_scale import HeadScale
+from snipjit.passes.fx.graph.value_flow import Looked, ValueFlow
+from snipjit.passes.fx.nodes.op_table import lookup
+from snipjit.passes.fx.nodes.traced import value
+from snipjit.torch_private import expression, traced_number
+
+Pairs = list[tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A candidate around an anchor, and what was looked at to find it."""
+
+    anchor: fx.Node
+    candidate: Candidate
+    looked: Looked
+
+    def around(
+        self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
+    ) -> Candidate | None:
+        """The equal candidate around another anchor; None if the surroundings differ."""
+        match = _Match(flow, self, taken)
+        return match.candidate() if match.extends_to(self.anchor, anchor) else None
+
+
+def keep(
+    flow: ValueFlow, anchor: fx.Node, candidate: Candidate, taken: Collection[fx.Node]
+) -> Known | None:
+    """A candidate for others to equal; None where places or writes matter, which are no form."""
+    looked = flow.looked
+    special = any(node in taken or flow.is_mutated(node) for node in looked.nodes)
+    return None if special or candidate.versions else Known(anchor, candidate, looked)
+
+
+@dataclass
+class _Match:
+    """Pairs of nodes, one of the known surroundings and one of the others, that are alike."""
+
+    flow: ValueFlow
+    known: Known
+    taken: Collection[fx.Node]
+    pairs: dict[fx.Node, fx.Node] = field(default_factory=dict)
+    inverse: dict[fx.Node, fx.Node] = field(default_factory=dict)
+
+    def extends_to(self, own: fx.Node, other: fx.Node) -> bool:
+        """Whether all that was looked at from a node on is alike from the other node on."""
+        looked, pending = self.known.looked, [(own, other)]
+        while pending:
+            left, right = pending.pop()
+            if left in self.pairs or right in self.inverse:
+                if self.pairs.get(left) is not right:
+                    return False
+                continue
+            self.pairs[left], self.inverse[right] = right, left
+            found = self._looked_at(left, right) if left in looked.nodes else []
+            if found is None or not (left is right or _alike(value(left), value(right))):
+                return False
+            pending += found
+            if left in looked.readers and left is not right:
+                readers = self.flow.consumers(left), self.flow.consumers(right)
+                if len(readers[0]) != len(readers[1]):
+                    return False
+                if not all(map(self._are_like_readers, *readers)):
+                    return False
+                pending += zip(*readers, strict=True)
+        return looked.nodes <= self.pairs.keys()
+
+    def _looked_at(self, left: fx.Node, right: fx.Node) -> Pairs | None:
+        """The operands of two nodes that do the same; None if they do not."""
+        if left is right:
+            return [(node, node) for node in left.all_input_nodes]
+        if right in self.taken or self.flow.is_mutated(right):
+            return None
+        if left.op != right.op or (lookup(left) is None) != (lookup(right) is None):
+            return None
+        if lookup(left) is None:
+            return []
+        return _operands(left, right)
+
+    @staticmethod
+    def _are_like_readers(left: fx.Node, right: fx.Node) -> bool:
+        """Whether two readers do the same, whatever else they read."""
+        return left is right or (left.op == right.op and _operands(left, right) is not None)
+
+    def candidate(self) -> Candidate | None:
+        """The known candidate with other nodes; None if it has nodes that nobody looked at."""
+        found = self.known.candidate
+        needed = [*found.tensors, *found.outputs, *found.nodes, *_nodes(found.scalars)]
+        if not all(node in self.pairs for node in needed):
+            return None
+        nodes = sorted((self.pairs[node] for node in found.nodes), key=self.flow.index.__getitem__)
+        return replace(
+            found,
+            tensors=tuple(self.pairs[node] for node in found.tensors),
+            scalars=tuple(_paired(number, self.pairs) for number in found.scalars),
+            outputs=tuple(self.pairs[node] for node in found.outputs),
+            nodes=tuple(nodes),
+            place=nodes[-1],
+        )
+
+
+def _nodes(numbers: Iterable[Number]) -> list[fx.Node]:
+    found = (number.query if isinstance(number, HeadScale) else number for number in numbers)
+    return [number for number in found if isinstance(number, fx.Node)]
+
+
+def _paired(number: Number, pairs: Mapping[fx.Node, fx.Node]) -> Number:
+    if isinstance(number, HeadScale):
+        return HeadScale(pairs[number.query])
+    return pairs[number] if isinstance(number, fx.Node) else number
+
+
+def _operands(left: fx.Node, right: fx.Node) -> Pairs | None:
+    """The nodes that stand in the same places of two calls; None if anything else differs."""
+    if left.target != right.target and left.op in ("call_function", "call_method"):
+        return None
+    pairs: Pairs = []
+    return pairs if _collect((left.args, left.kwargs), (right.args, right.kwargs), pairs) else None
+
+
+def _collect(left: Any, right: Any, pairs: Pairs) -> bool:
+    if isinstance(left, fx.Node) and isinstance(right, fx.Node):
+        pairs.append((left, right))
+        return True
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, tuple | list):
+        return len(left) == len(right) and all(
+            _collect(a, b, pairs) for a, b in zip(left, right, strict=True)
+        )
+    if isinstance(left, Mapping):
+        same_names = left.keys() == right.keys()
+        return same_names and all(_collect(left[name], right[name], pairs) for name in left)
+    if isinstance(left, slice):
+        ends = (left.start, left.stop, left.step), (right.start, right.stop, right.step)
+        return _collect(*ends, pairs)
+    return bool(left == right)
+
+
+def _alike(left: Any, right: Any) -> bool:
+    """Whether two traced values have the same form: no two layers have the same elements."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, torch.Tensor):
+        attributes = (left.dtype, left.layout, left.device, left.requires_grad)
+        if attributes != (right.dtype, right.layout, right.device, right.requires_grad):
+            return False
+        return _alike(tuple(left.shape), tuple(right.shape)) and _alike(
+            left.stride(), right.stride()
+        )
+    if isinstance(left, torch.SymInt):
+        return bool(expression(left) == expression(right))
+    if isinstance(left, torch.SymFloat):
+        # A number of each layer's own, which no size depends on.
+        own = expression(left).is_symbol and expression(right).is_symbol
+        alike = own and traced_number(left) == traced_number(right)
+        return alike or bool(expression(left) == expression(right))
+    if isinstance(left, tuple | list):
+        return len(left) == len(right) and all(map(_alike, left, right))
+    return left is right or (isinstance(left, int | float | str | bool) and bool(left == right))
