@@ -33,6 +33,7 @@ from snipjit.runtime.host import require_platform
 from snipjit.runtime.kernel_cache import launcher_of
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.library import define_op
+from snipjit.runtime.structure import Structure
 from snipjit.torch_private import check_version, compile_by_inductor
 
 log = logging.getLogger(__name__)
@@ -103,9 +104,14 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     fused: list[fx.Node] = []
     # All before the first substitution, which takes nodes away.
     left = {c.outputs[0] for c in tokenization.candidates if grad and needs_grad(gm, c)}
+    structures: dict[int, Structure] = {}
     for candidate in tokenization.candidates:
         output = candidate.outputs[0]
-        made = Refusal(output.name, NEEDS_GRAD) if output in left else _launcher(candidate, options)
+        made = (
+            Refusal(output.name, NEEDS_GRAD)
+            if output in left
+            else _launcher(candidate, options, structures)
+        )
         if isinstance(made, Refusal):
             refused.append(made)
             continue
@@ -121,13 +127,18 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     return tokenization
 
 
-def _launcher(candidate: Candidate, options: Options) -> Launcher | Refusal:
-    """The launcher of a candidate, or why there is none.
+def _launcher(
+    candidate: Candidate, options: Options, structures: dict[int, Structure]
+) -> Launcher | Refusal:
+    """The launcher of a candidate, or why there is none; equal candidates share one Subgraph.
 
     Inductor lays out results as kernels do: there PyTorch's nodes take no kernel's place.
     """
     try:
-        structure = compile_subgraph(candidate.subgraph)
+        same = id(candidate.subgraph)
+        if same not in structures:
+            structures[same] = compile_subgraph(candidate.subgraph)
+        structure = structures[same]
         wanted = structure.selection.has_nodes and options.rest == "eager"
         return launcher_of(structure, own_nodes(candidate) if wanted else None)
     except UnsupportedError as error:

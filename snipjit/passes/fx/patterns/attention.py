@@ -63,8 +63,11 @@ class Attention(Pattern):
         products = _value_products(flow, anchor)
         products = tuple(node for node in products if node not in taken) or products[:1]
         if products == (anchor,):
+            _check_sizes(products)
             return (Region(products, products),)
         first = _score_product(flow, anchor)
+        # The score product too: a sum over no keys divides 0 by 0 behind the second one.
+        _check_sizes((*products, first))
         chosen = [products, *((product,) for product in products)] if products[1:] else [products]
         below = _below(flow, first)
         reachable = [of for of in chosen if below.issuperset(of)]
@@ -86,11 +89,7 @@ class Attention(Pattern):
             )
 
     def check(self, lifter: Lifter, anchor: fx.Node, region: Region) -> None:
-        """No product is empty; of several below a softmax each is one with values."""
-        # The score product too: a sum over no keys divides 0 by 0 behind the second one.
-        for product in {*region.products, region.nodes[0]}:
-            if any(isinstance(size, int) and size == 0 for size in tensor(product).shape):
-                raise RefusedError(f"`{product.name}` is empty; accepted: sizes from 1")
+        """Of several products below a softmax each is one with values."""
         if len(_value_products(lifter.flow, anchor)) == 1:
             return
         for product in region.products:
@@ -101,6 +100,12 @@ class Attention(Pattern):
                 raise RefusedError(
                     f"`{product.name}` is as wide as `{anchor.name}`; accepted: head dims"
                 )
+
+
+def _check_sizes(products: Iterable[fx.Node]) -> None:
+    for product in products:
+        if any(isinstance(size, int) and size == 0 for size in tensor(product).shape):
+            raise RefusedError(f"`{product.name}` is empty; accepted: sizes from 1")
 
 
 def _ops(nodes: Iterable[fx.Node]) -> list[str]:
