@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.ir.subgraph import TensorType
+from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.lift.subgraph_writer import Aligned, SubgraphWriter
 from snipjit.passes.fx.nodes.op_table import Call
@@ -27,18 +27,18 @@ def sdpa(
     mask, causal, gqa = call.get("attn_mask"), call.get("is_causal", False), call.get("enable_gqa")
     _check(node, call, mask, causal)
     inputs = list(factors(writer, node, factor("query"), factor("key"), factor("value")))
-    says = Aligned()
+    query, key, values = (writer.types[name] for name in inputs)
+    batch, says = (query.dims[:-2], Aligned()) if gqa else writer.broadcast(*inputs, drop=2)
     if mask is not None:
         inputs.append(_mask(writer, operand(mask)))
-        says = _align(writer, *inputs)
+        scores = (*batch, query.dims[-2], key.dims[-2])
+        says = says.joined(_align(writer, scores, writer.types[inputs[-1]].dims))
     inputs.append(operand(_scale(node, call)))
-    query, key, values = (writer.types[name] for name in inputs[:3])
-    batch, more = (query.dims[:-2], Aligned()) if gqa else writer.broadcast(*inputs[:3], drop=2)
     type = TensorType("f32", (*batch, query.dims[-2], values.dims[-1]))
     attrs = {"mask": mask is not None, "scale": True, "causal": causal, "gqa": bool(gqa)}
     if gqa and len(key.dims) != len(query.dims):
         raise RefusedError(f"`{node.name}` has operands of several ranks; accepted: one rank")
-    return writer.add("sdpa", type, *inputs, says=says.joined(more), **attrs)
+    return writer.add("sdpa", type, *inputs, says=says, **attrs)
 
 
 def factors(writer: SubgraphWriter, node: fx.Node, *names: str) -> tuple[str, ...]:
@@ -56,15 +56,14 @@ def _mask(writer: SubgraphWriter, mask: str) -> str:
     return mask if writer.types[mask].dtype == "i1" else writer.to(mask, "f32")
 
 
-def _align(writer: SubgraphWriter, query: str, key: str, _: str, mask: str) -> Aligned:
-    """That a mask has the rows of the queries and the columns of the keys."""
-    rows, columns = writer.types[query].dims[-2], writer.types[key].dims[-2]
+def _align(writer: SubgraphWriter, scores: tuple[Dim, ...], mask: tuple[Dim, ...]) -> Aligned:
+    """That a mask has rows and columns of the scores, and size 1 where these have no axis."""
     says = Aligned()
-    for dim, own in zip((columns, rows), reversed(writer.types[mask].dims), strict=False):
-        if not writer.axes.yields(own):
+    for position, (dim, own) in enumerate(zip(reversed(scores), reversed(mask), strict=False)):
+        if writer.axes.yields(own):
+            says = says if dim else says.joined(Aligned(ones=frozenset(own)))
+        elif position < 2:
             says = says.joined(Aligned(((dim, own),)))
-        elif not dim:
-            says = says.joined(Aligned(ones=frozenset(own)))
     return says
 
 
