@@ -163,6 +163,22 @@ def statically_true(condition: Any) -> bool:
     return bool(statically_known_true(condition))
 
 
+def equal_if_divided_evenly(left: Any, right: Any) -> bool:
+    """Whether two sizes are equal wherever what they divide has no remainder."""
+    division = _named("utils._sympy.functions.FloorDiv")
+    whole = [sympy_of(size) for size in (left, right)]
+    if division is not None:
+        whole = [size.replace(division, lambda a, b: a / b) for size in whole]
+    return bool(whole[0] == whole[1])
+
+
+def sympy_of(size: int | torch.SymInt) -> Any:
+    """A size as an expression."""
+    import sympy  # type: ignore[import-untyped]
+
+    return sympy.Integer(size) if isinstance(size, int) else expression(size)
+
+
 def true_or_false(condition: Any) -> bool:
     """Whether a condition holds in this trace, which is specialised to it; False if unknown."""
     from torch.fx.experimental.symbolic_shapes import guard_or_false

@@ -14,8 +14,9 @@ from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.lifter import is_chain_op
 from snipjit.passes.fx.lift.products import PRODUCTS
 from snipjit.passes.fx.lift.translate_reductions import REDUCTIONS
+from snipjit.passes.fx.nodes.calls import lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import ROWS, lookup
+from snipjit.passes.fx.nodes.op_table import ROWS
 
 aten = torch.ops.aten
 

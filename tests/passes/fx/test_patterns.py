@@ -13,7 +13,7 @@ from snipjit.passes import fx as tokenization
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.products import PRODUCTS
-from snipjit.passes.fx.nodes.op_table import lookup
+from snipjit.passes.fx.nodes.calls import lookup
 from snipjit.passes.fx.nodes.refused import NoProductError
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
 

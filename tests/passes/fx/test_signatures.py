@@ -18,7 +18,8 @@ from torch import Tensor, fx
 
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.translate_reductions import REDUCTIONS, SOFTMAXES
-from snipjit.passes.fx.nodes.op_table import ALIASES, ROWS, Row, Spelling
+from snipjit.passes.fx.nodes.calls import ALIASES
+from snipjit.passes.fx.nodes.op_table import ROWS, Row, Spelling
 from snipjit.torch_private import OpOverload
 from tests.passes.fx.support import Capture, assert_equal_to_eager
 from tests.traces import Trace

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from snipjit.passes.fx.nodes.calls import Call, lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import Call, lookup
 from snipjit.passes.fx.nodes.traced import EARLIER, traced_value
 
 VIEWS = (

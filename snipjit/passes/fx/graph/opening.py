@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from torch import fx
 
+from snipjit.passes.fx.nodes.calls import lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import lookup
 
 _SET_ASIDE = "snipjit_set_aside"
 

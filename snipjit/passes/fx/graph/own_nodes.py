@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from snipjit.passes.fx.graph.candidate import Candidate
-from snipjit.passes.fx.nodes.op_table import lookup
+from snipjit.passes.fx.nodes.calls import lookup
 
 
 def own_nodes(candidate: Candidate) -> Callable[..., Any] | None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import fx
 
+from snipjit.passes.fx.nodes.calls import lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import lookup
 from snipjit.passes.fx.nodes.traced import Size, is_tensor, same, tensor
 
 _LIKE = {"view_as": "view", "reshape_as": "reshape"}

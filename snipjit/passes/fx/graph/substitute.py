@@ -12,8 +12,8 @@ from torch import fx
 from snipjit.passes.fx.graph.candidate import Candidate, Number
 from snipjit.passes.fx.graph.earlier_views import forget_earlier_views
 from snipjit.passes.fx.graph.head_scale import HeadScale
+from snipjit.passes.fx.nodes.calls import is_check, lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import is_check, lookup
 from snipjit.passes.fx.nodes.traced import is_integer
 
 _REPLACED = "snipjit_replaced"

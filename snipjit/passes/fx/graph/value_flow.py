@@ -13,8 +13,8 @@ from functools import cached_property
 from torch import fx
 
 from snipjit.passes.fx.graph.opening import is_set_aside
+from snipjit.passes.fx.nodes.calls import is_check
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import is_check
 from snipjit.passes.fx.nodes.traced import storage
 
 

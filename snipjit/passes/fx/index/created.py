@@ -8,7 +8,7 @@ from typing import Any
 from torch import fx
 
 from snipjit.passes.fx.index.fills import FILLS, filled_with, held
-from snipjit.passes.fx.nodes.op_table import Call, lookup
+from snipjit.passes.fx.nodes.calls import Call, lookup
 from snipjit.passes.fx.nodes.traced import is_tensor, tensor
 
 RANGES = ("arange", "iota")

@@ -12,7 +12,7 @@ import torch
 from torch import fx
 
 from snipjit.passes.fx.graph.value_flow import ValueFlow
-from snipjit.passes.fx.nodes.op_table import Call, lookup
+from snipjit.passes.fx.nodes.calls import Call, lookup
 from snipjit.passes.fx.nodes.traced import is_one, is_tensor, same, tensor, value
 from snipjit.torch_private import real_tensors
 

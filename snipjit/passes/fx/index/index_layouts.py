@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.passes.fx.nodes.op_table import Call, lookup, spelled
+from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import is_one, normal_dim, same, tensor
 

@@ -19,7 +19,7 @@ from snipjit.passes.fx.index.created import RANGES, creation
 from snipjit.passes.fx.index.fills import FILLS, held
 from snipjit.passes.fx.index.index_layouts import sources_of_dims
 from snipjit.passes.fx.index.indices import WHOLE, Indices, checked, is_whole, padded
-from snipjit.passes.fx.nodes.op_table import Call
+from snipjit.passes.fx.nodes.calls import Call
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_one, is_tensor, normal_dim, same, tensor
 

@@ -16,8 +16,8 @@ from torch import fx
 from snipjit.passes.fx.graph.value_flow import Looked, ValueFlow
 from snipjit.passes.fx.index.index_rules import RULES
 from snipjit.passes.fx.index.indices import ELEMENTS, WHOLE, Indices, padded
+from snipjit.passes.fx.nodes.calls import lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import lookup
 from snipjit.passes.fx.nodes.traced import is_one, is_tensor, tensor, value
 from snipjit.torch_private import as_int, expression
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from snipjit.ir.subgraph import Dim
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_one, product, same
+from snipjit.torch_private import equal_if_divided_evenly
 
 
 class Axes:
@@ -121,7 +122,8 @@ class Axes:
 
     def _split(self, axes: list[str], sizes: Sequence[Size]) -> list[Dim]:
         for count in range(2, len(sizes) + 1 if axes else 0):
-            if same(self.sizes[axes[0]], product(sizes[:count])):
+            # What a view divides it divides evenly, or eager would have refused the call.
+            if equal_if_divided_evenly(self.sizes[axes[0]], product(sizes[:count])):
                 return self._parts_of(axes.pop(0), sizes[:count])
         return []
 

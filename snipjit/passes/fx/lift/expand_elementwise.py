@@ -16,7 +16,7 @@ from snipjit.ir.operations import ELEMENTWISE
 from snipjit.passes.fx.lift.expand_activations import ACTIVATIONS
 from snipjit.passes.fx.lift.expansion import Expansion
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.nodes.op_table import Call
+from snipjit.passes.fx.nodes.calls import Call
 from snipjit.passes.fx.nodes.refused import RefusedError
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.nodes.op_table import Call
+from snipjit.passes.fx.nodes.calls import Call
 from snipjit.passes.fx.nodes.refused import RefusedError
 
 

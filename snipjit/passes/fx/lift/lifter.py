@@ -14,6 +14,7 @@ from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.index.fills import fill_value
 from snipjit.passes.fx.index.index_values import IndexValues
 from snipjit.passes.fx.lift.expand_elementwise import expand_elementwise, is_elementwise
+from snipjit.passes.fx.lift.hidden_rows import softmax_with_zeros
 from snipjit.passes.fx.lift.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.lift.operands import OperandLifter
 from snipjit.passes.fx.lift.products import PRODUCTS, ProductLifter
@@ -23,11 +24,12 @@ from snipjit.passes.fx.lift.translate_columns import JOINS, ColumnTranslator
 from snipjit.passes.fx.lift.translate_reductions import (
     REDUCTIONS,
     SOFTMAXES,
+    TRUTHS,
     ReductionTranslator,
     dims_of,
 )
 from snipjit.passes.fx.lift.triangles import TRIANGLES, triangle
-from snipjit.passes.fx.nodes.op_table import Call, lookup, spelled
+from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import (
     Size,
@@ -42,7 +44,7 @@ from snipjit.passes.fx.nodes.traced import (
 
 def is_chain_op(op: str) -> bool:
     """Whether a canonical op may stand between two products."""
-    other = (*SOFTMAXES, *REDUCTIONS, *JOINS, *LAYOUTS, *TRIANGLES)
+    other = (*SOFTMAXES, *REDUCTIONS, *TRUTHS, *JOINS, *LAYOUTS, *TRIANGLES)
     return op in other or is_elementwise(op)
 
 
@@ -69,6 +71,7 @@ class Lifter:
         self.region = region
         self.writer = SubgraphWriter()
         self.static: dict[str, Dim] = {}
+        self.streams: dict[str, Dim] = {}
         self.stands_for: dict[str, set[fx.Node]] = {}
         self.products = ProductLifter(self.writer, self.factor, self.operand, self._is_inside)
         self._check = check
@@ -125,8 +128,10 @@ class Lifter:
         return name
 
     def _dispatch(self, node: fx.Node, call: Call) -> str:
-        if call.op == "exp" and (weights := self.reductions.exp(node, call)) is not None:
-            return weights
+        if call.op == "exp" and (found := self.reductions.exp(node, call)) is not None:
+            return found
+        if (weights := softmax_with_zeros(self.flow, node, call)) is not None:
+            return self.reductions.softmax_with_zeros(weights)
         if is_elementwise(call.op):
             return expand_elementwise(call, self.writer, partial(self.operand, node))
         if call.op in LAYOUTS:
@@ -136,7 +141,7 @@ class Lifter:
         if call.op in TRIANGLES:
             value, diagonal = self.operand(node, call.get("input")), call.get("diagonal", 0)
             return triangle(self.writer, call.op, value, self.operand(node, diagonal))
-        if call.op in REDUCTIONS or call.op in SOFTMAXES:
+        if call.op in (*REDUCTIONS, *TRUTHS, *SOFTMAXES):
             return self.reductions.translate(node, call)
         raise RefusedError(unknown(node))
 
@@ -193,6 +198,8 @@ class Lifter:
         self._check(source, self.writer.axes.size(dim))
         self.stands_for[parameter] = absorbed
         self.static[parameter] = dim
+        if single is not None:
+            self.streams[parameter] = self.writer.types[value].dims[single]
         return value
 
 

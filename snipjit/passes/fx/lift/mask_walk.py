@@ -21,8 +21,8 @@ from snipjit.passes.fx.index.indices import ELEMENTS, WHOLE, Indices
 from snipjit.passes.fx.lift.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.lift.triangles import TRIANGLES, cut
+from snipjit.passes.fx.nodes.calls import Call, lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import Call, lookup
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import DTYPES, HALVES, is_number, is_one, is_tensor, tensor
 

@@ -14,7 +14,7 @@ from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.lift.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.nodes.op_table import Call, lookup
+from snipjit.passes.fx.nodes.calls import Call, lookup
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import (
     DTYPES,

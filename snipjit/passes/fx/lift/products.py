@@ -10,7 +10,7 @@ from torch import fx
 
 from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.lift.equation import Equation
-from snipjit.passes.fx.lift.layouts import transpose_to
+from snipjit.passes.fx.lift.layouts import insert_dim, transpose_to, view_to
 from snipjit.passes.fx.lift.subgraph_writer import Aligned, SubgraphWriter
 from snipjit.passes.fx.lift.translate_einsum import (
     CONTRACTIONS,
@@ -19,7 +19,7 @@ from snipjit.passes.fx.lift.translate_einsum import (
     write_einsum,
 )
 from snipjit.passes.fx.lift.translate_sdpa import factors, sdpa
-from snipjit.passes.fx.nodes.op_table import Call
+from snipjit.passes.fx.nodes.calls import Call
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import is_tensor, tensor
 
@@ -64,16 +64,33 @@ class ProductLifter:
 
     def _product(self, node: fx.Node, lhs: Any, rhs: Any, transposed: bool = False) -> str:
         """``lhs @ rhs``; ``transposed`` tells that the last dim of ``rhs`` is summed."""
-        if any(not is_tensor(side) or tensor(side).dim() < 2 for side in (lhs, rhs)):
-            raise RefusedError(f"`{node.name}` has an operand of rank 1; accepted: rank 2 and more")
+        if not (is_tensor(lhs) and is_tensor(rhs)):
+            raise RefusedError(f"`{node.name}` multiplies by a number; accepted: two tensors")
+        vectors = [tensor(side).dim() < 2 for side in (lhs, rhs)]
         inner = self._inner(node, lhs, rhs)
         summed, free = (-1, -2) if transposed else (-2, -1)
-        left = self._factor(node, lhs, *((-2, -1) if inner[1] else (-1, None)))
-        right = self._factor(node, rhs, *((free, summed) if inner[0] else (summed, free)))
+        if vectors[0]:
+            left = self._row(self._factor(node, lhs, -1, None))
+        else:
+            left = self._factor(node, lhs, *((-2, -1) if inner[1] else (-1, None)))
+        if vectors[1]:
+            right, transposed = self._row(self._factor(node, rhs, -1, None)), True
+        else:
+            right = self._factor(node, rhs, *((free, summed) if inner[0] else (summed, free)))
         if transposed:
             rank = len(self.writer.types[right].dims)
             right = transpose_to(self.writer, right, [*range(rank - 2), rank - 1, rank - 2])
-        return self._multiply(node, left, right)
+        return self._without(self._multiply(node, left, right), vectors)
+
+    def _row(self, value: str) -> str:
+        """A vector as a matrix of one row."""
+        return insert_dim(self.writer, value, 0)
+
+    def _without(self, value: str, vectors: list[bool]) -> str:
+        """A product without the rows or columns that vectors were given."""
+        *batch, row, column = self.writer.types[value].dims
+        kept = [dim for dim, one in zip((row, column), vectors, strict=True) if not one]
+        return view_to(self.writer, value, (*batch, *kept))
 
     def _inner(self, node: fx.Node, lhs: Any, rhs: Any) -> tuple[bool, bool]:
         """Which of the two operands of a product is a value of the region."""

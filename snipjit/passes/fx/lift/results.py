@@ -7,8 +7,8 @@ from torch import fx
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.layouts import apply_layout
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
+from snipjit.passes.fx.nodes.calls import lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import lookup
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import element_type
 

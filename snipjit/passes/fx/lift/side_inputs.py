@@ -14,8 +14,8 @@ from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.index.index_values import IndexValues
 from snipjit.passes.fx.lift.mask_walk import MaskWalk, is_large
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
+from snipjit.passes.fx.nodes.calls import lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import lookup
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_one, is_tensor, same, tensor
 

@@ -11,7 +11,7 @@ from torch import fx
 from snipjit.passes.fx.lift.equation import Equation, Labels
 from snipjit.passes.fx.lift.layouts import transpose_to, view_to
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
-from snipjit.passes.fx.nodes.op_table import Call
+from snipjit.passes.fx.nodes.calls import Call
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import ints, is_one, is_tensor, normal_dim, tensor
 
@@ -70,7 +70,9 @@ def _pairwise(node: fx.Node, call: Call) -> tuple[Equation, fx.Node, fx.Node]:
     if not (is_tensor(left) and is_tensor(right)):
         raise RefusedError(f"`{node.name}` ({call.op}) takes a number; accepted: two tensors")
     ranks = tensor(left).dim(), tensor(right).dim()
-    summed = _summed_dims(node, call.get("dims", 1), *ranks) if call.op == "tensordot" else None
+    dims, others = call.get("dims", 2), call.get("dims_other")
+    dims = dims if others is None else (dims, others)
+    summed = _summed_dims(node, dims, *ranks) if call.op == "tensordot" else None
     own, other = summed or ([ranks[0] - 1], [ranks[1] - 1])
     shared = dict(zip(other, own, strict=True))
     lhs = tuple(f"l{dim}" for dim in range(ranks[0]))

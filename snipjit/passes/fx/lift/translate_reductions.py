@@ -11,11 +11,12 @@ from snipjit.ir.operations import MONOIDS, SCALINGS, cast_to
 from snipjit.ir.subgraph import TensorType
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.lift.translate_columns import ColumnTranslator, Operand
-from snipjit.passes.fx.nodes.op_table import Call, lookup, spelled
+from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import element_type, normal_dim, tensor
 
 REDUCTIONS = {"sum": "sum", "amax": "max", "max": "max", "amin": "min", "min": "min"}
+TRUTHS = ("any", "all")
 SOFTMAXES = ("softmax", "softmin", "log_softmax", "logsumexp")
 
 
@@ -39,6 +40,8 @@ class ReductionTranslator:
 
     def translate(self, node: fx.Node, call: Call) -> str:
         """The value of a softmax or reduction."""
+        if call.op in TRUTHS:
+            return self._any(node, call)
         if call.op in REDUCTIONS:
             return self._reduce(node, call)
         value = self.writer.to(self._operand(node, call.get("input")), "f32")
@@ -51,10 +54,25 @@ class ReductionTranslator:
             return self.writer.op("sub", value, self._log_sum_exp(value, dims))
         return self.softmax(value, dims)
 
-    def softmax(self, value: str, dims: tuple[int, ...]) -> str:
-        """The softmax of a value over one dim."""
+    def softmax(self, value: str, dims: tuple[int, ...], zeros: bool = False) -> str:
+        """The softmax of a value over one dim; with ``zeros`` where everything is hidden."""
         value = self.writer.to(value, "f32")
-        return self.writer.add("softmax", self.writer.types[value], value, dim=dims[0])
+        attrs: dict[str, Any] = {"hidden": "zero"} if zeros else {}
+        return self.writer.add("softmax", self.writer.types[value], value, dim=dims[0], **attrs)
+
+    def softmax_with_zeros(self, node: fx.Node) -> str:
+        """A softmax node whose rows that see nothing are zeros."""
+        call = lookup(node)
+        assert call is not None
+        value = self._operand(node, call.get("input"))
+        return self.softmax(value, dims_of(node, call), zeros=True)
+
+    def _any(self, node: fx.Node, call: Call) -> str:
+        """Whether any, or every, element along dims is true."""
+        truth = self.writer.to(self._operand(node, call.get("input")), "i1")
+        monoid = "max" if call.op == "any" else "min"
+        keepdim = bool(call.get("keepdim", False))
+        return self.writer.to(self._reduced(monoid, truth, dims_of(node, call), keepdim), "i1")
 
     def exp(self, node: fx.Node, call: Call) -> str | None:
         """The exponential of a value less its log-sum-exp, which is its softmax; None if other."""

@@ -11,7 +11,7 @@ from torch import fx
 from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.lift.subgraph_writer import Aligned, SubgraphWriter
-from snipjit.passes.fx.nodes.op_table import Call
+from snipjit.passes.fx.nodes.calls import Call
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import constant, element_type, is_number, is_tensor, tensor
 

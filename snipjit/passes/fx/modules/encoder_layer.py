@@ -14,7 +14,7 @@ from torch import fx
 
 from snipjit.passes.fx.graph.node_writer import NodeWriter
 from snipjit.passes.fx.nodes.arguments import Arguments
-from snipjit.passes.fx.nodes.op_table import lookup
+from snipjit.passes.fx.nodes.calls import lookup
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import tensor
 from snipjit.torch_private import ENCODER_LAYER_OVERLOAD

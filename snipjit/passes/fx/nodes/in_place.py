@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from torch import fx
 
-from snipjit.passes.fx.nodes.op_table import lookup
+from snipjit.passes.fx.nodes.calls import lookup
 from snipjit.torch_private import OpOverload, schema_arguments
 
 

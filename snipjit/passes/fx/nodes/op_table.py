@@ -4,7 +4,7 @@ A row lists functions, Tensor methods, operators and ATen overloads that mean on
 take their arguments under the same names. ``names`` stands for what is called the same everywhere:
 ``torch.add``, ``Tensor.add``, ``Tensor.add_``, ``aten.add.*``, ``aten.add_.*``. Canonical ops are
 those of ``ir/operations.py``, the composed functions of ``expand_elementwise.py``, and the layouts,
-products, reductions and whole attention calls of ``translate.py``.
+products, reductions and whole attention calls of ``lifter.py``.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ import operator as op
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from torch import fx
 
-from snipjit.passes.fx.nodes.traced import traced_value
-from snipjit.torch_private import ASSERT_METADATA, OPERATORS, PAD
+from snipjit.torch_private import OPERATORS, PAD
 
 Spelling = Callable[..., Any] | str
 
@@ -30,7 +27,7 @@ Spelling = Callable[..., Any] | str
 class Row:
     """One meaning: the canonical op, its argument names, its spellings.
 
-    A call with another argument is none of it, unless the op is one of ``READ_FROM_TRACE``.
+    A call with another argument is none of it, unless the op is one of ``calls.READ_FROM_TRACE``.
     """
 
     op: str
@@ -58,33 +55,6 @@ def _spelled(name: str) -> list[Spelling]:
             found += [packet, *(getattr(packet, form) for form in forms)]
     return found
 
-
-ALIASES = {
-    "self": "input",
-    "x1": "input",
-    "x2": "other",
-    "mat2": "other",
-    "axis": "dim",
-    "axis0": "dim0",
-    "axis1": "dim1",
-    "keepdims": "keepdim",
-    "min_val": "min",
-    "max_val": "max",
-    "train": "training",
-}
-"""Other names of an argument: NumPy's, ATen's, and those of one function alone."""
-
-WITHOUT_EFFECT = frozenset(
-    "inplace memory_format non_blocking copy device layout pin_memory requires_grad "
-    "_stacklevel".split()
-)
-"""Arguments that change no value."""
-
-READ_FROM_TRACE = frozenset(
-    "view expand permute repeat cast zeros ones full scalar_tensor empty arange iota cumsum "
-    "einsum".split()
-)
-"""Ops whose further arguments (a shape, an element type) are read from the node's traced value."""
 
 _ONE, _TWO = "input", "input other"
 _QUANTIZED = "input scale zero_point quant_min quant_max"
@@ -184,12 +154,14 @@ ROWS = (
     Row("slice", "input dim start end step", "slice"),
     Row("getattr", "input name", "", (builtins.getattr,)),
     # Products.
-    Row("matmul", _TWO, "matmul bmm mm", (op.matmul, "__matmul__", torch.linalg.matmul)),
+    Row("matmul", _TWO, "matmul bmm mm mv linalg_matmul", (op.matmul, "__matmul__")),
+    Row("matmul", _TWO, "", (torch.linalg.matmul,)),
     Row("baddbmm", "input batch1 batch2 beta alpha", "baddbmm"),
     Row("addmm", "input mat1 mat2 beta alpha", "addmm"),
     Row("linear", "input weight bias", "", (F.linear, torch.ops.aten.linear.default)),
     Row("inner", _TWO, "inner"),
-    Row("tensordot", "input other dims", "tensordot"),
+    Row("tensordot", "input other dims", "", (torch.tensordot,)),
+    Row("tensordot", "input other dims dims_other", "tensordot"),
     Row("einsum", "equation operands", "einsum"),
     Row("empty", "size", "empty"),
     # Tensors that hold one number.
@@ -221,6 +193,8 @@ ROWS = (
     Row("log_softmax", "input dim dtype", "log_softmax special_log_softmax", ()),
     Row("log_softmax", "input dim half_to_float", "_log_softmax"),
     Row("logsumexp", "input dim keepdim", "logsumexp"),
+    Row("any", "input dim keepdim", "any"),
+    Row("all", "input dim keepdim", "all"),
     Row("sum", "input dim keepdim dtype", "sum"),
     Row("amax", "input dim keepdim", "amax"),
     Row("amin", "input dim keepdim", "amin"),
@@ -245,71 +219,3 @@ def _table() -> dict[Spelling, Row]:
 
 
 TABLE: Mapping[Spelling, Row] = _table()
-
-
-@dataclass(frozen=True)
-class Call:
-    """A node as the table reads it: the canonical op and its arguments by name."""
-
-    op: str
-    arguments: Mapping[str, Any]
-    rest: tuple[Any, ...] = ()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """An argument, or its default where the call leaves it out."""
-        return self.arguments.get(name, default)
-
-
-_CALLS: WeakKeyDictionary[fx.Node, tuple[Any, Any, Any, Call | None]] = WeakKeyDictionary()
-"""Calls of nodes looked up before, each with what it was read from: a graph is read many times."""
-
-
-def lookup(node: fx.Node) -> Call | None:
-    """The canonical op of a node, or None if the table has no row for it."""
-    target, args, kwargs = node.target, node.args, node.kwargs
-    known = _CALLS.get(node)
-    if known is not None and known[1] is args and known[2] is kwargs and known[0] is target:
-        return known[3]
-    call = _call(node)
-    _CALLS[node] = target, args, kwargs, call
-    return call
-
-
-def _call(node: fx.Node) -> Call | None:
-    if node.op not in ("call_function", "call_method"):
-        return None
-    row = _row(node)
-    if row is None or "out" in node.kwargs:
-        return None
-    names = row.arguments.split()
-    rest = node.args[len(names) :]
-    arguments = dict(zip(names, node.args, strict=False))
-    named = {k if k in names else ALIASES.get(k, k): v for k, v in node.kwargs.items()}
-    known = not rest and named.keys() <= {*names, *WITHOUT_EFFECT}
-    if not known and row.op not in READ_FROM_TRACE:
-        return None
-    arguments |= named
-    if row.op == "sdpa":
-        arguments["input"] = arguments.get("query")
-    return Call(row.op, arguments, tuple(rest))
-
-
-def _row(node: fx.Node) -> Row | None:
-    row = TABLE.get(node.target)
-    if row is None or row.op not in PAIRWISE:
-        return row
-    second = node.kwargs.get("other", node.args[1] if len(node.args) > 1 else None)
-    pairwise = isinstance(second, fx.Node) and isinstance(traced_value(second), torch.Tensor)
-    return PAIRWISE[row.op] if pairwise else row
-
-
-def spelled(node: fx.Node) -> str:
-    """How the model wrote an op, for a message."""
-    if node.op != "call_function":
-        return f"Tensor.{node.target}" if node.op == "call_method" else node.op
-    return str(getattr(node.target, "__name__", node.target))
-
-
-def is_check(node: fx.Node) -> bool:
-    """Whether a node only asserts the type of its operand, as exported programs do at casts."""
-    return node.target is ASSERT_METADATA and not node.users

@@ -13,14 +13,15 @@ from snipjit.passes.fx.lift.lifter import Lifter, is_chain_op, unknown
 from snipjit.passes.fx.lift.products import PRODUCTS as ALL_PRODUCTS
 from snipjit.passes.fx.lift.translate_columns import JOINS
 from snipjit.passes.fx.lift.translate_reductions import REDUCTIONS, dims_of
+from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import NoProductError, RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_number, is_tensor, same, same_count, tensor
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
 
 PRODUCTS = tuple(op for op in ALL_PRODUCTS if op != "linear")
 MAX_HEAD = 512
+_MOVES = ("view", "transpose", "transpose_last", "permute", "movedim", "unsqueeze", "cast")
 
 
 class Attention(Pattern):
@@ -144,7 +145,11 @@ def _score_product(flow: ValueFlow, anchor: fx.Node) -> fx.Node:
             # Each part has a count of its own. Last, since a bias may be padded to its shape.
             stack = [(source, source) for source in sources] + stack
         else:
-            stack += [(source, like) for source in sources]
+            # A view has as many elements as its operand, whether or not the sizes tell.
+            moved = call.op in _MOVES and is_tensor(node) and same_count(node, like)
+            stack += [
+                (source, source if moved and is_tensor(source) else like) for source in sources
+            ]
     ends = ", ".join(f"`{node.name}` ({spelled(node)})" for node in stopped[:3]) or "nothing"
     raise NoProductError(
         f"no score product above `{anchor.name}` ({spelled(anchor)}), the walk ends at {ends}; "

@@ -16,7 +16,7 @@ from torch import fx
 from snipjit.passes.fx.graph.candidate import Candidate, Number
 from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.graph.value_flow import Looked, ValueFlow
-from snipjit.passes.fx.nodes.op_table import lookup
+from snipjit.passes.fx.nodes.calls import lookup
 from snipjit.passes.fx.nodes.traced import value
 from snipjit.torch_private import expression, traced_number
 

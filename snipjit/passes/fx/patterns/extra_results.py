@@ -9,8 +9,8 @@ from torch import fx
 
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.layouts import LAYOUTS
+from snipjit.passes.fx.nodes.calls import lookup, spelled
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import is_tensor, storage
 from snipjit.passes.fx.patterns.pattern import Region
