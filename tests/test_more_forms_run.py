@@ -120,21 +120,32 @@ def heads_apart_for_a_bias(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Any
 
 
 class RelativePositions(nn.Module):
-    """Two key dims between the products, as SAM's and ViTDet's own code has them."""
+    """Two key dims between the products, as SAM's and ViTDet's own code has them.
+
+    Windows of an image have the same size in all calls; there may be any number of them.
+    """
+
+    def __init__(self, high: int, wide: int) -> None:
+        super().__init__()
+        self.size = high, wide
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, high: Tensor, wide: Tensor) -> Any:
-        s, (h, w) = (q * 0.25) @ k.transpose(-2, -1), (high.shape[-1], 7)
+        s, (h, w) = (q * 0.25) @ k.transpose(-2, -1), self.size
         s = s.view(-1, h, w, h, w) + high[:, :, :, :, None] + wide[:, :, :, None, :]
         return s.view(-1, h * w, h * w).softmax(-1) @ v
 
 
-def _images(m: int, n: int) -> tuple[Tensor, ...]:
-    h, w = m % 11 + 2, 7
-    q, k = torch.randn(2, 4, h * w, 16)
-    return (q, k, torch.randn(4, h * w, 8), torch.randn(4, h, w, h), torch.randn(4, h, w, w))
+def _windows(h: int, w: int) -> Maker:
+    return lambda m, n: (
+        *torch.randn(2, m, h * w, 16),
+        torch.randn(m, h * w, 8),
+        torch.randn(m, h, w, h),
+        torch.randn(m, h, w, w),
+    )
 
 
-FORMS["relative_positions"] = Form(RelativePositions(), _images)
+for _h, _w in ((14, 14), (7, 13), (3, 5), (2, 31)):
+    FORMS[f"windows_{_h}_{_w}"] = Form(RelativePositions(_h, _w), _windows(_h, _w))
 
 
 class Axes(nn.Module):

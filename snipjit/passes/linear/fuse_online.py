@@ -91,7 +91,7 @@ def _fused(first: Loop, between: list[Statement], second: Loop, chain: Chain) ->
     """The fused loop, with what stood around the second in front of it or behind."""
     before = [e for e in between if isinstance(e, Expression) and e.op == "fill"]
     after = [e for e in between if not any(e is fill for fill in before)]
-    row = _row_type(second, chain)
+    row = _row_type(first, chain)
     if chain.state.last and not _is_online(first, chain):
         before.append(Expression("fill", chain.state.last, (), row, {"value": 0.0}))
     states = [chain.state if state.value == chain.maximum else state for state in first.states]
@@ -103,7 +103,7 @@ def _fused(first: Loop, between: list[Statement], second: Loop, chain: Chain) ->
     loop = Loop(first.axis, pieces, states=(*states, *sums))
     if chain.row:
         return [*before, loop, *after, *_brought(chain, row, second)]
-    return [*before, loop, *_poison(second, chain), *after]
+    return [*before, loop, *_poison(first, second, chain), *after]
 
 
 def _is_online(first: Loop, chain: Chain) -> bool:
@@ -236,7 +236,7 @@ def _brought(chain: Chain, row: ValueType, second: Loop) -> list[Statement]:
     return body + [Expression("mul", name, (name, scale), types[name]) for name in sums]
 
 
-def _poison(second: Loop, chain: Chain) -> list[Statement]:
+def _poison(first: Loop, second: Loop, chain: Chain) -> list[Statement]:
     """NaN into the sums of rows whose maximum is infinite, unless the program avoids it itself."""
     if not chain.exposed:
         return []
@@ -246,17 +246,15 @@ def _poison(second: Loop, chain: Chain) -> list[Statement]:
         if isinstance(e, Expression) and e.output in e.inputs and e.output in chain.exposed
     }
     nan = f"{chain.maximum}.nan"
-    row = _row_type(second, chain)
+    row = _row_type(first, chain)
     last = chain.state.last
     body: list[Statement] = [Expression("sub", nan, (last, last), row)]
     body += [Expression("add", name, (name or "", nan), e.type) for name, e in sums.items()]
     return body
 
 
-def _row_type(second: Loop, chain: Chain) -> ValueType:
-    """The type of the maximum: that of a shifted value without the streamed axis."""
-    shifted = next(
-        e for e in second.body if isinstance(e, Expression) and e.output in chain.shifted
+def _row_type(first: Loop, chain: Chain) -> ValueType:
+    """The type of the maximum."""
+    return next(
+        e.type for e in first.body if isinstance(e, Expression) and e.output == chain.maximum
     )
-    axes = tuple(axis for axis in shifted.type.axes if axis != second.axis)
-    return ValueType(shifted.type.dtype, axes)
