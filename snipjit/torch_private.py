@@ -163,20 +163,15 @@ def statically_true(condition: Any) -> bool:
     return bool(statically_known_true(condition))
 
 
-def equal_if_divided_evenly(left: Any, right: Any) -> bool:
+def equal_if_divided_evenly(left: torch.SymInt | int, right: torch.SymInt | int) -> bool:
     """Whether two sizes are equal wherever what they divide has no remainder."""
-    division = _named("utils._sympy.functions.FloorDiv")
-    whole = [sympy_of(size) for size in (left, right)]
-    if division is not None:
-        whole = [size.replace(division, lambda a, b: a / b) for size in whole]
-    return bool(whole[0] == whole[1])
+    from torch.utils._sympy.functions import FloorDiv
 
+    def whole(size: torch.SymInt | int) -> Any:
+        exact = None if isinstance(size, int) else expression(size)
+        return size if exact is None else exact.replace(FloorDiv, lambda a, b: a / b)
 
-def sympy_of(size: int | torch.SymInt) -> Any:
-    """A size as an expression."""
-    import sympy  # type: ignore[import-untyped]
-
-    return sympy.Integer(size) if isinstance(size, int) else expression(size)
+    return bool(whole(left) == whole(right))
 
 
 def true_or_false(condition: Any) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,9 @@ LAYERS = (
     *("recipes", "compiler", "frontend", "cli", "__main__"),
 )
 """Modules and folders, each of which knows only those before it."""
+
+TOKENIZATION = ("nodes", "graph", "modules", "index", "lift", "patterns")
+"""The groups of ``passes/fx``, each of which knows only those before it."""
 
 SUBJECT = re.compile(r"attention|quer(y|ies)|\bkeys?\b", re.IGNORECASE)
 """What the stages after data flow must not know of."""
@@ -68,8 +73,30 @@ def test_stage_folders_sort_in_pipeline_order() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_stages_are_strangers(stage: str) -> None:
     others = [f"snipjit.passes.{other}" for other in STAGES if other != stage]
-    for path in (PACKAGE / "passes" / stage).glob("*.py"):
+    for path in (PACKAGE / "passes" / stage).rglob("*.py"):
         assert not uses(path, *others, "snipjit.runtime", "snipjit.compiler"), path
+
+
+@pytest.mark.parametrize("group", TOKENIZATION)
+def test_groups_of_tokenization_do_not_reach_ahead(group: str) -> None:
+    later = TOKENIZATION[TOKENIZATION.index(group) + 1 :]
+    for path in (PACKAGE / "passes" / "fx" / group).glob("*.py"):
+        assert not uses(path, *(f"snipjit.passes.fx.{name}" for name in later)), path
+
+
+def test_groups_of_tokenization_are_all() -> None:
+    folders = {path.parent.name for path in (PACKAGE / "passes" / "fx").glob("*/__init__.py")}
+    assert folders == set(TOKENIZATION)
+
+
+def test_importing_registers_nothing() -> None:
+    """Shape functions are registered when a model is compiled, not before."""
+    code = (
+        "import torch, snipjit, snipjit.passes.fx\n"
+        "from snipjit.passes.fx.graph.traceable import make_traceable\n"
+        "assert make_traceable.cache_info().currsize == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_runtime_knows_no_pass() -> None:

@@ -225,10 +225,10 @@ def _steeper(rows: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]
 
 FAULTS: tuple[Fault, ...] = (
     # Tokenization.
-    inside("fx.translate", "fill_value", "any fill is read as 0", lambda *_: 0),
-    inside("fx.translate", "factors", "operands of a product change places", _swapped),
-    inside("fx.absorb_masks", "MaskWalk", "ranges begin with 1", _FromOne),
-    inside("fx.layouts", "normal_dim", "dims are counted from 1", _next_dim),
+    inside("fx.lift.lifter", "fill_value", "any fill is read as 0", lambda *_: 0),
+    inside("fx.lift.products", "factors", "operands of a product change places", _swapped),
+    inside("fx.lift.side_inputs", "MaskWalk", "ranges begin with 1", _FromOne),
+    inside("fx.lift.layouts", "normal_dim", "dims are counted from 1", _next_dim),
     # Data flow.
     inside("graph.propagate_precision", "_exact", "more than roundings are taken back", _operand),
     after("SdpaDecomposition", "the diagonal is hidden", op("ge", "gt")),

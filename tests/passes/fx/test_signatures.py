@@ -77,6 +77,14 @@ VALUES: dict[str, tuple[Any, ...]] = {
 }
 """By name of the row: other values than the default."""
 
+TENSORS = {
+    ("prelu", "weight"): torch.full((1,), 0.3),
+    ("heaviside", "values"): ONE,
+    ("fmax", "other"): ONE,
+    ("fmin", "other"): ONE,
+}
+"""By row and name: what is no number."""
+
 OWN_SIGNATURES = {
     "rdiv": ("self", "other"),
     "where_method": ("self", "condition", "other"),
@@ -174,6 +182,8 @@ def forms(row: Row, target: Spelling) -> Iterator[Form]:
 def _value(row: Row, name: str, choice: int) -> Any:
     own = name if name in row.arguments.split() else ALIASES.get(name, name)
     first = "condition" if row.op == "where" else row.arguments.split()[0]
+    if (row.op, own) in TENSORS:
+        return TENSORS[row.op, own]
     if row.op in LOGIC and own == "other":
         return ONE > 1.1
     if own in ("input", "a", "x") and (first == "input" or row.op == "where"):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 
 from snipjit.passes.fx.lift.expansion import Expansion
+from snipjit.passes.fx.lift.layouts import insert_dim
+from snipjit.passes.fx.nodes.refused import RefusedError
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
@@ -37,8 +39,25 @@ def _leaky_relu(e: Expansion) -> str:
 
 def _elu(e: Expansion) -> str:
     x = e["input"]
-    below = e.op("sub", e.op("exp", e.op("minimum", x, 0.0)), 1.0)
-    return e.op("where", e.op("gt", x, 0.0), x, e.op("mul", below, e.scalar("alpha", 1.0)))
+    below = e.op("sub", e.op("exp", e.op("minimum", e.scaled(x, "input_scale"), 0.0)), 1.0)
+    below = e.op("mul", below, e.scalar("alpha", 1.0))
+    return e.scaled(e.op("where", e.op("gt", x, 0.0), x, below), "scale")
+
+
+def _prelu(e: Expansion) -> str:
+    """The weight is one for all, or one a channel; channels are the second dim."""
+    x, weight = e["input"], e["weight"]
+    if e.writer.types[weight].dims:
+        for _ in range(len(e.writer.types[x].dims) - 2):
+            weight = insert_dim(e.writer, weight, 1)
+    return e.op("where", e.op("gt", x, 0.0), x, e.op("mul", weight, x))
+
+
+def _rrelu(e: Expansion) -> str:
+    if e.call.get("training", False) is not False:
+        raise RefusedError("`rrelu` draws slopes; accepted: training=False")
+    x, both = e["input"], e.op("add", e.scalar("lower", 1 / 8), e.scalar("upper", 1 / 3))
+    return e.op("where", e.op("gt", x, 0.0), x, e.op("mul", x, e.op("mul", both, 0.5)))
 
 
 def _hardsigmoid(e: Expansion) -> str:
@@ -59,7 +78,7 @@ def _threshold(e: Expansion) -> str:
     return e.op("where", e.op("gt", x, e["threshold"]), x, e["value"])
 
 
-def _log1p_exp(e: Expansion, x: str) -> str:
+def log1p_exp(e: Expansion, x: str) -> str:
     """``log(1 + exp(x))`` for all x; what rounding takes from the sum is put back (Kahan)."""
     small = e.op("exp", e.op("neg", e.op("abs", x)))
     total = e.op("add", small, 1.0)
@@ -70,19 +89,19 @@ def _log1p_exp(e: Expansion, x: str) -> str:
 
 def _softplus(e: Expansion) -> str:
     x = e.scaled(e["input"], "beta")
-    soft = _log1p_exp(e, x)
+    soft = log1p_exp(e, x)
     if e.call.get("beta", 1) != 1:
         soft = e.op("div", soft, e["beta"])
     return e.op("where", e.op("gt", x, e.scalar("threshold", 20.0)), e["input"], soft)
 
 
 def _logsigmoid(e: Expansion) -> str:
-    return e.op("neg", _log1p_exp(e, e.op("neg", e["input"])))
+    return e.op("neg", log1p_exp(e, e.op("neg", e["input"])))
 
 
 def _mish(e: Expansion) -> str:
     x = e["input"]
-    return e.op("mul", x, e.op("tanh", _log1p_exp(e, x)))
+    return e.op("mul", x, e.op("tanh", log1p_exp(e, x)))
 
 
 def _celu(e: Expansion) -> str:
@@ -129,6 +148,8 @@ ACTIVATIONS: dict[str, Callable[[Expansion], str]] = {
     "relu6": lambda e: _between(e, e["input"], 0.0, 6.0),
     "leaky_relu": _leaky_relu,
     "elu": _elu,
+    "prelu": _prelu,
+    "rrelu": _rrelu,
     "gelu": _gelu,
     "silu": _silu,
     "hardsigmoid": _hardsigmoid,

@@ -14,6 +14,7 @@ from snipjit.ir.element_types import ELEMENT_TYPES
 from snipjit.ir.exact_integers import EXACT
 from snipjit.ir.operations import ELEMENTWISE
 from snipjit.passes.fx.lift.expand_activations import ACTIVATIONS
+from snipjit.passes.fx.lift.expand_functions import FUNCTIONS
 from snipjit.passes.fx.lift.expansion import Expansion
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.nodes.calls import Call
@@ -142,6 +143,7 @@ def _fake_quantize(e: Expansion) -> str:
 
 _COMPOSED: dict[str, Callable[[Expansion], str]] = {
     **ACTIVATIONS,
+    **FUNCTIONS,
     "add": _add,
     "sub": _sub,
     "rsub": _rsub,

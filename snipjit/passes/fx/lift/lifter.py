@@ -40,6 +40,7 @@ from snipjit.passes.fx.nodes.traced import (
     is_tensor,
     tensor,
 )
+from snipjit.passes.fx.nodes.uncovered import is_uncovered
 
 
 def is_chain_op(op: str) -> bool:
@@ -205,6 +206,11 @@ class Lifter:
 
 def unknown(node: fx.Node) -> str:
     """The reason for an op that no row of the table covers."""
+    if is_uncovered(node):
+        return (
+            f"`{node.name}` ({spelled(node)}) is a function that kernels do not compute; accepted: "
+            "the elementwise functions of docs/SUPPORTED.md"
+        )
     return (
         f"`{node.name}` ({spelled(node)}) is not taken; accepted between the products: elementwise "
         "ops, casts, views, softmax and reductions, dropout that is off"
