@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -163,15 +164,12 @@ def statically_true(condition: Any) -> bool:
     return bool(statically_known_true(condition))
 
 
-def equal_if_divided_evenly(left: torch.SymInt | int, right: torch.SymInt | int) -> bool:
+def equal_if_divided_evenly(left: Any, right: Any) -> bool:
     """Whether two sizes are equal wherever what they divide has no remainder."""
-    from torch.utils._sympy.functions import FloorDiv
-
-    def whole(size: torch.SymInt | int) -> Any:
-        exact = None if isinstance(size, int) else expression(size)
-        return size if exact is None else exact.replace(FloorDiv, lambda a, b: a / b)
-
-    return bool(whole(left) == whole(right))
+    floor = _named("utils._sympy.functions.FloorDiv")
+    whole = [size if isinstance(size, int) else expression(size) for size in (left, right)]
+    whole = [s if isinstance(s, int) else s.replace(floor, operator.truediv) for s in whole]
+    return bool(whole[0] == whole[1])
 
 
 def true_or_false(condition: Any) -> bool:
