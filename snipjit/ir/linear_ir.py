@@ -5,6 +5,7 @@ Grammar of the printed form (``ir/text/linear.py`` prints and parses it)::
     linear   ::= "linear @" name "lanes" axis+ "x" int line*
     line     ::= "axis" name ("=" int)? (":" role (size int)*)?
                | ("input" | "output") "%" tensor ":" dtype dim* ("order" int*)? ("block" axis int)?
+                 ("parts" dim* ("of" axis dim)*)?
                | "scalar" "%" name
                | block
     block    ::= (expression | buffer | loop | retry | join)*

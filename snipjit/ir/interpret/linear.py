@@ -61,8 +61,9 @@ class _Machine:
     ) -> None:
         self.lir = lir
         self.registers = {"f32": dtype, "i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
-        dims, blocks = [t.dims for t in lir.inputs], [t.block for t in lir.inputs]
-        self.sizes = solve_axis_sizes(lir.axes, dims, [a.shape for a in tensors], blocks)
+        dims, shapes = [t.dims for t in lir.inputs], [a.shape for a in tensors]
+        blocks, parts = [t.block for t in lir.inputs], [t.parts for t in lir.inputs]
+        self.sizes = solve_axis_sizes(lir.axes, dims, shapes, blocks, parts)
         self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
         self.origins: dict[str, dict[str, int]] = {}
         self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
@@ -76,7 +77,7 @@ class _Machine:
         self.carried = carried_reductions(lir)
         for tensor, array in zip(lir.inputs, tensors, strict=True):
             typed = round_to(tensor.dtype, np.asarray(array).astype(self._held_as(tensor)))
-            held = view_by_axes(typed, tensor.dims, self.sizes, tensor.block)
+            held = view_by_axes(typed, tensor.dims, self.sizes, tensor.block, tensor.parts)
             self.arrays[tensor.name] = tensor.axes, held
         for tensor in lir.outputs:
             self.arrays[tensor.name] = tensor.axes, self._empty(tensor, tensor.axes)

@@ -19,6 +19,7 @@ from snipjit.errors import InputError
 from snipjit.ir.axis_arrays import align, in_blocks, view_by_axes, without_blocks
 from snipjit.ir.element_types import Array, round_to
 from snipjit.ir.operations import ELEMENTWISE, MONOIDS
+from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Dim, Node, Subgraph, TensorType
 
 POSITIONAL = (
@@ -69,11 +70,17 @@ class _Machine:
         given = [*zip(subgraph.parameters, tensors, strict=True)]
         given += [(node, np.asarray(x)) for node, x in zip(subgraph.scalars, scalars, strict=True)]
         for node, array in given:
-            block = node.attrs.get("block")
-            self._define(node, without_blocks(array, node.type.dims, block, self.sizes))
+            self._define(node, self._given(node, array))
         for node in subgraph.nodes:
             if node.op not in ("parameter", "scalar"):
                 self._define(node, self._evaluate(node))
+
+    def _given(self, node: Node, array: Array) -> Array:
+        """What a call gives for a parameter or scalar, as the dims of its type say."""
+        if (parts := Parts.of(node.attrs)) is None:
+            return without_blocks(array, node.type.dims, node.attrs.get("block"), self.sizes)
+        whole = view_by_axes(array, node.type.dims, self.sizes, parts=parts)
+        return whole.reshape([self.size(dim) for dim in node.type.dims])
 
     def _define(self, node: Node, value: Any) -> None:
         typed = np.asarray(value).astype(self.held[node.type.element.register])
@@ -232,7 +239,7 @@ def _sizes(subgraph: Subgraph, shapes: Sequence[tuple[int, ...]]) -> dict[str, i
     sizes = {axis: size for axis, size in subgraph.axes.items() if size is not None}
     given: list[tuple[Dim, int]] = []
     for node, shape in zip(subgraph.parameters, shapes, strict=True):
-        dims, (blocked, *_) = node.type.dims, node.attrs.get("block", (None,))
+        dims, (blocked, *_) = _told(node), node.attrs.get("block", (None,))
         if len(dims) + (blocked is not None) != len(shape):
             raise InputError(f"a tensor has rank {len(shape)}, the Subgraph takes {len(dims)}")
         pairs = zip(dims, shape, strict=False)
@@ -244,7 +251,21 @@ def _sizes(subgraph: Subgraph, shapes: Sequence[tuple[int, ...]]) -> dict[str, i
         whole = prod(sizes.get(axis, 1) for axis in dim)
         if size not in (1, whole):
             raise InputError(f"a dim [{' '.join(dim)}] has size {size}, but its axes have {whole}")
-    return {axis: sizes.get(axis, 1) for axis in subgraph.axes}
+    for axis, parts in {row for parts in _parts(subgraph) for row in parts.whole}:
+        sizes |= {part: sizes.get(part, 1) for part in parts}
+        sizes[axis] = prod(sizes[part] for part in parts)
+    return {**sizes, **{axis: sizes.get(axis, 1) for axis in subgraph.axes}}
+
+
+def _parts(subgraph: Subgraph) -> list[Parts]:
+    found = (Parts.of(node.attrs) for node in subgraph.parameters)
+    return [parts for parts in found if parts is not None]
+
+
+def _told(node: Node) -> tuple[Dim, ...]:
+    """The dims of a parameter as the call has them."""
+    parts = Parts.of(node.attrs)
+    return node.type.dims if parts is None else parts.dims
 
 
 def _solve_given(sizes: dict[str, int], given: Sequence[tuple[Dim, int]]) -> bool:

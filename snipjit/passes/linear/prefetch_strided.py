@@ -14,7 +14,7 @@ from snipjit.passes.linear.linear_pass import LinearPass
 class PrefetchStrided(LinearPass):
     """Prefetch what a body loads after a loop, if its lanes are strided in memory.
 
-    Such a tile reads a few elements of each of many rows. The hardware follows some streams, not
+    Such a tile reads a few elements of each of many rows; what is read by index reads fewer. The hardware follows some streams, not
     one for each lane; and the load stands behind a whole loop, which is time enough.
 
     Before:  for n step 8 {
@@ -43,4 +43,6 @@ def _prefetches(lir: LinearIR, body: list[Statement]) -> list[Statement]:
 
 def _is_strided(lir: LinearIR, e: Expression) -> bool:
     tensor = lir.tensors.get(e.inputs[0]) if e.op == "load" else None
-    return tensor is not None and lir.vector_axis(tensor.axes) not in (None, tensor.unit_axis)
+    if tensor is None or any(tensor.is_index(axis) for axis in tensor.axes):
+        return False
+    return lir.vector_axis(tensor.axes) not in (None, tensor.unit_axis)

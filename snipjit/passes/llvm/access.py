@@ -54,6 +54,10 @@ class Access:
             return innermost if self.lanes is not None and innermost != self.lanes else None
         return self.tensor.unit_axis
 
+    def is_index(self, axis: str) -> bool:
+        """Whether the tensor is read by index along an axis."""
+        return not isinstance(self.tensor, Buffer) and self.tensor.is_index(axis)
+
     def stride(self, axis: str) -> int | None:
         """Elements between neighbours if known when compiled, None if it comes with the call."""
         if axis not in self.tensor.axes:
@@ -64,6 +68,8 @@ class Access:
 
     def advance(self, pointer: ir.Value, axis: str, count: int) -> ir.Value:
         """The address ``count`` elements further along an axis, within the tensor."""
+        if self.is_index(axis):
+            return self.offset(pointer, self.emission.indexed(self.tensor.name, axis, count))
         if self.emission.is_partial(axis, count) and axis != self.lanes and not self.is_buffer:
             return self.offset(pointer, self.emission.clamped(self.tensor.name, axis, count))
         if count == 0:

@@ -94,6 +94,8 @@ class StridedAccess(Access):
         """The address of one lane; a lane beyond the tensor gets the last valid one's."""
         assert self.lanes is not None
         first = index.get(self.lanes, 0)
+        if self.is_index(self.lanes):
+            return self.advance(base, self.lanes, first + lane)
         if self.emission.is_partial(self.lanes, first) and not self.is_buffer:
             distance = self.emission.clamped(self.tensor.name, self.lanes, first + lane)
             return self.offset(base, distance)
