@@ -229,7 +229,8 @@ def interface_from(lir: LinearIR) -> Interface:
 
 def _spec(tensor: Tensor) -> TensorSpec:
     order = tensor.order or tuple(range(len(tensor.dims)))
-    return TensorSpec(tensor.name, tensor.dtype, tensor.dims, order, block=tensor.block)
+    block, parts = tensor.block, tensor.parts
+    return TensorSpec(tensor.name, tensor.dtype, tensor.dims, order, block=block, parts=parts)
 
 
 def shapes(subgraph: Subgraph, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:

@@ -10,14 +10,13 @@ import numpy as np
 from snipjit.ir.axis_sizes import TensorSpec, solve_axes
 from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Block, Dim
+from snipjit.ir.tensors import Tensor
 
 
 def solve_axis_sizes(
     axes: Mapping[str, int | None],
     dims_per_tensor: Sequence[tuple[Dim, ...]],
     shapes: Sequence[Sequence[int]],
-    blocks: Sequence[Block | None] | None = None,
-    parts: Sequence[Parts | None] | None = None,
 ) -> dict[str, int]:
     """The size of every axis, from static sizes and the shapes of tensors.
 
@@ -25,13 +24,19 @@ def solve_axis_sizes(
     size 1. Raises InputError where a rank, a static size or two dims of an axis disagree, or where
     the factors of a product cannot be told apart.
     """
-    nothing = [None] * len(dims_per_tensor)
-    laid_out = zip(dims_per_tensor, blocks or nothing, parts or nothing, strict=True)
-    tensors = [
-        TensorSpec(f"#{number}", "f32", dims, (), block=block, parts=own)
-        for number, (dims, block, own) in enumerate(laid_out)
+    tensors = [Tensor(f"#{number}", "f32", dims) for number, dims in enumerate(dims_per_tensor)]
+    return sizes_of_tensors(axes, tensors, shapes)
+
+
+def sizes_of_tensors(
+    axes: Mapping[str, int | None], tensors: Sequence[Tensor], shapes: Sequence[Sequence[int]]
+) -> dict[str, int]:
+    """The same of tensors that may lie in blocks, or have parts, whose sizes are among them."""
+    specs = [
+        TensorSpec(tensor.name, tensor.dtype, tensor.dims, (), (), tensor.block, tensor.parts)
+        for tensor in tensors
     ]
-    return solve_axes(tuple(axes.items()), tensors, shapes)
+    return solve_axes(tuple(axes.items()), specs, shapes)
 
 
 def view_by_axes(

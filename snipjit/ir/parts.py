@@ -1,8 +1,8 @@
 """Parts: what the axes of a tensor are products of, where its memory knows finer ones.
 
 Values have an axis ``n``; what stands behind it in memory may be ``h w``, outer to inner. A tensor
-that has all parts of an axis is laid out along it as along any other, be they one dim or several. One
-that lacks some is read by *index*: the element i of n is, of ``[h]``, number ``i // w``, and of
+that has all parts of an axis is laid out along it as along any other, be they one dim or several.
+One that lacks some is read by *index*: the element i of n is, of ``[h]``, number ``i // w``, and of
 ``[w]``, number ``i % w``. All sizes come with the call.
 """
 
@@ -81,9 +81,10 @@ class Parts:
         owned = [self.own(axis) for axis in axes]
         if not all(owned) or tuple(p for own in owned for p in own) != self.axes:
             return "parts stand in the order of the axes"
-        if any(len(own) != 1 + self._span(axis, own) for axis, own in zip(axes, owned, strict=True)):
+        spans = [self._span(axis, own) for axis, own in zip(axes, owned, strict=True)]
+        if spans != [len(own) for own in owned]:
             return "what a tensor has of an axis are neighbouring parts"
         return None
 
     def _span(self, axis: str, own: Dim) -> int:
-        return self.all(axis).index(own[-1]) - self.all(axis).index(own[0])
+        return self.all(axis).index(own[-1]) - self.all(axis).index(own[0]) + 1

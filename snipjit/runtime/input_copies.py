@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 from snipjit.ir.axis_sizes import TensorSpec
@@ -33,7 +34,7 @@ def dense_copies(
         moves = [step if size != 1 else 0 for size, step in zip(shape, stride, strict=True)]
         wanted = [] if _is_unit(spec, extents, moves) else [spec.order[-1]]
         for dims in _joined(spec):
-            if not all(_follows(extents, moves, *pair) for pair in zip(dims, dims[1:])):
+            if not all(_follows(extents, moves, *pair) for pair in pairwise(dims)):
                 wanted += dims
         if wanted:
             copies[i] = _dense_copy({dim: extents[dim] for dim in wanted}, shape, stride)
@@ -62,10 +63,8 @@ def _follows(extents: Sequence[int], moves: Sequence[int], outer: int, inner: in
     return extents[outer] == 1 or moves[outer] == moves[inner] * extents[inner]
 
 
-def _dense_copy(
-    full: Mapping[int, int], shape: Sequence[int], strides: Sequence[int]
-) -> InputCopy:
-    """Copy some dims in full, to their extents, the others without the repetitions of a stride 0."""
+def _dense_copy(full: Mapping[int, int], shape: Sequence[int], strides: Sequence[int]) -> InputCopy:
+    """Copy some dims in full, as far as told, the others without the repetitions of a stride 0."""
     kept = [
         min(size, 1) if stride == 0 else size for size, stride in zip(shape, strides, strict=True)
     ]

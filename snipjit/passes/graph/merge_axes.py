@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -43,7 +43,7 @@ class MergeAxes(Pass):
 # Which axes.
 
 
-def _mergeable(subgraph: Subgraph) -> Iterable[Dim]:
+def _mergeable(subgraph: Subgraph) -> Iterator[Dim]:
     """The neighbours that may become one axis, the longest ones first."""
     dims = {dim for node in _factors(subgraph) for dim in node.type.dims}
     runs = {
@@ -60,11 +60,7 @@ def _factors(subgraph: Subgraph) -> list[Node]:
     """The parameters that products multiply, also after functions of them alone."""
     found = [subgraph[name] for node in subgraph.of("brgemm") for name in node.inputs]
     while not all(node.op == "parameter" for node in found):
-        found = [
-            source
-            for node in found
-            for source in _sources(subgraph, node)
-        ]
+        found = [source for node in found for source in _sources(subgraph, node)]
     return found
 
 

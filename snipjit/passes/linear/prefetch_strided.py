@@ -14,8 +14,9 @@ from snipjit.passes.linear.linear_pass import LinearPass
 class PrefetchStrided(LinearPass):
     """Prefetch what a body loads after a loop, if its lanes are strided in memory.
 
-    Such a tile reads a few elements of each of many rows; what is read by index reads fewer. The hardware follows some streams, not
-    one for each lane; and the load stands behind a whole loop, which is time enough.
+    Such a tile reads a few elements of each of many rows. The hardware follows some streams, not
+    one for each lane; and the load stands behind a whole loop, which is time enough. What is read
+    by index is read again and again.
 
     Before:  for n step 8 {
                for d step 4 { … fma … }

@@ -243,8 +243,9 @@ class Emission:
 
         What lies beyond the axis gets the last element's.
         """
-        parts, builder, place = self.lir.tensors[tensor].parts, self.builder, ir.Constant(I64, number)
+        parts, builder = self.lir.tensors[tensor].parts, self.builder
         assert parts is not None
+        place: ir.Value = ir.Constant(I64, number)
         if self.is_partial(axis, number):
             last = builder.sub(self.scope.valid[axis], ir.Constant(I64, 1))
             place = builder.select(builder.icmp_signed("<", place, last), place, last)
