@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 
+from snipjit.ir.operations import ELEMENTWISE
 from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Dim, Node, Subgraph, TensorType
 from snipjit.passes.base import Pass
@@ -13,7 +14,7 @@ from snipjit.passes.base import Pass
 
 @dataclass(frozen=True)
 class MergeAxes(Pass):
-    """Make one axis of neighbours in a dim of a factor that no product, reduction or result parts.
+    """Make one axis of neighbours in a factor that no product, reduction or result takes apart.
 
     Such are the pixels of an image as keys: what depends on their row or column alone is read by
     index, and a kernel streams along one axis, whatever the sizes. Of rows, which not all factors
@@ -45,32 +46,29 @@ class MergeAxes(Pass):
 
 def _mergeable(subgraph: Subgraph) -> Iterator[Dim]:
     """The neighbours that may become one axis, the longest ones first."""
-    dims = {dim for node in _factors(subgraph) for dim in node.type.dims}
+    axes = {node.type.axes for node in _factors(subgraph)}
     runs = {
-        dim[start:stop]
-        for dim in dims
-        for start in range(len(dim))
-        for stop in range(start + 2, len(dim) + 1)
+        own[start:stop]
+        for own in axes
+        for start in range(len(own))
+        for stop in range(start + 2, len(own) + 1)
     }
     order = sorted(runs, key=lambda run: (-len(run), run))
     return (run for run in order if _is_mergeable(subgraph, run))
 
 
 def _factors(subgraph: Subgraph) -> list[Node]:
-    """The parameters that products multiply, also after functions of them alone."""
-    found = [subgraph[name] for node in subgraph.of("brgemm") for name in node.inputs]
-    while not all(node.op == "parameter" for node in found):
-        found = [source for node in found for source in _sources(subgraph, node)]
-    return found
+    """The parameters that products multiply, also after functions of one operand."""
+    products = subgraph.of("brgemm")
+    found = [_source(subgraph, subgraph[name]) for node in products for name in node.inputs]
+    return [node for node in found if node.op == "parameter"]
 
 
-def _sources(subgraph: Subgraph, node: Node) -> list[Node]:
-    """A parameter itself; of what is computed by functions, what that is computed from."""
-    if node.op == "parameter":
-        return [node]
-    if node.op in ("brgemm", "reduce", "scalar", "constant", "iota"):
-        return []
-    return [subgraph[name] for name in node.inputs]
+def _source(subgraph: Subgraph, node: Node) -> Node:
+    """What a value is computed from by functions that have but one operand with axes."""
+    operands = [subgraph[name] for name in node.inputs if subgraph[name].type.axes]
+    alone = node.op in ELEMENTWISE and len(operands) == 1
+    return _source(subgraph, operands[0]) if alone else node
 
 
 def _is_mergeable(subgraph: Subgraph, run: Dim) -> bool:
@@ -96,9 +94,12 @@ def _is_carried(subgraph: Subgraph, run: Dim) -> bool:
 
 
 def _are_rows(subgraph: Subgraph, run: Dim) -> bool:
-    """Whether the axes are kept to the end, the last of them in rows, and a factor lacks them."""
-    lacking = any({*run}.isdisjoint(node.type.axes) for node in _factors(subgraph))
-    return lacking and {*run} <= {*subgraph.kept_axes()} and [run[-1]] == subgraph.row_axes()
+    """Whether the axes are kept to the end, the last of them in rows, and a factor lacks them; the
+    others have them in one dim, so that none must be copied."""
+    factors = _factors(subgraph)
+    lacking = any({*run}.isdisjoint(node.type.axes) for node in factors)
+    kept = {*run} <= {*subgraph.kept_axes()} and [run[-1]] == subgraph.row_axes()
+    return lacking and kept and all(_has_in_one_dim(node, run) for node in factors)
 
 
 def _stands_whole(axes: Dim, run: Dim) -> bool:
