@@ -46,9 +46,15 @@ class Tensor(Dimensioned):
         """The axis whose stride is known to be 1, in its blocks if it has some."""
         if self.block is not None:
             return self.block[0]
-        innermost = self.order[-1] if self.order else len(self.dims) - 1
-        axis = self.dims[innermost][-1] if self.dims and self.dims[innermost] else None
+        axis = self.innermost
         return None if axis is None or self.is_index(axis) else axis
+
+    @property
+    def innermost(self) -> str | None:
+        """The last axis of the innermost dim. An index along it has stride 1 as well, unless it is
+        of an outer part."""
+        innermost = self.order[-1] if self.order else len(self.dims) - 1
+        return self.dims[innermost][-1] if self.dims and self.dims[innermost] else None
 
     def increment(self, axis: str) -> int | None:
         """Elements that a loop over an axis goes on for each of its own; None: the call tells.

@@ -44,7 +44,7 @@ def dense_copies(
 def _is_unit(spec: TensorSpec, extents: Sequence[int], moves: Sequence[int]) -> bool:
     """Whether the innermost axis has stride 1, if a kernel relies on that."""
     inner = spec.order[-1] if spec.order else -1
-    if inner < 0 or not spec.dims[inner] or spec.is_index(spec.dims[inner][-1]):
+    if inner < 0 or not spec.dims[inner]:
         return True
     return extents[inner] <= 1 or moves[inner] == 1
 

@@ -101,6 +101,12 @@ class StridedAccess(Access):
             return self.offset(base, distance)
         return self.advance(base, self.lanes, first + lane)
 
+    def column(self, index: Index) -> ir.Value:
+        """A vector whose lanes are read one by one."""
+        base = self.address(index)
+        addresses = [self.row(base, index, lane) for lane in range(self.emission.width)]
+        return self.from_memory(self.gather([self.load_run(address, 1) for address in addresses]))
+
     def gather(self, elements: list[ir.Value]) -> ir.Value:
         """Elements as the lanes of a vector."""
         vector: ir.Value = ir.Constant(ir.VectorType(self.type, len(elements)), ir.Undefined)
