@@ -14,6 +14,7 @@ from snipjit import config
 from snipjit.errors import LinkError, ScratchpadError, UnsupportedError
 from snipjit.ir.axis_sizes import undetermined
 from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.parts import Parts
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Dim, Node, Subgraph
 from snipjit.ir.text.dumps import Dumps, writer
@@ -189,7 +190,9 @@ def _check_sizes(canonical: Subgraph) -> None:
 def _telling(parameter: Node) -> tuple[Dim, ...]:
     """The dims of a parameter that tell sizes: a number of blocks does not."""
     blocked, *_ = parameter.attrs.get("block", (None,))
-    return tuple(dim for dim in parameter.type.dims if dim != (blocked,))
+    parts = Parts.of(parameter.attrs)
+    dims = parameter.type.dims if parts is None else parts.dims
+    return tuple(dim for dim in dims if dim != (blocked,))
 
 
 def lower(

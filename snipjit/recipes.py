@@ -9,6 +9,7 @@ from snipjit.ir.call_args import CallArgs, axes_of_no_tensor, chunk_bytes
 from snipjit.ir.linear_ir import LinearIR, Loop, walk
 from snipjit.ir.loop_nest import is_block_loop, join_of, parallel_loops, split_loop
 from snipjit.ir.operations import SCALINGS
+from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.passes.linear.allocate_buffers import scratch_bytes
 from snipjit.runtime.interface import Interface
@@ -31,7 +32,8 @@ def interface_of(canonical: Subgraph) -> Interface:
 def _spec(node: Node, strict: tuple[int, ...] = ()) -> TensorSpec:
     dims = node.type.dims
     order = node.attrs.get("order", tuple(range(len(dims))))
-    return TensorSpec(node.name, node.type.dtype, dims, order, strict, node.attrs.get("block"))
+    block, parts = node.attrs.get("block"), Parts.of(node.attrs)
+    return TensorSpec(node.name, node.type.dtype, dims, order, strict, block, parts)
 
 
 def recipe_of(lir: LinearIR) -> Recipe:
@@ -82,10 +84,11 @@ def contracted_dims(canonical: Subgraph) -> dict[str, tuple[int, ...]]:
     strict: dict[str, tuple[int, ...]] = {}
     for node in canonical.of("brgemm"):
         for source in (_unscaled(canonical, name) for name in node.inputs):
-            dims = enumerate(canonical[source].type.dims)
             if canonical[source].op == "parameter":
-                over = set(node.attrs["over"])
-                found = {number for number, dim in dims if over & set(dim)}
+                spec = _spec(canonical[source])
+                whole = spec.parts.products if spec.parts else {}
+                over = {part for axis in node.attrs["over"] for part in whole.get(axis, (axis,))}
+                found = {number for number, dim in enumerate(spec.told) if over & set(dim)}
                 strict[source] = tuple(sorted(found.union(strict.get(source, ()))))
     return strict
 

@@ -320,4 +320,52 @@ axis e = 5
 %3 = brgemm %2 %v {over=(n)} : f32[m][e]
 %y = result %3 {order=(0, 1)} : f32[m][e]
 """,
+    "keys of two axes": """
+subgraph @g
+axis b
+axis m
+axis n
+axis d = 5
+axis e = 5
+%q = parameter {parts=(((b), (m.0, m.1), (d)), ((m, (m.0, m.1))))} : f32[b][m][d]
+%k = parameter {parts=(((b), (n.0, n.1), (d)), ((n, (n.0, n.1))))} : f32[b][n][d]
+%v = parameter {parts=(((b), (n.0), (n.1), (e)), ((n, (n.0, n.1))))} : f32[b][][n][e]
+%h = parameter
+  {parts=(((b), (m.0), (m.1), (n.0)), ((m, (m.0, m.1)), (n, (n.0, n.1))))} : f32[b][][m][n]
+%w = parameter
+  {parts=(((n.1), (b), (m.0, m.1)), ((m, (m.0, m.1)), (n, (n.0, n.1))))} : f32[n][b][m]
+%0 = brgemm %q %k {over=(d)} : f32[b][m][n]
+%1 = add %0 %h : f32[b][m][n]
+%2 = add %1 %w : f32[b][m][n]
+%3 = reduce %2 {monoid=larger, over=(n)} : f32[b][m]
+%4 = sub %2 %3 : f32[b][m][n]
+%5 = exp %4 : f32[b][m][n]
+%6 = reduce %5 {monoid=sum, over=(n)} : f32[b][m]
+%7 = brgemm %5 %v {over=(n)} : f32[b][m][e]
+%8 = div %7 %6 : f32[b][m][e]
+%y = result %8 {order=(0, 1, 2)} : f32[b][m][e]
+""",
+    "keys of three axes": """
+subgraph @g
+axis b
+axis m
+axis n
+axis d = 5
+axis e = 5
+%q = parameter : f32[b][m][d]
+%k = parameter {parts=(((b), (n.0, n.1, n.2), (d)), ((n, (n.0, n.1, n.2))))} : f32[b][n][d]
+%v = parameter {parts=(((n.0), (n.1, n.2), (e)), ((n, (n.0, n.1, n.2))))} : f32[][n][e]
+%t = parameter {parts=(((b), (m), (n.1)), ((n, (n.0, n.1, n.2))))} : f32[b][m][n]
+%h = parameter {parts=(((n.0, n.1), (m)), ((n, (n.0, n.1, n.2))))} : f32[n][m]
+%w = parameter {parts=(((n.2)), ((n, (n.0, n.1, n.2))))} : f32[n]
+%0 = brgemm %q %k {over=(d)} : f32[b][m][n]
+%1 = add %0 %t : f32[b][m][n]
+%2 = mul %1 %h : f32[b][m][n]
+%3 = add %2 %w : f32[b][m][n]
+%4 = reduce %3 {monoid=larger, over=(n)} : f32[b][m]
+%5 = sub %3 %4 : f32[b][m][n]
+%6 = exp %5 : f32[b][m][n]
+%7 = brgemm %6 %v {over=(n)} : f32[b][m][e]
+%y = result %7 {order=(0, 1, 2)} : f32[b][m][e]
+""",
 }

@@ -15,6 +15,7 @@ from snipjit.compiler import assemble, lower, optimize
 from snipjit.ir.axis_sizes import TensorSpec
 from snipjit.ir.interpret.subgraph import interpret
 from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.parts import Parts
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph
 from snipjit.ir.tensors import Tensor
@@ -229,7 +230,8 @@ def interface_from(lir: LinearIR) -> Interface:
 
 def _spec(tensor: Tensor) -> TensorSpec:
     order = tensor.order or tuple(range(len(tensor.dims)))
-    return TensorSpec(tensor.name, tensor.dtype, tensor.dims, order, block=tensor.block)
+    block, parts = tensor.block, tensor.parts
+    return TensorSpec(tensor.name, tensor.dtype, tensor.dims, order, block=block, parts=parts)
 
 
 def shapes(subgraph: Subgraph, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
@@ -239,10 +241,12 @@ def shapes(subgraph: Subgraph, sizes: Mapping[str, int]) -> list[tuple[int, ...]
     for parameter, traced in zip(canonical.parameters, subgraph.parameters, strict=True):
         ones = traced.attrs.get("ones", ())
         dims = []
-        for number, dim in enumerate(parameter.type.dims):
+        parts = Parts.of(parameter.attrs)
+        told = parts.dims if parts is not None else parameter.type.dims
+        for number, dim in enumerate(told):
             size = 1
             for axis in dim:
-                size *= canonical.axes[axis] or sizes.get(axis, 2)
+                size *= canonical.axes.get(axis) or sizes.get(axis, 2)
             dims.append(1 if number in ones else size)
         result.append(tuple(dims))
     return result

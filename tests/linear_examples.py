@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from snipjit.ir.element_types import Array
 from snipjit.ir.interpret.linear import interpret
 from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
 from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.parts import Parts
 from snipjit.ir.regions import copy_of
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph
@@ -65,9 +67,17 @@ BY_COLUMNS = [name for name in EXAMPLES if name not in ROWS_ONLY]
 
 
 def axis_sizes(subgraph: Subgraph, rows: int, columns: int, other: int = 2) -> dict[str, int]:
-    """Sizes of the axes: m is rows, n is columns, the rest is small."""
+    """Sizes of the axes: m is rows, n is columns, the rest is small; parts make about as much."""
     given = {"m": rows, "n": columns}
-    return {axis: size or given.get(axis, other) for axis, size in subgraph.axes.items()}
+    sizes = {axis: size or given.get(axis, other) for axis, size in subgraph.axes.items()}
+    parts = (Parts.of(node.attrs) for node in subgraph.parameters)
+    for axis, own in {row for one in parts if one for row in one.whole}:
+        outer, *inner = own
+        sizes |= {part: min(number, sizes[axis]) for number, part in enumerate(inner, 5)}
+        inside = prod(sizes[part] for part in inner)
+        sizes[outer] = -(-sizes[axis] // inside)
+        sizes[axis] = sizes[outer] * inside
+    return sizes
 
 
 def random_tensors(subgraph: Subgraph, sizes: dict[str, int], seed: int) -> list[Array]:
@@ -75,7 +85,9 @@ def random_tensors(subgraph: Subgraph, sizes: dict[str, int], seed: int) -> list
     random = np.random.default_rng(seed)
     tensors: list[Array] = []
     for node in subgraph.parameters:
-        shape = [int(np.prod([sizes[axis] for axis in dim])) for dim in node.type.dims]
+        parts = Parts.of(node.attrs)
+        dims = parts.dims if parts is not None else node.type.dims
+        shape = [prod(sizes[axis] for axis in dim) for dim in dims]
         if node.type.dtype == "i1":
             tensors.append(random.random(shape) < 0.67)
             tensors[-1][..., -1] = False

@@ -19,7 +19,7 @@ from snipjit.ir.linear_ir import LinearIR, Loop, is_kind
 from snipjit.ir.operations import kind_of
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
-from snipjit.ir.text.subgraph import print_subgraph
+from snipjit.ir.text.subgraph import parse_subgraph, print_subgraph
 from snipjit.ir.verify.linear import verify
 from snipjit.ir.verify.subgraph import verify_canonical
 from snipjit.passes import graph, linear
@@ -106,6 +106,37 @@ def hidden_rows() -> Subgraph:
     return build.subgraph()
 
 
+PIXELS = """
+subgraph @pixels
+axis q3 = 8
+axis k3 = 8
+axis v3 = 8
+%q = parameter : f32[q0][q1 q2][q3]
+%k = parameter : f32[k0][k1 k2][k3]
+%v = parameter : f32[v0][v1][v3]
+%h = parameter : f32[h0][h1][h2][h3]
+%w = parameter : f32[w0][w1][w2][w3]
+%t = transpose %k {order=(0, 2, 1)} : f32[k0][k3][k1 k2]
+%s = matmul %q %t : f32[q0][q1 q2][k1 k2]
+%a = view %s : f32[q0][q1][q2][k1][k2]
+%hh = unsqueeze %h {dim=4} : f32[h0][h1][h2][h3][]
+%b = add %a %hh : f32[q0][q1][q2][k1][k2]
+%ww = unsqueeze %w {dim=3} : f32[w0][w1][w2][][w3]
+%c = add %b %ww : f32[q0][q1][q2][k1][k2]
+%d = view %c : f32[q0][q1 q2][k1 k2]
+%p = softmax %d {dim=-1} : f32[q0][q1 q2][k1 k2]
+%o = matmul %p %v : f32[q0][q1 q2][v3]
+%y = result %o {order=(0, 1, 2)} : f32[q0][q1 q2][v3]
+"""
+"""Rows and columns of an image have biases of their own."""
+
+
+def pixels() -> Subgraph:
+    subgraph = parse_subgraph(PIXELS)
+    axes = dict.fromkeys(axis for node in subgraph.nodes for axis in node.type.axes)
+    return replace(subgraph, axes={axis: subgraph.axes.get(axis) for axis in axes})
+
+
 EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "hidden rows": hidden_rows,
     "attention": lambda: subgraphs.attention("full", D=8, scale="k"),
@@ -116,6 +147,7 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "shifted": shifted,
     "cast factor": cast_factor,
     "causal": lambda: subgraphs.sdpa(causal=True, D=8, scale=False),
+    "pixels": pixels,
     "bfloat16": lambda: narrowed(subgraphs.attention("full", D=32), "bf16"),
 }
 SIZES = {"m": 21, "n": 37}
@@ -177,6 +209,7 @@ NOTICED: dict[str, str] = {
     "MatmulToBrgemm": "verifier",
     "NameAxes": "more divisions",
     "FuseLayouts": "verifier",
+    "MergeAxes": "refused",
     "EliminateRedundantConverts": "more casts",
     "SafeMaxima": "more expressions",
     "MoveScalarFactors": "more loads",

@@ -260,7 +260,7 @@ def test_inputs_must_fit(x: Array) -> None:
         run(COPY, x, x, head=XY)
     with pytest.raises(InputError, match="test takes 1 tensors and 1 scalars, got 1 and 0"):
         run(COPY, x, head=f"{XY} scalar %s")
-    with pytest.raises(InputError, match="'#0' has rank 1"):
+    with pytest.raises(InputError, match="'x' has rank 1"):
         run(COPY, x[0], head=XY)
 
 

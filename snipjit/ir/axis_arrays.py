@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from snipjit.ir.axis_sizes import TensorSpec, solve_axes
+from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Block, Dim
+from snipjit.ir.tensors import Tensor
 
 
 def solve_axis_sizes(
     axes: Mapping[str, int | None],
     dims_per_tensor: Sequence[tuple[Dim, ...]],
     shapes: Sequence[Sequence[int]],
-    blocks: Sequence[Block | None] | None = None,
 ) -> dict[str, int]:
     """The size of every axis, from static sizes and the shapes of tensors.
 
@@ -23,12 +24,19 @@ def solve_axis_sizes(
     size 1. Raises InputError where a rank, a static size or two dims of an axis disagree, or where
     the factors of a product cannot be told apart.
     """
-    laid_out = zip(dims_per_tensor, blocks or [None] * len(dims_per_tensor), strict=True)
-    tensors = [
-        TensorSpec(f"#{number}", "f32", dims, (), block=block)
-        for number, (dims, block) in enumerate(laid_out)
+    tensors = [Tensor(f"#{number}", "f32", dims) for number, dims in enumerate(dims_per_tensor)]
+    return sizes_of_tensors(axes, tensors, shapes)
+
+
+def sizes_of_tensors(
+    axes: Mapping[str, int | None], tensors: Sequence[Tensor], shapes: Sequence[Sequence[int]]
+) -> dict[str, int]:
+    """The same of tensors that may lie in blocks, or have parts, whose sizes are among them."""
+    specs = [
+        TensorSpec(tensor.name, tensor.dtype, tensor.dims, (), (), tensor.block, tensor.parts)
+        for tensor in tensors
     ]
-    return solve_axes(tuple(axes.items()), tensors, shapes)
+    return solve_axes(tuple(axes.items()), specs, shapes)
 
 
 def view_by_axes(
@@ -36,13 +44,27 @@ def view_by_axes(
     dims: tuple[Dim, ...],
     sizes: Mapping[str, int],
     block: Block | None = None,
+    parts: Parts | None = None,
 ) -> np.ndarray:
     """The array with one dimension an axis, in the order of ``dims``; dims of size 1 broadcast."""
+    if parts is not None:
+        return _whole_axes(view_by_axes(array, parts.dims, sizes), dims, sizes, parts)
     array = without_blocks(array, dims, block, sizes)
     paired = zip(dims, array.shape, strict=True)
     split = [1 if size == 1 else sizes[axis] for dim, size in paired for axis in dim]
     whole = [sizes[axis] for dim in dims for axis in dim]
     return np.broadcast_to(array.reshape(split), whole)
+
+
+def _whole_axes(
+    array: np.ndarray, dims: tuple[Dim, ...], sizes: Mapping[str, int], parts: Parts
+) -> np.ndarray:
+    """An array with one dimension a part, brought to one an axis: lacking parts repeat it."""
+    axes = [axis for dim in dims for axis in dim]
+    every = [part for axis in axes for part in parts.all(axis)]
+    opened = array.reshape([sizes[part] if part in parts.axes else 1 for part in every])
+    whole = np.broadcast_to(opened, [sizes[part] for part in every])
+    return whole.reshape([sizes[axis] for axis in axes])
 
 
 def without_blocks(

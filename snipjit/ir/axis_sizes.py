@@ -12,6 +12,7 @@ from math import prod
 from typing import NamedTuple
 
 from snipjit.errors import InputError
+from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Block, Dim, Dimensioned
 
 
@@ -24,6 +25,7 @@ class TensorSpec(Dimensioned):
     order   the dims from outermost to innermost in memory; its last one has unit stride
     strict  dims that may not broadcast: size 1 there means that the axes have size 1
     block   an axis whose neighbours lie innermost in blocks of this size: the shape ends with it
+    parts   its dims in the call, where these are of finer axes
     """
 
     name: str
@@ -32,6 +34,26 @@ class TensorSpec(Dimensioned):
     order: tuple[int, ...]
     strict: tuple[int, ...] = ()
     block: Block | None = None
+    parts: Parts | None = None
+
+    @property
+    def told(self) -> tuple[Dim, ...]:
+        """The dims as the call has them, in the finest axes."""
+        return self.parts.dims if self.parts is not None else self.dims
+
+    def is_index(self, axis: str) -> bool:
+        """Whether it is read by index along an axis."""
+        return self.parts is not None and self.parts.is_index(axis)
+
+    @property
+    def owned(self) -> dict[str, Dim]:
+        """What of each axis the tensor has: its parts, or itself."""
+        return {axis: self.parts.own(axis) if self.parts else (axis,) for axis in self.axes}
+
+    @property
+    def sized(self) -> tuple[str, ...]:
+        """The parts whose sizes its addresses are computed with."""
+        return self.parts.sized if self.parts is not None else ()
 
     @property
     def blocked_dim(self) -> int | None:
@@ -87,7 +109,20 @@ def solve_axes(
             raise equation.error(sizes)
     for tensor, shape in zip(tensors, shapes, strict=True):
         _check_blocks(tensor, shape, sizes)
-    return {axis: sizes.get(axis, 1) for axis, _ in axes}
+    parts = _multiply_parts(tensors, sizes)
+    return {**parts, **{axis: sizes.get(axis, 1) for axis, _ in axes}}
+
+
+def _multiply_parts(tensors: Sequence[TensorSpec], sizes: dict[str, int]) -> dict[str, int]:
+    """The sizes of all parts; those of axes that have some enter ``sizes``."""
+    found: dict[str, int] = {}
+    for axis, parts in {row: None for t in tensors if t.parts for row in t.parts.whole}:
+        found |= {part: sizes.get(part, 1) for part in parts}
+        size = prod([found[part] for part in parts])
+        if sizes.setdefault(axis, size) != size:
+            shown = " × ".join(str(found[part]) for part in parts)
+            raise InputError(f"axis {axis} has size {sizes[axis]}, not {shown}: pass its parts")
+    return found
 
 
 def _check_blocks(tensor: TensorSpec, shape: Sequence[int], sizes: dict[str, int]) -> None:
@@ -119,13 +154,13 @@ def _equations(
 ) -> list[_Equation]:
     equations = []
     for tensor, shape in zip(tensors, shapes, strict=True):
-        rank = len(tensor.dims) + (tensor.block is not None)
+        rank = len(tensor.told) + (tensor.block is not None)
         if len(shape) != rank:
             raise InputError(
                 f"tensor {tensor.name!r} has rank {len(shape)}, but the program was compiled for "
                 f"rank {rank}: pass a tensor of that rank or compile again"
             )
-        for index, (size, dim) in enumerate(zip(shape, tensor.dims, strict=False)):
+        for index, (size, dim) in enumerate(zip(shape, tensor.told, strict=False)):
             if index == tensor.blocked_dim:
                 continue
             broadcasts = size == 1 and index not in tensor.strict

@@ -20,7 +20,8 @@ then what all kernels of one structure have, in the order of ``shared_fields``:
 
 ``data.<tensor>``           address of an input or output
 ``scalar.<name>``           a float32 in the low four bytes
-``size.<axis>``             work amount of the outermost loop over an axis of a tensor (elements)
+``size.<axis>``             work amount of the outermost loop over an axis of a tensor (elements),
+                            or size of a part of one, which an index is computed with
 ``stride.<tensor>.<axis>``  ptr_increment of a unit step along an axis (bytes)
 ``rewind.<tensor>.<axis>``  finalization offset of a whole loop over an axis (bytes)
 
@@ -70,13 +71,17 @@ class Shaped(Protocol):
     def axes(self) -> tuple[str, ...]:
         """Its axes."""
 
+    @property
+    def sized(self) -> tuple[str, ...]:
+        """The parts of axes whose sizes its addresses are computed with."""
+
 
 def shared_fields(tensors: Sequence[Shaped], scalars: Sequence[str]) -> tuple[str, ...]:
     """The slots that depend on tensors and scalars alone: every kernel of a structure has them."""
     fields = list(FIXED)
     fields += [f"data.{tensor.name}" for tensor in tensors]
     fields += [f"scalar.{name}" for name in scalars]
-    fields += dict.fromkeys(f"size.{axis}" for tensor in tensors for axis in tensor.axes)
+    fields += dict.fromkeys(f"size.{a}" for t in tensors for a in (*t.axes, *t.sized))
     for tensor in tensors:
         for axis in tensor.axes:
             fields += [f"stride.{tensor.name}.{axis}", f"rewind.{tensor.name}.{axis}"]

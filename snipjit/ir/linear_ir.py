@@ -5,6 +5,7 @@ Grammar of the printed form (``ir/text/linear.py`` prints and parses it)::
     linear   ::= "linear @" name "lanes" axis+ "x" int line*
     line     ::= "axis" name ("=" int)? (":" role (size int)*)?
                | ("input" | "output") "%" tensor ":" dtype dim* ("order" int*)? ("block" axis int)?
+                 ("parts" dim* ("of" axis dim)*)?
                | "scalar" "%" name
                | block
     block    ::= (expression | buffer | loop | retry | join)*
@@ -54,8 +55,10 @@ that it reads and writes are buffers, which have room for it and are padded wher
 
 **Tensors** are memory: inputs, outputs and buffers. Inside loops a tensor stands for the part at
 the loops' current position. A buffer begins where it is declared, covers ``extent`` elements of
-each axis from there, and is laid out as listed, last axis innermost. What is of a narrow type
-is ``f32`` in registers, unless they hold pairs: a load converts it, a store of ``f32`` rounds.
+each axis from there, and is laid out as listed, last axis innermost. An input with ``parts`` that
+lacks some of an axis is read by index along it (``ir/parts.py``), and no loop over it moves it.
+What is of a narrow type is ``f32`` in registers, unless they hold pairs: a load converts it, a
+store of ``f32`` rounds.
 
 **Loops.** A loop over an axis that holds another loop over the same axis is a *block* loop: each
 iteration covers ``min(step, what remains)`` elements, which are the work amount of the inner one.

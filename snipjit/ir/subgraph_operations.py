@@ -11,7 +11,7 @@ Attrs = Mapping[str, Any]
 """Attributes with the types of their values, optional ones after ``?``."""
 
 ATTRS: dict[str, Attrs] = {
-    "parameter": {"?ones": tuple, "?block": tuple},
+    "parameter": {"?ones": tuple, "?block": tuple, "?parts": tuple},
     "scalar": {"?counted": bool},
     "constant": {"value": (int, float)},
     "iota": {"axis": str},

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from snipjit.ir.element_types import Typed
+from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Block, Dim, Dimensioned
 
 
@@ -16,7 +17,7 @@ class Tensor(Dimensioned):
     The innermost axis of the innermost dim has stride 1 when the dim holds an axis;
     the runtime sees to that. All other strides arrive with the call. Of an axis with a ``block``
     so many neighbours lie innermost in memory, and its dim counts such blocks, the last of them
-    whole too: ``[n][k] block n 16`` is ``[n/16][k][16]``.
+    whole too: ``[n][k] block n 16`` is ``[n/16][k][16]``. With ``parts`` memory knows finer axes.
     """
 
     name: str
@@ -24,12 +25,34 @@ class Tensor(Dimensioned):
     dims: tuple[Dim, ...]
     order: tuple[int, ...] = ()
     block: Block | None = None
+    parts: Parts | None = None
+
+    @property
+    def told(self) -> tuple[Dim, ...]:
+        """The dims as the call has them, in the finest axes."""
+        return self.parts.dims if self.parts is not None else self.dims
+
+    @property
+    def sized(self) -> tuple[str, ...]:
+        """The parts whose sizes its addresses are computed with."""
+        return self.parts.sized if self.parts is not None else ()
+
+    def is_index(self, axis: str) -> bool:
+        """Whether it is read by index along an axis: no loop moves it."""
+        return self.parts is not None and axis in self.axes and self.parts.is_index(axis)
 
     @property
     def unit_axis(self) -> str | None:
         """The axis whose stride is known to be 1, in its blocks if it has some."""
         if self.block is not None:
             return self.block[0]
+        axis = self.innermost
+        return None if axis is None or self.is_index(axis) else axis
+
+    @property
+    def innermost(self) -> str | None:
+        """The last axis of the innermost dim. An index along it has stride 1 as well, unless it is
+        of an outer part."""
         innermost = self.order[-1] if self.order else len(self.dims) - 1
         return self.dims[innermost][-1] if self.dims and self.dims[innermost] else None
 
@@ -77,3 +100,8 @@ class Buffer(Typed):
     def increment(self, axis: str) -> int:
         """Elements that a loop over an axis goes on for each of its own."""
         return self.stride(axis)
+
+
+def is_moved(tensor: Tensor | Buffer, axis: str) -> bool:
+    """Whether loops over an axis move a tensor."""
+    return axis in tensor.axes and not (isinstance(tensor, Tensor) and tensor.is_index(axis))

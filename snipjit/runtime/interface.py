@@ -50,7 +50,7 @@ class Interface:
 
 def output_layout(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[Ints, Ints]:
     """Shape and strides (elements) of an output that is dense in its memory order."""
-    shape = tuple([prod([sizes[axis] for axis in dim]) for dim in spec.dims])
+    shape = tuple([prod([sizes[axis] for axis in dim]) for dim in spec.told])
     if spec.block is None:
         return shape, dense(shape, spec.order)
     (axis, block), at = spec.block, spec.blocked_dim

@@ -19,8 +19,8 @@ from snipjit.ir.call_args import CACHE_LINE, FIXED
 from snipjit.ir.element_types import Typed
 from snipjit.ir.exact_integers import FARTHEST
 from snipjit.runtime.call_path import compile_call, source
+from snipjit.runtime.input_copies import InputCopy
 from snipjit.runtime.interface import Ints
-from snipjit.runtime.runtime_configurator import InputCopy
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads, pitch
 from snipjit.runtime.structure import Structure
 from snipjit.runtime.threads import ENTRY_SLOT, is_forked, run_many, run_one, thread_count

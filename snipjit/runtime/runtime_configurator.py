@@ -17,6 +17,7 @@ from snipjit.ir.axis_sizes import TensorSpec
 from snipjit.ir.call_args import MOST_GROUPS, finalization_offset
 from snipjit.ir.exact_integers import LONGEST
 from snipjit.ir.subgraph import Dim
+from snipjit.runtime.input_copies import InputCopy, dense_copies
 from snipjit.runtime.interface import Interface, Ints, Shapes, dense
 
 ENOUGH_TASKS = 8
@@ -74,14 +75,6 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class InputCopy:
-    """An input that needs a dense copy: the view of its storage (elements) whose copy serves."""
-
-    shape: Ints
-    strides: Ints
-
-
-@dataclass(frozen=True)
 class RuntimeConfig:
     """One set of shapes and strides, solved. Strides of outputs and copies are in elements.
 
@@ -101,6 +94,15 @@ class RuntimeConfig:
     copies: dict[int, InputCopy]
 
 
+class _Moved(NamedTuple):
+    """An axis of a dim; the axis of the kernel that its step is the stride of, with its slots."""
+
+    axis: str
+    moved: str = ""
+    stride: int = 0
+    rewind: int = 0
+
+
 @dataclass(frozen=True)
 class RuntimeConfigurator:
     """Solves calls of one kernel. Pure: the same sizes and strides give the same config."""
@@ -118,7 +120,7 @@ class RuntimeConfigurator:
             size = sizes[long[0]]
             raise InputError(f"a mask of indices is {size} long: at most {LONGEST} are accepted")
         outputs = interface.output_layouts(sizes)
-        copies = _copies(interface.inputs, sizes, shapes, strides)
+        copies = dense_copies(interface.inputs, sizes, shapes, strides)
         layouts: list[tuple[Sequence[int], Sequence[int]]] = [*zip(shapes, strides, strict=True)]
         for index, copy in copies.items():
             layouts[index] = copy.shape, dense(copy.shape)
@@ -143,25 +145,29 @@ class RuntimeConfigurator:
         return {field: slot for slot, field in enumerate(self.recipe.fields)}
 
     @cached_property
-    def _moves(self) -> list[tuple[int, list[list[tuple[str, int, int]]], list[int]]]:
+    def _moves(self) -> list[tuple[int, list[list[_Moved]], list[int]]]:
         """Per tensor, bytes of an element and, per dim, its axes (inner to outer) with slots, and
         how many neighbours along it lie in the innermost block."""
         return [
             (
                 spec.element.bytes,
-                [self._axis_slots(spec, dim) for dim in spec.dims],
-                [spec.neighbours(dim) for dim in spec.dims],
+                [self._axis_slots(spec, dim) for dim in spec.told],
+                [spec.neighbours(dim) for dim in spec.told],
             )
             for spec in (*self.interface.inputs, *self.interface.outputs)
         ]
 
-    def _axis_slots(self, spec: TensorSpec, dim: Dim) -> list[tuple[str, int, int]]:
-        """The slots of stride and rewind of each axis of a dim, the innermost axis first."""
-        names = [(axis, f"{spec.name}.{axis}") for axis in reversed(dim)]
-        return [
-            (axis, self._slots[f"stride.{name}"], self._slots[f"rewind.{name}"])
-            for axis, name in names
-        ]
+    def _axis_slots(self, spec: TensorSpec, dim: Dim) -> list[_Moved]:
+        """Each axis of a dim, the innermost first, and what its step moves: an axis of the kernel
+        is moved by the innermost part that the tensor has of it."""
+        moved = {own[-1]: axis for axis, own in spec.owned.items()}
+        return [self._moved(spec, axis, moved.get(axis)) for axis in reversed(dim)]
+
+    def _moved(self, spec: TensorSpec, axis: str, moved: str | None) -> _Moved:
+        if moved is None:
+            return _Moved(axis)
+        name = f"{spec.name}.{moved}"
+        return _Moved(axis, moved, self._slots[f"stride.{name}"], self._slots[f"rewind.{name}"])
 
     def _fill_loops(self, slots: list[int], sizes: Mapping[str, int]) -> int:
         """Work amounts, and blocks and steps of the parallel loops; returns the number of tasks."""
@@ -199,9 +205,10 @@ class RuntimeConfigurator:
         for (item_size, dims, blocks), (shape, strides) in zip(self._moves, layouts, strict=True):
             for axes, size, stride, block in zip(dims, shape, strides, blocks, strict=False):
                 step = stride * item_size // block if size != 1 or block > 1 else 0
-                for axis, stride_slot, rewind_slot in axes:
-                    slots[stride_slot] = step
-                    slots[rewind_slot] = finalization_offset(step, sizes[axis])
+                for axis, moved, stride_slot, rewind_slot in axes:
+                    if moved:
+                        slots[stride_slot] = step
+                        slots[rewind_slot] = finalization_offset(step, sizes[moved])
                     step *= sizes[axis]
 
 
@@ -228,35 +235,3 @@ def split_chunks(size: int, least: int, granule: int, wanted: int) -> tuple[int,
     even = -(-size // max(min(wanted, size // least), 1))
     step = max(-(-even // granule) * granule, granule)
     return max(-(-size // step), 1), step
-
-
-def _copies(
-    inputs: Sequence[TensorSpec],
-    sizes: Mapping[str, int],
-    shapes: Shapes,
-    strides: Shapes,
-) -> dict[int, InputCopy]:
-    """The inputs whose innermost dim holds an axis and is not laid out with stride 1."""
-    copies = {}
-    for i, (spec, shape, stride) in enumerate(zip(inputs, shapes, strides, strict=True)):
-        if spec.block is not None:
-            if tuple(stride) != dense(shape):
-                copies[i] = _dense_copy(len(spec.dims), spec.block[1], shape, stride)
-            continue
-        inner = spec.order[-1] if spec.order else -1
-        if inner < 0 or not spec.dims[inner]:
-            continue
-        extent = prod([sizes[axis] for axis in spec.dims[inner]])
-        if extent > 1 and (shape[inner] == 1 or stride[inner] != 1):
-            copies[i] = _dense_copy(inner, extent, shape, stride)
-    return copies
-
-
-def _dense_copy(inner: int, extent: int, shape: Sequence[int], strides: Sequence[int]) -> InputCopy:
-    """Copy the innermost dim in full, the others without the repetitions of a stride 0."""
-    kept = [
-        min(size, 1) if stride == 0 else size for size, stride in zip(shape, strides, strict=True)
-    ]
-    moves = [stride if size != 1 else 0 for size, stride in zip(shape, strides, strict=True)]
-    kept[inner] = extent
-    return InputCopy(tuple(kept), tuple(moves))

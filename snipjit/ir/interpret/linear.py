@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from snipjit.errors import InputError, VerificationError
-from snipjit.ir.axis_arrays import align, in_blocks, solve_axis_sizes, unset, view_by_axes
+from snipjit.ir.axis_arrays import align, in_blocks, sizes_of_tensors, unset, view_by_axes
 from snipjit.ir.element_types import PAIRED, Array, Typed, round_to
 from snipjit.ir.expression import Expression
 from snipjit.ir.interpret.loops import Chunk, carried_reductions, chunks, iterations
@@ -61,8 +61,7 @@ class _Machine:
     ) -> None:
         self.lir = lir
         self.registers = {"f32": dtype, "i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
-        dims, blocks = [t.dims for t in lir.inputs], [t.block for t in lir.inputs]
-        self.sizes = solve_axis_sizes(lir.axes, dims, [a.shape for a in tensors], blocks)
+        self.sizes = sizes_of_tensors(lir.axes, lir.inputs, [array.shape for array in tensors])
         self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
         self.origins: dict[str, dict[str, int]] = {}
         self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
@@ -76,7 +75,7 @@ class _Machine:
         self.carried = carried_reductions(lir)
         for tensor, array in zip(lir.inputs, tensors, strict=True):
             typed = round_to(tensor.dtype, np.asarray(array).astype(self._held_as(tensor)))
-            held = view_by_axes(typed, tensor.dims, self.sizes, tensor.block)
+            held = view_by_axes(typed, tensor.dims, self.sizes, tensor.block, tensor.parts)
             self.arrays[tensor.name] = tensor.axes, held
         for tensor in lir.outputs:
             self.arrays[tensor.name] = tensor.axes, self._empty(tensor, tensor.axes)

@@ -8,8 +8,7 @@ of axes that ``expand`` adds follow from the dims they meet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Mapping, Sequence
 from math import prod, sqrt
 from typing import Any
 
@@ -18,7 +17,9 @@ import numpy as np
 from snipjit.errors import InputError
 from snipjit.ir.axis_arrays import align, in_blocks, view_by_axes, without_blocks
 from snipjit.ir.element_types import Array, round_to
+from snipjit.ir.interpret.sizes import axis_sizes
 from snipjit.ir.operations import ELEMENTWISE, MONOIDS
+from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Dim, Node, Subgraph, TensorType
 
 POSITIONAL = (
@@ -63,17 +64,23 @@ class _Machine:
     ) -> None:
         self.types = {node.name: node.type for node in subgraph.nodes}
         self.positional = bool(subgraph.of(*POSITIONAL))
-        self.sizes = _sizes(subgraph, [array.shape for array in tensors])
+        self.sizes = axis_sizes(subgraph, [array.shape for array in tensors])
         self.held = {"f32": dtype, "i32": np.dtype(np.int64), "i1": np.dtype(np.bool_)}
         self.values: dict[str, Array] = {}
         given = [*zip(subgraph.parameters, tensors, strict=True)]
         given += [(node, np.asarray(x)) for node, x in zip(subgraph.scalars, scalars, strict=True)]
         for node, array in given:
-            block = node.attrs.get("block")
-            self._define(node, without_blocks(array, node.type.dims, block, self.sizes))
+            self._define(node, self._given(node, array))
         for node in subgraph.nodes:
             if node.op not in ("parameter", "scalar"):
                 self._define(node, self._evaluate(node))
+
+    def _given(self, node: Node, array: Array) -> Array:
+        """What a call gives for a parameter or scalar, as the dims of its type say."""
+        if (parts := Parts.of(node.attrs)) is None:
+            return without_blocks(array, node.type.dims, node.attrs.get("block"), self.sizes)
+        whole = view_by_axes(array, node.type.dims, self.sizes, parts=parts)
+        return whole.reshape([self.size(dim) for dim in node.type.dims])
 
     def _define(self, node: Node, value: Any) -> None:
         typed = np.asarray(value).astype(self.held[node.type.element.register])
@@ -225,69 +232,3 @@ BY_POSITION: Mapping[str, Callable[..., Array]] = {
     "unsqueeze": lambda machine, node, a: np.expand_dims(a, node.attrs["dim"]),
     "expand": lambda machine, node, a: machine.stretched(a, node.type.dims),
 }
-
-
-def _sizes(subgraph: Subgraph, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
-    """The size of every axis; one that nothing tells has size 1."""
-    sizes = {axis: size for axis, size in subgraph.axes.items() if size is not None}
-    given: list[tuple[Dim, int]] = []
-    for node, shape in zip(subgraph.parameters, shapes, strict=True):
-        dims, (blocked, *_) = node.type.dims, node.attrs.get("block", (None,))
-        if len(dims) + (blocked is not None) != len(shape):
-            raise InputError(f"a tensor has rank {len(shape)}, the Subgraph takes {len(dims)}")
-        pairs = zip(dims, shape, strict=False)
-        given += [(dim, size) for dim, size in pairs if dim != (blocked,)]
-    equal = [pair for group in _aligned_dims(subgraph) for pair in _pairs(group)]
-    while _solve_given(sizes, given) or any(_solve_pair(sizes, *pair) for pair in equal):
-        pass
-    for dim, size in given:
-        whole = prod(sizes.get(axis, 1) for axis in dim)
-        if size not in (1, whole):
-            raise InputError(f"a dim [{' '.join(dim)}] has size {size}, but its axes have {whole}")
-    return {axis: sizes.get(axis, 1) for axis in subgraph.axes}
-
-
-def _solve_given(sizes: dict[str, int], given: Sequence[tuple[Dim, int]]) -> bool:
-    """Find one more size from the dims of tensors; a dim of size 1 tells only if no other does."""
-    if any(_solve_dim(sizes, dim, n) for dim, n in given):
-        return True
-    ones = [[a for a in dim if a not in sizes] for dim, n in given if n == 1]
-    undecided = min(filter(None, ones), key=len, default=[])
-    sizes |= dict.fromkeys(undecided, 1)
-    return bool(undecided)
-
-
-def _aligned_dims(subgraph: Subgraph) -> Iterator[list[Dim]]:
-    """The dims that meet at each position of products, elementwise functions and masks."""
-    types = {node.name: node.type for node in subgraph.nodes}
-    for node in subgraph.nodes:
-        if node.op == "sdpa" and node.attrs["mask"]:
-            query, key, _, mask = (types[name].dims for name in node.inputs[:4])
-            pairs = zip(reversed(mask), (key[-2], query[-2]), strict=False)
-            yield from ([own, dim] for own, dim in pairs if own)
-        if node.op in ELEMENTWISE or node.op == "matmul":
-            skipped = 2 if node.op == "matmul" else 0
-            shapes = [types[name].dims[: len(types[name].dims) - skipped] for name in node.inputs]
-            for group in zip_longest(*(reversed(dims) for dims in shapes), fillvalue=()):
-                yield [dim for dim in group if dim]
-
-
-def _pairs(dims: list[Dim]) -> list[tuple[Dim, Dim]]:
-    return [(a, b) for a in dims for b in dims if a != b]
-
-
-def _solve_pair(sizes: dict[str, int], left: Dim, right: Dim) -> bool:
-    """Find the one unknown size on the right from the left; whether that was possible."""
-    if any(axis not in sizes for axis in left):
-        return False
-    return _solve_dim(sizes, right, prod(sizes[axis] for axis in left))
-
-
-def _solve_dim(sizes: dict[str, int], dim: Dim, total: int) -> bool:
-    """Find the one unknown size of a dim from its whole size, unless it may broadcast."""
-    unknown = [axis for axis in dim if axis not in sizes]
-    known = prod(sizes[axis] for axis in dim if axis in sizes)
-    if len(unknown) != 1 or total == 1 or known == 0 or total % known:
-        return False
-    sizes[unknown[0]] = total // known
-    return True

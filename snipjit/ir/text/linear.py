@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 from snipjit.ir.expression import Expression, ValueType
 from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement, is_kind
+from snipjit.ir.parts import Parts
 from snipjit.ir.states import STATE_NAMES
+from snipjit.ir.subgraph import Dim
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.text.tokens import print_attrs
 
@@ -111,10 +113,22 @@ def _states(loop: Loop) -> str:
 
 
 def _tensor(tensor: Tensor) -> str:
-    dims = "".join(f"[{' '.join(dim)}]" for dim in tensor.dims)
+    dims = _dims(tensor.dims)
     order = "".join(f" {dim}" for dim in tensor.order)
     block = " block {} {}".format(*tensor.block) if tensor.block else ""
-    return f"%{tensor.name} : {tensor.dtype}{dims}" + (f" order{order}" if order else "") + block
+    order = f" order{order}" if order else ""
+    return f"%{tensor.name} : {tensor.dtype}{dims}{order}{block}{_parts(tensor.parts)}"
+
+
+def _parts(parts: Parts | None) -> str:
+    if parts is None:
+        return ""
+    products = "".join(f" of {axis} {_dims((own,))}" for axis, own in parts.whole)
+    return f" parts {_dims(parts.dims)}{products}"
+
+
+def _dims(dims: tuple[Dim, ...]) -> str:
+    return "".join(f"[{' '.join(dim)}]" for dim in dims)
 
 
 def _buffer(buffer: Buffer) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from snipjit.ir.expression import Expression, ValueType
 from snipjit.ir.linear_ir import STRIDE, LinearIR, Loop, LoopKind, LoopPort, Piece, Statement, retry
 from snipjit.ir.loop_limits import Limit
+from snipjit.ir.parts import Parts
 from snipjit.ir.schedule import ROLES, SIZES, AxisPlan
 from snipjit.ir.states import STATE_NAMES, State
 from snipjit.ir.tensors import Buffer, Tensor
@@ -73,7 +74,16 @@ def _parse_tensor(tokens: Tokens) -> Tensor:
     block = None
     if tokens.accept("block"):
         block = tokens.word("an axis"), tokens.integer("its neighbours")
-    return Tensor(name, dtype, dims, tuple(order), block)
+    return Tensor(name, dtype, dims, tuple(order), block, _parse_parts(tokens))
+
+
+def _parse_parts(tokens: Tokens) -> Parts | None:
+    if not tokens.accept("parts"):
+        return None
+    dims, whole = tokens.dims(), []
+    while tokens.accept("of"):
+        whole.append((tokens.word("an axis"), tokens.axes()))
+    return Parts(dims, tuple(whole))
 
 
 def _block(tokens: Tokens) -> list[Statement]:

@@ -105,6 +105,8 @@ class _Verifier:
         dims = tuple(range(len(tensor.dims)))
         complete = tuple(sorted(tensor.order)) == dims or (kind == "input" and not tensor.order)
         self.demand(complete, f"the order of %{tensor.name} must list each of its dims once")
+        misfit = tensor.parts.misfit(tensor.dims) if tensor.parts is not None else None
+        self.demand(not misfit, f"%{tensor.name}: {misfit}")
         self.declare(tensor.name, _Known(kind, tensor.dtype, tensor.axes))
 
     def declare(self, name: str, known: _Known) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snipjit.ir.linear_ir import STRIDE, LinearIR, Loop, Statement, is_kind, walk
-from snipjit.ir.tensors import Buffer, Tensor
+from snipjit.ir.tensors import Buffer, Tensor, is_moved
 from snipjit.ir.verify.linear_loops import fault, moved
 
 Tensors = dict[str, Tensor | Buffer]
@@ -59,7 +59,7 @@ def _increments(tensors: Tensors, loop: Loop) -> dict[str, int | str]:
     return {
         name: _increment(tensors[name], loop.axis)
         for name in sorted(moved(inside))
-        if name not in local and loop.axis in tensors[name].axes
+        if name not in local and is_moved(tensors[name], loop.axis)
     }
 
 

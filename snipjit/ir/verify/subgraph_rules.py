@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from snipjit.ir.operations import ELEMENTWISE, MONOIDS, cast_to, wrong_operands
+from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Dim, Node, TensorType
 from snipjit.ir.text.subgraph import print_type
 
@@ -93,7 +94,14 @@ def is_aligned(node: Node, types: Types) -> str | None:
 
 
 def _parameter(node: Node, types: Types) -> str | None:
-    return _wrong_block(node)
+    try:
+        parts = Parts.of(node.attrs)
+        wrong = parts.misfit(node.type.dims) if parts is not None else None
+    except (TypeError, ValueError, AttributeError):
+        wrong = "parts are ((dim, …), ((axis, (part, …)), …))"
+    if not wrong and {"block", "parts"} <= node.attrs.keys():
+        wrong = "a tensor in blocks has no parts"
+    return wrong or _wrong_block(node)
 
 
 def _wrong_block(node: Node) -> str | None:

@@ -12,6 +12,7 @@ from snipjit.passes.graph.eliminate_redundant_converts import EliminateRedundant
 from snipjit.passes.graph.exp_to_exp4 import ExpToExp4
 from snipjit.passes.graph.fuse_layouts import FuseLayouts
 from snipjit.passes.graph.matmul_to_brgemm import MatmulToBrgemm
+from snipjit.passes.graph.merge_axes import MergeAxes
 from snipjit.passes.graph.move_scalar_factors import MoveScalarFactors
 from snipjit.passes.graph.name_axes import NameAxes
 from snipjit.passes.graph.name_values import NameValues
@@ -33,6 +34,7 @@ PIPELINE: tuple[Pass, ...] = (
     MatmulToBrgemm(),  # likewise: the last two dims are rows and columns
     NameAxes(),  # all products and reductions are there, and with them the roles of axes
     FuseLayouts(),  # positions are no longer needed; from here on all is by name
+    MergeAxes(),  # before passes that look for the one axis of rows or of keys
     EliminateRedundantConverts(),  # they would hide factors and equal values
     SafeMaxima(),  # all operands are by name; ExpToExp4 and control flow know it by one operation
     MoveScalarFactors(),  # after layouts and converts, which would stand between factor and product

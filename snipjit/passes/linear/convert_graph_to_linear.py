@@ -10,6 +10,7 @@ from snipjit.errors import UnsupportedError
 from snipjit.ir.expression import Expression, ValueType
 from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.operations import kind_of
+from snipjit.ir.parts import Parts
 from snipjit.ir.schedule import SYNTHETIC_LANES, Schedule
 from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.ir.tensors import Tensor
@@ -136,7 +137,8 @@ def output_axes(subgraph: Subgraph) -> list[str]:
 
 
 def _input(node: Node) -> Tensor:
-    return Tensor(node.name, node.type.dtype, node.type.dims, block=node.attrs.get("block"))
+    block, parts = node.attrs.get("block"), Parts.of(node.attrs)
+    return Tensor(node.name, node.type.dtype, node.type.dims, block=block, parts=parts)
 
 
 def _output(node: Node) -> Tensor:

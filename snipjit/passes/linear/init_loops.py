@@ -17,7 +17,7 @@ from snipjit.ir.linear_ir import (
     walk,
 )
 from snipjit.ir.regions import rewrite
-from snipjit.ir.tensors import Buffer, Tensor
+from snipjit.ir.tensors import Buffer, Tensor, is_moved
 from snipjit.passes.linear.linear_pass import LinearPass
 
 
@@ -59,7 +59,7 @@ def _ports(loop: Loop, piece: Piece, tensors: dict[str, Tensor | Buffer]) -> lis
     return [
         LoopPort(name, _increment(tensors[name], loop.axis), rewind=last)
         for name in names
-        if name not in local and loop.axis in tensors[name].axes
+        if name not in local and is_moved(tensors[name], loop.axis)
     ]
 
 

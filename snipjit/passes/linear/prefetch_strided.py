@@ -15,7 +15,8 @@ class PrefetchStrided(LinearPass):
     """Prefetch what a body loads after a loop, if its lanes are strided in memory.
 
     Such a tile reads a few elements of each of many rows. The hardware follows some streams, not
-    one for each lane; and the load stands behind a whole loop, which is time enough.
+    one for each lane; and the load stands behind a whole loop, which is time enough. What is read
+    by index is read again and again.
 
     Before:  for n step 8 {
                for d step 4 { … fma … }
@@ -43,4 +44,6 @@ def _prefetches(lir: LinearIR, body: list[Statement]) -> list[Statement]:
 
 def _is_strided(lir: LinearIR, e: Expression) -> bool:
     tensor = lir.tensors.get(e.inputs[0]) if e.op == "load" else None
-    return tensor is not None and lir.vector_axis(tensor.axes) not in (None, tensor.unit_axis)
+    if tensor is None or any(tensor.is_index(axis) for axis in tensor.axes):
+        return False
+    return lir.vector_axis(tensor.axes) not in (None, tensor.unit_axis)

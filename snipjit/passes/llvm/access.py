@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from snipjit.ir.parts import Parts
 from snipjit.ir.tensors import Buffer
 from snipjit.passes.llvm.emission import Emission, elements_per_lane
 from snipjit.passes.llvm.emit_convert import from_memory, in_memory, to_memory
@@ -40,6 +41,7 @@ class Access:
         self.scope = emission.scope
         self.type = in_memory(self.tensor.element)
         self.bytes = self.tensor.element.bytes
+        self.parts = getattr(self.tensor, "parts", None) or Parts((), ())
         self.is_buffer = isinstance(self.tensor, Buffer)
         self.block = None if isinstance(self.tensor, Buffer) else self.tensor.block
         self.contiguous = self.lanes is not None and self.stride(self.lanes) == 1
@@ -54,6 +56,10 @@ class Access:
             return innermost if self.lanes is not None and innermost != self.lanes else None
         return self.tensor.unit_axis
 
+    def is_index(self, axis: str) -> bool:
+        """Whether the tensor is read by index along an axis."""
+        return not isinstance(self.tensor, Buffer) and self.tensor.is_index(axis)
+
     def stride(self, axis: str) -> int | None:
         """Elements between neighbours if known when compiled, None if it comes with the call."""
         if axis not in self.tensor.axes:
@@ -64,6 +70,8 @@ class Access:
 
     def advance(self, pointer: ir.Value, axis: str, count: int) -> ir.Value:
         """The address ``count`` elements further along an axis, within the tensor."""
+        if self.is_index(axis):
+            return self.offset(pointer, self.emission.indexed(self.tensor.name, axis, count))
         if self.emission.is_partial(axis, count) and axis != self.lanes and not self.is_buffer:
             return self.offset(pointer, self.emission.clamped(self.tensor.name, axis, count))
         if count == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 from llvmlite import ir
 
@@ -237,3 +237,29 @@ class Emission:
         if memory.unit_axis == axis:
             return ir.Constant(I64, memory.element.bytes)
         return self.field(f"stride.{tensor}.{axis}")
+
+    def indexed(self, tensor: str, axis: str, number: int) -> ir.Value:
+        """The bytes to element ``number`` of an axis along which a tensor is read by index.
+
+        What lies beyond the axis gets the last element's.
+        """
+        parts, builder = self.lir.tensors[tensor].parts, self.builder
+        assert parts is not None
+        place: ir.Value = ir.Constant(I64, number)
+        if self.is_partial(axis, number):
+            last = builder.sub(self.scope.valid[axis], ir.Constant(I64, 1))
+            place = builder.select(builder.icmp_signed("<", place, last), place, last)
+        index = builder.add(self.scope.index.get(axis, ir.Constant(I64, 0)), place)
+        if inner := parts.inner(axis):
+            index = builder.udiv(index, self.product(inner))
+        if not parts.is_outer(axis):
+            index = builder.urem(index, self.product(parts.own(axis)))
+        return builder.mul(index, self.stride(tensor, axis))
+
+    def product(self, parts: tuple[str, ...]) -> ir.Value:
+        """The product of the sizes of parts, computed once a kernel."""
+        slot = f"product {' '.join(parts)}"
+        if slot not in self.loaded:
+            sizes = [self.field(f"size.{part}") for part in parts]
+            self.loaded[slot] = reduce(self.entry.mul, sizes)
+        return self.loaded[slot]

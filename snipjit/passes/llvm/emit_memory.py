@@ -5,6 +5,7 @@ from __future__ import annotations
 from snipjit.ir.expression import Expression
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_convert import splat_first
+from snipjit.passes.llvm.indexed_access import IndexedAccess
 from snipjit.passes.llvm.pair_access import PairAccess
 from snipjit.passes.llvm.strided_access import StridedAccess
 from snipjit.passes.llvm.tile import Tile, indices
@@ -50,5 +51,6 @@ def emit_prefetch(emission: Emission, e: Expression) -> None:
 def _access(emission: Emission, e: Expression) -> StridedAccess:
     name, pairs = e.inputs[0], e.type.pairs
     if pairs is None:
-        return StridedAccess(emission, name)
+        indexed = IndexedAccess.of(emission, name) if e.op == "load" else None
+        return indexed or StridedAccess(emission, name)
     return PairAccess(emission, name, pairs, loads=e.op == "load")

@@ -94,10 +94,18 @@ class StridedAccess(Access):
         """The address of one lane; a lane beyond the tensor gets the last valid one's."""
         assert self.lanes is not None
         first = index.get(self.lanes, 0)
+        if self.is_index(self.lanes):
+            return self.advance(base, self.lanes, first + lane)
         if self.emission.is_partial(self.lanes, first) and not self.is_buffer:
             distance = self.emission.clamped(self.tensor.name, self.lanes, first + lane)
             return self.offset(base, distance)
         return self.advance(base, self.lanes, first + lane)
+
+    def column(self, index: Index) -> ir.Value:
+        """A vector whose lanes are read one by one."""
+        base = self.address(index)
+        addresses = [self.row(base, index, lane) for lane in range(self.emission.width)]
+        return self.from_memory(self.gather([self.load_run(address, 1) for address in addresses]))
 
     def gather(self, elements: list[ir.Value]) -> ir.Value:
         """Elements as the lanes of a vector."""

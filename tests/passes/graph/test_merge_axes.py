@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from snipjit.ir.parts import Parts
+from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.text.subgraph import parse_subgraph, print_subgraph
+from snipjit.ir.verify.subgraph import verify_canonical
+from snipjit.passes.graph.merge_axes import MergeAxes
+from tests.passes.graph.support import before_and_after, examples
+from tests.subgraph_calls import assert_same_meaning
+
+ATTENTION = """
+subgraph @pixels
+axis b0
+axis b1
+axis m
+axis n0
+axis n1
+axis d
+axis e
+%q = parameter : f32[b0][b1 m][d]
+%k = parameter : f32[b0][n0 n1][d]
+%v = parameter : f32[b0][n0 n1][e]
+%h = parameter : f32[b0][b1][m][n0][]
+%w = parameter : f32[b0][b1][m][][n1]
+%0 = brgemm %q %k {over=(d)} : f32[b0][b1][m][n0][n1]
+%c = mul %h %h : f32[b0][b1][m][n0]
+%1 = add %0 %c : f32[b0][b1][m][n0][n1]
+%2 = add %1 %w : f32[b0][b1][m][n0][n1]
+%3 = exp %2 : f32[b0][b1][m][n0][n1]
+%4 = reduce %3 {monoid=sum, over=(n0, n1)} : f32[b0][b1][m]
+%5 = brgemm %3 %v {over=(n0, n1)} : f32[b0][b1][m][e]
+%6 = div %5 %4 : f32[b0][b1][m][e]
+%y = result %6 {order=(0, 1, 2)} : f32[b0][b1 m][e]
+"""
+SHAPES = [(2, 6, 3), (2, 20, 3), (2, 20, 2), (2, 2, 3, 4, 1), (2, 2, 3, 1, 5)]
+
+
+def merged(text: str) -> Subgraph:
+    before = parse_subgraph(text)
+    verify_canonical(before)
+    after = MergeAxes().run(before)
+    verify_canonical(after)
+    return after
+
+
+def test_rows_and_keys_of_two_axes() -> None:
+    after = merged(ATTENTION)
+    assert list(after.axes) == ["b0", "m", "n", "d", "e"]
+    assert after["5"].attrs["over"] == ("n",)
+    assert after["c"].type.axes == ("b0", "m", "n")
+    assert after["h"].type.dims == (("b0",), (), ("m",), ("n",), ())
+    parts = Parts.of(after["h"].attrs)
+    assert parts is not None
+    assert parts.dims == (("b0",), ("m.0",), ("m.1",), ("n.0",), ())
+    assert parts.is_index("n")
+    assert not parts.is_index("m")
+    assert parse_subgraph(print_subgraph(after)) == after
+
+
+def test_the_meaning_stays() -> None:
+    random = np.random.default_rng(0)
+    call = [random.standard_normal(shape) for shape in SHAPES], list[float]()
+    assert_same_meaning(parse_subgraph(ATTENTION), merged(ATTENTION), call)
+
+
+STATIC = ATTENTION.replace("axis n0\naxis n1", "axis n0 = 4\naxis n1 = 5")
+
+
+def test_sizes_that_are_known_are_multiplied() -> None:
+    assert merged(STATIC).axes["n"] == 20
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "axes"),
+    [
+        # keys across: a tensor has them the other way round, or apart
+        ("f32[b0][b1][m][][n1]", "f32[b0][b1][m][n1][n0]", "b0 m n0 n1 d e"),
+        ("f32[b0][b1][m][][n1]", "f32[n0][b0][b1][m][n1]", "b0 m n0 n1 d e"),
+        # rows: a tensor lacks one, or the result has them in two dims
+        ("f32[b0][b1][m][][n1]", "f32[b0][][m][][n1]", "b0 b1 m n d e"),
+        (": f32[b0][b1 m][e]", ": f32[b0][b1][m][e]", "b0 b1 m n d e"),
+    ],
+)
+def test_what_stands_apart_stays(old: str, new: str, axes: str) -> None:
+    text = ATTENTION.replace(old, new)
+    text = text.replace("(0, 1, 2)", "(0, 1, 2, 3)") if "b1][m][e]" in new else text
+    assert list(MergeAxes().run(parse_subgraph(text)).axes) == axes.split()
+
+
+def test_indices_along_one_of_the_axes_keep_it() -> None:
+    text = ATTENTION.replace("%0 =", "%i = iota {axis=n0} : i32[n0]\n%0 =")
+    assert "n0" in merged(text).axes
+
+
+@examples
+def test_axes_of_other_graphs_stay(example: str) -> None:
+    before, after = before_and_after(MergeAxes, example)
+    assert after == before
