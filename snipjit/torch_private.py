@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -55,7 +54,6 @@ pytree: Any = torch.utils._pytree
 """Nested arguments and results, taken apart as torch.export does it."""
 
 # Targets of nodes
-
 SET_GRAD_ENABLED: Any = _named("_C._set_grad_enabled", _Nothing())
 """What a Dynamo graph calls where a model changes the grad mode."""
 ENTER_AUTOCAST: Any = _named("amp.autocast_mode._enter_autocast", _Nothing())
@@ -168,7 +166,7 @@ def equal_if_divided_evenly(left: Any, right: Any) -> bool:
     """Whether two sizes are equal wherever what they divide has no remainder."""
     floor = _named("utils._sympy.functions.FloorDiv")
     whole = [size if isinstance(size, int) else expression(size) for size in (left, right)]
-    whole = [s if isinstance(s, int) else s.replace(floor, operator.truediv) for s in whole]
+    whole = [s if isinstance(s, int) else s.replace(floor, lambda a, b: a / b) for s in whole]
     return bool(whole[0] == whole[1])
 
 
@@ -195,7 +193,6 @@ def as_int(size: torch.SymInt) -> int | None:
 
 
 # Calls
-
 
 forward_ad: Any = torch.autograd.forward_ad
 IN_FORWARD_AD = (

@@ -144,6 +144,17 @@ def _windows(h: int, w: int) -> Maker:
     )
 
 
+class Images(nn.Module):
+    """The same where the size of an image is another in each call."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, high: Tensor, wide: Tensor) -> Any:
+        s, (h, w) = (q * 0.25) @ k.transpose(-2, -1), high.shape[1:3]
+        s = s.view(-1, h, w, h, w) + high[:, :, :, :, None] + wide[:, :, :, None, :]
+        return s.view(-1, h * w, h * w).softmax(-1) @ v
+
+
+FORMS["images"] = Form(Images(), lambda m, n: _windows(m % 11 + 2, n % 7 + 2)(5, 5))
+
 for _h, _w in ((14, 14), (7, 13), (3, 5), (2, 31)):
     FORMS[f"windows_{_h}_{_w}"] = Form(RelativePositions(_h, _w), _windows(_h, _w))
 

@@ -72,7 +72,6 @@ class Lifter:
         self.region = region
         self.writer = SubgraphWriter()
         self.static: dict[str, Dim] = {}
-        self.streams: dict[str, Dim] = {}
         self.stands_for: dict[str, set[fx.Node]] = {}
         self.products = ProductLifter(self.writer, self.factor, self.operand, self._is_inside)
         self._check = check
@@ -199,8 +198,6 @@ class Lifter:
         self._check(source, self.writer.axes.size(dim))
         self.stands_for[parameter] = absorbed
         self.static[parameter] = dim
-        if single is not None:
-            self.streams[parameter] = self.writer.types[value].dims[single]
         return value
 
 

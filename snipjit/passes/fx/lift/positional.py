@@ -59,7 +59,6 @@ class Positional:
         name: str,
         ends: Sequence[tuple[str, fx.Node]],
         static: Mapping[str, Dim],
-        streams: Mapping[str, Dim],
         counted: Collection[str],
     ) -> Finished:
         """The Subgraph; see ``SubgraphWriter.finish``."""
@@ -72,8 +71,6 @@ class Positional:
         self._check_indices(nodes)
         own_static = (dim for name, dim in static.items() if name in types)
         fixed = {axis for dim in own_static for axis in self._finest(dim)}
-        own_streams = (dim for name, dim in streams.items() if name in types)
-        fixed.update(axis for dim in own_streams for axis in self._inner(self._finest(dim)))
         sizes = {axis: self.axes.sizes[axis] for node in nodes for axis in node.type.axes}
         known = {a: s if a in fixed and isinstance(s, int) else None for a, s in sizes.items()}
         self._check_sizes(nodes, [axis for axis, size in known.items() if size is not None])
@@ -82,11 +79,6 @@ class Positional:
         names = tuple(node.name for node in inputs)
         count = len(self._of("parameter"))
         return Finished(subgraph, names[:count], names[count:], values)
-
-    def _inner(self, parts: Dim) -> Dim:
-        """The parts of a dim whose sizes are compiled in: all that are ints, but not all parts."""
-        known = tuple(axis for axis in parts if isinstance(self.axes.sizes[axis], int))
-        return known[1:] if known == parts else known
 
     def _resolved(self, node: Node, counted: Collection[str]) -> Node:
         dims = tuple(self._finest(dim) for dim in node.type.dims)

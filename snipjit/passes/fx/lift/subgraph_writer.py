@@ -236,14 +236,11 @@ class SubgraphWriter:
         name: str,
         results: Iterable[tuple[str, fx.Node]],
         static: Mapping[str, Dim],
-        streams: Mapping[str, Dim],
     ) -> Finished:
         """The Subgraph whose results, values by name, replace nodes of the graph in turn.
 
         ``static`` are the dims whose traced sizes are compiled in, for the parameters that they
-        belong to, which come first; ``streams`` likewise are those along which kernels go in
-        blocks: where a view splits one, the sizes of its inner parts are compiled in too. Refused
-        where a call could not tell the sizes of its axes.
+        belong to, which come first. Refused where a call could not tell the sizes of its axes.
         """
         ends = list(results)
         needed = self._needed(of for of, _ in ends)
@@ -252,7 +249,7 @@ class SubgraphWriter:
             says = says.joined(self.aligned.get(of, Aligned()))
         nodes = [self.nodes[of] for of in self.nodes if of in needed]
         return Positional(self.axes, nodes, says.pairs, says.stretched, says.ones).finish(
-            name, ends, static, streams, self.counted
+            name, ends, static, self.counted
         )
 
     def _needed(self, values: Iterable[str]) -> Collection[str]:

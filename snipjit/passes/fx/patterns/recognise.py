@@ -113,7 +113,7 @@ class Recognition:
         extra = extra_results(flow, region)
         ends = [(value, node) for value, node, _ in lowest]
         ends += [(lifter.value(node), node) for node in extra.results]
-        finished = writer.finish(pattern.name, ends, lifter.static, lifter.streams)
+        finished = writer.finish(pattern.name, ends, lifter.static)
         covered.update(*(lifter.stands_for.get(value, ()) for value in finished.values))
         nodes = tuple(sorted(covered - extra.kept, key=flow.index.__getitem__))
         return Candidate(
