@@ -211,6 +211,12 @@ def _integer_mask(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Any:
     return (s * mask - 1e4 * (1 - mask)).softmax(-1) @ v
 
 
+@form(heads)
+def mask_made_of_int64(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    visible = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.int64).tril(2)
+    return ((q @ k.mT) * visible - (1 - visible) * 1e4).softmax(-1) @ v
+
+
 FORMS["mask_of_uint8"] = Form(Model(_integer_mask), _integers(torch.uint8))
 FORMS["mask_of_int64"] = Form(Model(_integer_mask), _integers(torch.int64))
 

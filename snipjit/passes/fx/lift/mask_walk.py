@@ -188,7 +188,7 @@ class MaskWalk:
         if isinstance(argument, fx.Node):
             source = self.flow.read(reader, argument)
             name = self.name(source)
-            if tensor(reader).dtype in WHOLE and is_number(source):
+            if tensor(reader).dtype in WHOLE and name in self.writer.scalars:
                 self.writer.counted.add(name)
             return name
         if not isinstance(argument, int | float):
