@@ -83,7 +83,8 @@ class ValueFlow:
     def read(self, reader: fx.Node, mentioned: fx.Node) -> fx.Node:
         """The version of ``mentioned`` whose value ``reader`` sees."""
         version = self._reads.get((reader, mentioned), mentioned)
-        self.looked.nodes.add(version)
+        if isinstance(version, fx.Node):  # an argument may be left out
+            self.looked.nodes.add(version)
         return version
 
     def operands(self, node: fx.Node) -> list[fx.Node]:
