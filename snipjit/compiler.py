@@ -190,8 +190,7 @@ def _check_sizes(canonical: Subgraph) -> None:
 def _telling(parameter: Node) -> tuple[Dim, ...]:
     """The dims of a parameter that tell sizes: a number of blocks does not."""
     blocked, *_ = parameter.attrs.get("block", (None,))
-    parts = Parts.of(parameter.attrs)
-    dims = parameter.type.dims if parts is None else parts.dims
+    dims = Parts.told(parameter.attrs, parameter.type.dims)
     return tuple(dim for dim in dims if dim != (blocked,))
 
 

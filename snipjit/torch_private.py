@@ -164,7 +164,7 @@ def statically_true(condition: Any) -> bool:
 
 def equal_if_divided_evenly(left: Any, right: Any) -> bool:
     """Whether two sizes are equal wherever what they divide has no remainder."""
-    floor = _named("utils._sympy.functions.FloorDiv")
+    floor = _named("utils._sympy.functions.FloorDiv", _Nothing)
     whole = [size if isinstance(size, int) else expression(size) for size in (left, right)]
     whole = [s if isinstance(s, int) else s.replace(floor, lambda a, b: a / b) for s in whole]
     return bool(whole[0] == whole[1])

@@ -41,10 +41,6 @@ class TensorSpec(Dimensioned):
         """The dims as the call has them, in the finest axes."""
         return self.parts.dims if self.parts is not None else self.dims
 
-    def is_index(self, axis: str) -> bool:
-        """Whether it is read by index along an axis."""
-        return self.parts is not None and self.parts.is_index(axis)
-
     @property
     def owned(self) -> dict[str, Dim]:
         """What of each axis the tensor has: its parts, or itself."""

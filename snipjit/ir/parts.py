@@ -28,6 +28,12 @@ class Parts:
         """What an attribute says, ``parts=((dim, …), ((axis, (part, …)), …))``."""
         return Parts(*attrs["parts"]) if "parts" in attrs else None
 
+    @staticmethod
+    def told(attrs: Mapping[str, Any], dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
+        """The dims of a parameter of these attributes as the call has them."""
+        parts = Parts.of(attrs)
+        return dims if parts is None else parts.dims
+
     @property
     def attr(self) -> tuple[object, ...]:
         """The attribute."""

@@ -28,11 +28,6 @@ class Tensor(Dimensioned):
     parts: Parts | None = None
 
     @property
-    def told(self) -> tuple[Dim, ...]:
-        """The dims as the call has them, in the finest axes."""
-        return self.parts.dims if self.parts is not None else self.dims
-
-    @property
     def sized(self) -> tuple[str, ...]:
         """The parts whose sizes its addresses are computed with."""
         return self.parts.sized if self.parts is not None else ()
@@ -97,6 +92,10 @@ class Buffer(Typed):
         beside = self.pairs in self.axes[: self.axes.index(axis)]
         return 2 * stride if beside else stride
 
+    def is_index(self, axis: str) -> bool:
+        """Whether it is read by index along an axis: no buffer is."""
+        return False
+
     def increment(self, axis: str) -> int:
         """Elements that a loop over an axis goes on for each of its own."""
         return self.stride(axis)
@@ -104,4 +103,4 @@ class Buffer(Typed):
 
 def is_moved(tensor: Tensor | Buffer, axis: str) -> bool:
     """Whether loops over an axis move a tensor."""
-    return axis in tensor.axes and not (isinstance(tensor, Tensor) and tensor.is_index(axis))
+    return axis in tensor.axes and not tensor.is_index(axis)

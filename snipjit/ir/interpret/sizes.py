@@ -9,7 +9,7 @@ from math import prod
 from snipjit.errors import InputError
 from snipjit.ir.operations import ELEMENTWISE
 from snipjit.ir.parts import Parts
-from snipjit.ir.subgraph import Dim, Node, Subgraph
+from snipjit.ir.subgraph import Dim, Subgraph
 
 
 def axis_sizes(subgraph: Subgraph, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
@@ -17,7 +17,8 @@ def axis_sizes(subgraph: Subgraph, shapes: Sequence[tuple[int, ...]]) -> dict[st
     sizes = {axis: size for axis, size in subgraph.axes.items() if size is not None}
     given: list[tuple[Dim, int]] = []
     for node, shape in zip(subgraph.parameters, shapes, strict=True):
-        dims, (blocked, *_) = _told(node), node.attrs.get("block", (None,))
+        dims = Parts.told(node.attrs, node.type.dims)
+        blocked, *_ = node.attrs.get("block", (None,))
         if len(dims) + (blocked is not None) != len(shape):
             raise InputError(f"a tensor has rank {len(shape)}, the Subgraph takes {len(dims)}")
         pairs = zip(dims, shape, strict=False)
@@ -38,12 +39,6 @@ def axis_sizes(subgraph: Subgraph, shapes: Sequence[tuple[int, ...]]) -> dict[st
 def _parts(subgraph: Subgraph) -> list[Parts]:
     found = (Parts.of(node.attrs) for node in subgraph.parameters)
     return [parts for parts in found if parts is not None]
-
-
-def _told(node: Node) -> tuple[Dim, ...]:
-    """The dims of a parameter as the call has them."""
-    parts = Parts.of(node.attrs)
-    return node.type.dims if parts is None else parts.dims
 
 
 def _solve_given(sizes: dict[str, int], given: Sequence[tuple[Dim, int]]) -> bool:

@@ -132,7 +132,7 @@ def _at(axes: Dim, run: Dim) -> int:
 
 def _merged(subgraph: Subgraph, run: Dim) -> Subgraph:
     """The Subgraph with one axis in the place of some."""
-    others = {axis: size for axis, size in subgraph.axes.items() if axis not in run}
+    others = {*subgraph.axes} - {*run}
     name = run[-1].rstrip("0123456789")
     name = run[-1] if name in others else name
     sizes = [subgraph.axes[axis] for axis in run]

@@ -103,7 +103,7 @@ def _fused(first: Loop, between: list[Statement], second: Loop, chain: Chain) ->
     loop = Loop(first.axis, pieces, states=(*states, *sums))
     if chain.row:
         return [*before, loop, *after, *_brought(chain, row, second)]
-    return [*before, loop, *_poison(first, second, chain), *after]
+    return [*before, loop, *_poison(second, chain, row), *after]
 
 
 def _is_online(first: Loop, chain: Chain) -> bool:
@@ -236,7 +236,7 @@ def _brought(chain: Chain, row: ValueType, second: Loop) -> list[Statement]:
     return body + [Expression("mul", name, (name, scale), types[name]) for name in sums]
 
 
-def _poison(first: Loop, second: Loop, chain: Chain) -> list[Statement]:
+def _poison(second: Loop, chain: Chain, row: ValueType) -> list[Statement]:
     """NaN into the sums of rows whose maximum is infinite, unless the program avoids it itself."""
     if not chain.exposed:
         return []
@@ -246,7 +246,6 @@ def _poison(first: Loop, second: Loop, chain: Chain) -> list[Statement]:
         if isinstance(e, Expression) and e.output in e.inputs and e.output in chain.exposed
     }
     nan = f"{chain.maximum}.nan"
-    row = _row_type(first, chain)
     last = chain.state.last
     body: list[Statement] = [Expression("sub", nan, (last, last), row)]
     body += [Expression("add", name, (name or "", nan), e.type) for name, e in sums.items()]

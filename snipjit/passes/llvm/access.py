@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from snipjit.ir.parts import Parts
 from snipjit.ir.tensors import Buffer
 from snipjit.passes.llvm.emission import Emission, elements_per_lane
 from snipjit.passes.llvm.emit_convert import from_memory, in_memory, to_memory
@@ -41,7 +40,6 @@ class Access:
         self.scope = emission.scope
         self.type = in_memory(self.tensor.element)
         self.bytes = self.tensor.element.bytes
-        self.parts = getattr(self.tensor, "parts", None) or Parts((), ())
         self.is_buffer = isinstance(self.tensor, Buffer)
         self.block = None if isinstance(self.tensor, Buffer) else self.tensor.block
         self.contiguous = self.lanes is not None and self.stride(self.lanes) == 1
@@ -58,7 +56,7 @@ class Access:
 
     def is_index(self, axis: str) -> bool:
         """Whether the tensor is read by index along an axis."""
-        return not isinstance(self.tensor, Buffer) and self.tensor.is_index(axis)
+        return self.tensor.is_index(axis)
 
     def stride(self, axis: str) -> int | None:
         """Elements between neighbours if known when compiled, None if it comes with the call."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from snipjit.ir.parts import Parts
 from snipjit.ir.tensors import Tensor
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_transpose import rows_to_columns
@@ -25,22 +26,25 @@ NEIGHBOURS = 4
 class IndexedAccess(StridedAccess):
     """One Load by index along ``axis``, ``NEIGHBOURS`` at once."""
 
-    def __init__(self, emission: Emission, name: str, axis: str) -> None:
+    def __init__(self, emission: Emission, name: str, parts: Parts, axis: str) -> None:
         super().__init__(emission, name)
+        self.parts = parts
         self.axis = axis
 
     @staticmethod
     def of(emission: Emission, name: str) -> IndexedAccess | None:
         """The access to a tensor; None where it is none whose neighbours can be read at once."""
         tensor, scope = emission.tensors[name], emission.scope
-        if not isinstance(tensor, Tensor):
+        if not isinstance(tensor, Tensor) or tensor.parts is None:
             return None
         axes = [axis for axis in tensor.axes if tensor.is_index(axis)]
         lanes = emission.vector_axis(emission.lir.sort_axes(tensor.axes))
         if len(axes) != 1 or lanes in (None, axes[0]) or axes[0] in scope.valid:
             return None
         whole = scope.counts.get(axes[0], 1) % NEIGHBOURS == 0
-        return IndexedAccess(emission, name, axes[0]) if whole and _can_run(tensor, *axes) else None
+        # Neighbours have one index, or neighbouring indices are neighbours in memory.
+        near = tensor.parts.inner(axes[0]) or tensor.innermost == axes[0]
+        return IndexedAccess(emission, name, tensor.parts, axes[0]) if whole and near else None
 
     def load_block(self, tile: Tile, index: Index) -> ir.Value:
         """Load the neighbours of an element; they all enter the tile."""
@@ -99,9 +103,3 @@ class IndexedAccess(StridedAccess):
             for phi, value in zip(phis, values, strict=True):
                 phi.add_incoming(value, block)
         return phis
-
-
-def _can_run(tensor: Tensor, axis: str) -> bool:
-    """Whether neighbours have one index, or neighbouring indices are neighbours in memory."""
-    assert tensor.parts is not None
-    return bool(tensor.parts.inner(axis)) or tensor.innermost == axis

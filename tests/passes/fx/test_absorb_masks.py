@@ -1,4 +1,4 @@
-"""MaskAbsorber: masks made of indices are computed where they are used, as eager means them."""
+"""Side inputs: masks made of indices are computed where they are used, as eager means them."""
 
 from __future__ import annotations
 

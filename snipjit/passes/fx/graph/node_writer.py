@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from snipjit.passes.fx.nodes.traced import same, value
+from snipjit.passes.fx.nodes.traced import form, same, value
 from snipjit.torch_private import (
     ENTER_AUTOCAST,
     EXIT_AUTOCAST,
-    expression,
     python_dispatcher,
 )
 
@@ -43,34 +42,18 @@ class NodeWriter:
         """One call, and its node."""
         own_args, own_kwargs = fx.node.map_arg((args, kwargs), value)
         state = (torch.is_grad_enabled(), self._autocast)
-        form = (target, state, _form(own_args), _form(own_kwargs))
-        if form not in self._values:
-            self._values[form] = _run(target, own_args, own_kwargs, self._autocast)
+        key = (target, state, form(own_args), form(own_kwargs))
+        if key not in self._values:
+            self._values[key] = _run(target, own_args, own_kwargs, self._autocast)
         op = "call_method" if isinstance(target, str) else "call_function"
         name = f"{self.place.name}_{getattr(target, '__name__', target)}"
         with self.place.graph.inserting_before(self.place):
             node = self.place.graph.create_node(op, target, args, kwargs, name)
-        node.meta[self._key] = self._values[form]
+        node.meta[self._key] = self._values[key]
         if "stack_trace" in self.place.meta:
             node.meta["stack_trace"] = self.place.meta["stack_trace"]
         self.nodes.append(node)
         return node
-
-
-def _form(argument: Any) -> Hashable:
-    """What the value of a call depends on."""
-    if isinstance(argument, Tensor):
-        sizes = _form((argument.shape, argument.stride()))
-        return (sizes, argument.dtype, argument.device, argument.requires_grad)
-    if isinstance(argument, torch.SymInt | torch.SymFloat):
-        return (type(argument), expression(argument))
-    if isinstance(argument, tuple | list):
-        return tuple(_form(item) for item in argument)
-    if isinstance(argument, dict):
-        return tuple((name, _form(item)) for name, item in argument.items())
-    if isinstance(argument, slice):
-        return (slice, argument.start, argument.stop, argument.step)
-    return (type(argument), argument)
 
 
 def _autocast_at(place: fx.Node) -> torch.dtype | None:

@@ -45,7 +45,7 @@ class ValueFlow:
         self._consumers: dict[fx.Node, list[fx.Node]] = {}
         self._root: dict[fx.Node, fx.Node] = {}
         self._changed: set[int | None] = set()
-        self._writes: list[tuple[fx.Node, fx.Node]] = []
+        self.writes: list[tuple[fx.Node, fx.Node]] = []
         latest: dict[fx.Node, fx.Node] = {}
         for index, node in enumerate(graph.nodes):
             self.index[node] = index
@@ -58,7 +58,7 @@ class ValueFlow:
             target = mutated(node)
             if target is not None:
                 self._changed.add(storage(target))
-                self._writes.append((node, target))
+                self.writes.append((node, target))
             if target is not None and storage(node) == storage(target):
                 self._root[node] = self.root(target)
                 latest[self.root(target)] = node
@@ -124,7 +124,7 @@ class ValueFlow:
         for tensor in tensors:
             reads = [self.index[user] for user in self.consumers(tensor) if user in own]
             first = min([*reads, self.index[place]])
-            for node, target in self._writes:
+            for node, target in self.writes:
                 between = first < self.index[node] < last and node not in own
                 if between and storage(target) == storage(tensor):
                     return node.name

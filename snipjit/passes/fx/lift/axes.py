@@ -1,7 +1,7 @@
 """Named axes with their traced sizes, and how a view regroups them.
 
 Nothing here is taken back: that an axis is a product of finer ones stays true whoever asked for it.
-What a Subgraph names of it is found when it is finished (``resolve``).
+What a Subgraph names of it is found when it is finished (``in_use``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Axes:
     """The axes of a Subgraph under construction.
 
     A view that splits a dim may come after the dim's axis was named: the axis is then a product of
-    finer ones wherever one of these is named. ``resolve`` writes types in the finest axes in use.
+    finer ones wherever one of these is named.
     """
 
     def __init__(self) -> None:
@@ -122,8 +122,9 @@ class Axes:
 
     def _split(self, axes: list[str], sizes: Sequence[Size]) -> list[Dim]:
         for count in range(2, len(sizes) + 1 if axes else 0):
+            whole, parts = self.sizes[axes[0]], product(sizes[:count])
             # What a view divides it divides evenly, or eager would have refused the call.
-            if equal_if_divided_evenly(self.sizes[axes[0]], product(sizes[:count])):
+            if same(whole, parts) or equal_if_divided_evenly(whole, parts):
                 return self._parts_of(axes.pop(0), sizes[:count])
         return []
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 
 from snipjit.passes.fx.lift.expansion import Expansion
-from snipjit.passes.fx.lift.layouts import insert_dim
 from snipjit.passes.fx.nodes.refused import RefusedError
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -49,7 +48,7 @@ def _prelu(e: Expansion) -> str:
     x, weight = e["input"], e["weight"]
     if e.writer.types[weight].dims:
         for _ in range(len(e.writer.types[x].dims) - 2):
-            weight = insert_dim(e.writer, weight, 1)
+            weight = e.writer.insert_dim(weight, 1)
     return e.op("where", e.op("gt", x, 0.0), x, e.op("mul", weight, x))
 
 
@@ -78,13 +77,18 @@ def _threshold(e: Expansion) -> str:
     return e.op("where", e.op("gt", x, e["threshold"]), x, e["value"])
 
 
+def finite_log1p(e: Expansion, x: str) -> str:
+    """``log(1 + x)`` unless that is infinite; what rounding takes from the sum is put back
+    (Kahan)."""
+    total = e.op("add", x, 1.0)
+    lost = e.op("div", x, e.op("sub", total, 1.0))
+    return e.op("where", e.op("eq", total, 1.0), x, e.op("mul", e.op("log", total), lost))
+
+
 def log1p_exp(e: Expansion, x: str) -> str:
-    """``log(1 + exp(x))`` for all x; what rounding takes from the sum is put back (Kahan)."""
+    """``log(1 + exp(x))`` for all x."""
     small = e.op("exp", e.op("neg", e.op("abs", x)))
-    total = e.op("add", small, 1.0)
-    lost = e.op("div", small, e.op("sub", total, 1.0))
-    log = e.op("where", e.op("eq", total, 1.0), small, e.op("mul", e.op("log", total), lost))
-    return e.op("add", e.op("maximum", x, 0.0), log)
+    return e.op("add", e.op("maximum", x, 0.0), finite_log1p(e, small))
 
 
 def _softplus(e: Expansion) -> str:

@@ -124,11 +124,6 @@ def _nan_to_num(e: Expansion) -> str:
     return e.op("where", e.op("ne", x, x), nan, finite)
 
 
-def _trunc(e: Expansion) -> str:
-    x = e["input"]
-    return e.op("where", e.op("lt", x, 0.0), e.op("ceil", x), e.op("floor", x))
-
-
 def _fake_quantize(e: Expansion) -> str:
     """As torch rounds: times the reciprocal of the scale, half to even; NaN gives the lowest."""
     limits = [e.call.get(name) for name in ("quant_min", "quant_max")]
@@ -168,7 +163,6 @@ _COMPOSED: dict[str, Callable[[Expansion], str]] = {
     "isnan": _isnan,
     "isfinite": lambda e: e.op("lt", e.op("abs", e["input"]), math.inf),
     "nan_to_num": _nan_to_num,
-    "trunc": _trunc,
     "fake_quantize": _fake_quantize,
     "isinf": lambda e: e.op("eq", e.op("abs", e["input"]), math.inf),
 }

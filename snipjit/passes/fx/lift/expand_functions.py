@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from snipjit.passes.fx.lift.expand_activations import log1p_exp
+from snipjit.passes.fx.lift.expand_activations import finite_log1p, log1p_exp
 from snipjit.passes.fx.lift.expansion import Expansion
 
 
@@ -19,12 +19,8 @@ def _expm1(e: Expansion) -> str:
     return e.op("where", e.op("eq", power, 1.0), x, e.op("where", ends, less, exact))
 
 
-def log1p(e: Expansion, x: str) -> str:
-    """``log(1 + x)``; what rounding takes from the sum is put back (Kahan)."""
-    total = e.op("add", x, 1.0)
-    exact = e.op("mul", e.op("log", total), e.op("div", x, e.op("sub", total, 1.0)))
-    exact = e.op("where", e.op("eq", total, math.inf), total, exact)
-    return e.op("where", e.op("eq", total, 1.0), x, exact)
+def _log1p(e: Expansion, x: str) -> str:
+    return e.op("where", e.op("eq", x, math.inf), x, finite_log1p(e, x))
 
 
 def _logaddexp(e: Expansion) -> str:
@@ -60,10 +56,9 @@ def _either(e: Expansion, function: str) -> str:
     return e.op("where", e.op("ne", a, a), b, both)
 
 
-def _frac(e: Expansion) -> str:
+def _trunc(e: Expansion) -> str:
     x = e["input"]
-    whole = e.op("where", e.op("lt", x, 0.0), e.op("ceil", x), e.op("floor", x))
-    return e.op("sub", x, whole)
+    return e.op("where", e.op("lt", x, 0.0), e.op("ceil", x), e.op("floor", x))
 
 
 def _heaviside(e: Expansion) -> str:
@@ -74,14 +69,15 @@ def _heaviside(e: Expansion) -> str:
 
 FUNCTIONS: dict[str, Callable[[Expansion], str]] = {
     "expm1": _expm1,
-    "log1p": lambda e: log1p(e, e["input"]),
+    "log1p": lambda e: _log1p(e, e["input"]),
     "logaddexp": _logaddexp,
     "xlogy": lambda e: _times_log(e, e.op("log", e["other"])),
-    "xlog1py": lambda e: _times_log(e, log1p(e, e["other"])),
+    "xlog1py": lambda e: _times_log(e, _log1p(e, e["other"])),
     "entr": _entr,
     "fmax": lambda e: _either(e, "maximum"),
     "fmin": lambda e: _either(e, "minimum"),
-    "frac": _frac,
+    "trunc": _trunc,
+    "frac": lambda e: e.op("sub", e["input"], _trunc(e)),
     "heaviside": _heaviside,
     "ldexp": lambda e: e.op("mul", e["input"], e.op("exp2", e["other"])),
     "deg2rad": lambda e: e.op("mul", e["input"], math.pi / 180),

@@ -52,10 +52,15 @@ def _transpose(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -
     return transpose_to(writer, source, order)
 
 
-def _transpose_last(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
+def transpose_last(writer: SubgraphWriter, source: str) -> str:
+    """A value with its last two dims exchanged."""
     rank = len(writer.types[source].dims)
     outer = max(rank - 2, 0)
     return transpose_to(writer, source, [*range(outer), *reversed(range(outer, rank))])
+
+
+def _transpose_last(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
+    return transpose_last(writer, source)
 
 
 def _permute(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
@@ -93,16 +98,9 @@ def _view(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str
     return view_to(writer, source, dims)
 
 
-def insert_dim(writer: SubgraphWriter, source: str, dim: int) -> str:
-    """A value with one more dim, of size 1."""
-    type = writer.types[source]
-    dims = (*type.dims[:dim], (), *type.dims[dim:])
-    return writer.add("unsqueeze", TensorType(type.dtype, dims), source, dim=dim)
-
-
 def _unsqueeze(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
     (dim,) = ints([call.get("dim")])
-    return insert_dim(writer, source, normal_dim(dim, len(writer.types[source].dims) + 1))
+    return writer.insert_dim(source, normal_dim(dim, len(writer.types[source].dims) + 1))
 
 
 def _expand(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
@@ -122,7 +120,7 @@ def _expand_to(writer: SubgraphWriter, source: str, shape: list[Size]) -> str:
     if tuple(dims) == type.dims:
         return source
     for _ in range(missing):
-        source = insert_dim(writer, source, 0)
+        source = writer.insert_dim(source, 0)
     return writer.add("expand", TensorType(type.dtype, tuple(dims)), source)
 
 
@@ -137,7 +135,7 @@ def _repeat_interleave(node: fx.Node, call: Call, writer: SubgraphWriter, source
     sizes = [writer.axes.size(of) for of in writer.types[source].dims]
     if not same_size(sizes[dim] * size, shape[dim]):
         raise RefusedError("repeat_interleave by a tensor; accepted: one number of repeats")
-    opened = insert_dim(writer, source, dim + 1)
+    opened = writer.insert_dim(source, dim + 1)
     repeated = _expand_to(writer, opened, [*sizes[: dim + 1], size, *sizes[dim + 1 :]])
     dims = writer.types[repeated].dims
     merged = [*dims[:dim], dims[dim] + dims[dim + 1], *dims[dim + 2 :]]
@@ -154,7 +152,7 @@ def _getitem(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> 
     dim = 0
     for item in index:
         if item is None:
-            source = insert_dim(writer, source, dim)
+            source = writer.insert_dim(source, dim)
         dim += unnamed if item is Ellipsis else 1
     return source
 

@@ -30,7 +30,7 @@ from snipjit.passes.fx.lift.translate_reductions import (
 )
 from snipjit.passes.fx.lift.triangles import TRIANGLES, triangle
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
-from snipjit.passes.fx.nodes.refused import RefusedError
+from snipjit.passes.fx.nodes.refused import RefusedError, Remembered
 from snipjit.passes.fx.nodes.traced import (
     Size,
     element_type,
@@ -77,21 +77,13 @@ class Lifter:
         self._check = check
         self._operands = OperandLifter(flow, self.writer, taken)
         self._sides = SideInputs(flow, self.writer, indices, taken) if indices else None
-        self._values: dict[fx.Node, str | RefusedError] = {}
+        self._values = Remembered(self._lift)
         self.columns = ColumnTranslator(flow, region, self.writer, self.operand)
         self.reductions = ReductionTranslator(self.writer, self.operand, self.columns)
 
     def value(self, node: fx.Node) -> str:
         """The Subgraph value of a node of the region. RefusedError if it has none."""
-        if node not in self._values:
-            try:
-                self._values[node] = self._lift(node)
-            except RefusedError as refused:
-                self._values[node] = refused
-        found = self._values[node]
-        if isinstance(found, RefusedError):
-            raise found
-        return found
+        return self._values(node)
 
     def sums_last(self, product: fx.Node, value: fx.Node) -> bool:
         """Whether a lifted product sums over the dim of a softmax, or over the last."""
@@ -206,7 +198,7 @@ def unknown(node: fx.Node) -> str:
     if is_uncovered(node):
         return (
             f"`{node.name}` ({spelled(node)}) is a function that kernels do not compute; accepted: "
-            "the elementwise functions of docs/SUPPORTED.md"
+            "those that arithmetic, rounding, exp, log, sqrt, tanh, sigmoid and erf make up"
         )
     return (
         f"`{node.name}` ({spelled(node)}) is not taken; accepted between the products: elementwise "

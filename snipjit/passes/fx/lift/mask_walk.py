@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -23,7 +23,7 @@ from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.lift.triangles import TRIANGLES, cut
 from snipjit.passes.fx.nodes.calls import Call, lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.refused import RefusedError
+from snipjit.passes.fx.nodes.refused import RefusedError, Remembered
 from snipjit.passes.fx.nodes.traced import DTYPES, HALVES, is_number, is_one, is_tensor, tensor
 
 _CHOICES = ("where", "where_method", "masked_fill")
@@ -45,20 +45,14 @@ class MaskWalk:
     writer: SubgraphWriter
     known_indices: IndexValues
     taken: Collection[fx.Node]
-    known: dict[fx.Node, str | RefusedError] = field(default_factory=dict)
     _scalars: dict[fx.Node, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._names = Remembered(self._lift)
 
     def name(self, node: fx.Node) -> str:
         """The value of a tensor or number. RefusedError if it has none."""
-        if node not in self.known:
-            try:
-                self.known[node] = self._lift(node)
-            except RefusedError as refused:
-                self.known[node] = refused
-        found = self.known[node]
-        if isinstance(found, RefusedError):
-            raise found
-        return found
+        return self._names(node)
 
     def _lift(self, node: fx.Node) -> str:
         found = self.known_indices.of(node)
@@ -234,21 +228,12 @@ class MaskWalk:
             raise RefusedError(f"`{node.name}` moves no tensor")
         name, order = self.name(source), sources_of_dims(node)
         rank = tensor(source).dim()
-        name = self._padded(name, rank)
+        # The leading dims of size 1 that numbers leave out.
+        for _ in range(rank - len(self.writer.types[name].dims)):
+            name = self.writer.insert_dim(name, 0)
         if [d for d in order if d is not None] != list(range(rank)):
             raise RefusedError(f"`{node.name}` drops dims")
         for position, dim in enumerate(order):
             if dim is None:
-                type = self.writer.types[name]
-                dims = (*type.dims[:position], (), *type.dims[position:])
-                type = replace(type, dims=dims)
-                name = self.writer.add("unsqueeze", type, name, dim=position)
-        return name
-
-    def _padded(self, name: str, rank: int) -> str:
-        """A value with leading dims of size 1 up to a rank: those of numbers are left out."""
-        while len(self.writer.types[name].dims) < rank:
-            type = self.writer.types[name]
-            type = replace(type, dims=((), *type.dims))
-            name = self.writer.add("unsqueeze", type, name, dim=0)
+                name = self.writer.insert_dim(name, position)
         return name

@@ -51,8 +51,10 @@ class Positional:
             found += self._finest(self._known[axis]) if axis in self._known else (axis,)
         return tuple(found)
 
-    def _of(self, op: str) -> tuple[str, ...]:
-        return tuple(node.name for node in self.nodes if node.op == op)
+    @cached_property
+    def _equal(self) -> Sequence[tuple[Dim, Dim]]:
+        """The dims that are equal, in the finest axes."""
+        return [(self._finest(left), self._finest(right)) for left, right in self.pairs]
 
     def finish(
         self,
@@ -63,11 +65,12 @@ class Positional:
     ) -> Finished:
         """The Subgraph; see ``SubgraphWriter.finish``."""
         types = {node.name: node.type for node in self.nodes}
-        inputs = [node for node in self.nodes if node.op in ("parameter", "scalar")]
-        inputs.sort(key=lambda node: (node.op, node.name not in static))  # parameters first
+        parameters = [node for node in self.nodes if node.op == "parameter"]
+        parameters.sort(key=lambda node: node.name not in static)
+        scalars = [node for node in self.nodes if node.op == "scalar"]
         own = [node for node in self.nodes if node.op not in ("parameter", "scalar")]
         results = [self._result(i, of, types[of], node) for i, (of, node) in enumerate(ends)]
-        nodes = [self._resolved(node, counted) for node in (*inputs, *own, *results)]
+        nodes = [self._resolved(node, counted) for node in (*parameters, *scalars, *own, *results)]
         self._check_indices(nodes)
         own_static = (dim for name, dim in static.items() if name in types)
         fixed = {axis for dim in own_static for axis in self._finest(dim)}
@@ -75,10 +78,8 @@ class Positional:
         known = {a: s if a in fixed and isinstance(s, int) else None for a, s in sizes.items()}
         self._check_sizes(nodes, [axis for axis, size in known.items() if size is not None])
         subgraph = _named(Subgraph(name, known, tuple(nodes)), self.axes.expanded)
-        values = frozenset(node.name for node in self.nodes)
-        names = tuple(node.name for node in inputs)
-        count = len(self._of("parameter"))
-        return Finished(subgraph, names[:count], names[count:], values)
+        called, numbers = (tuple(node.name for node in of) for of in (parameters, scalars))
+        return Finished(subgraph, called, numbers, frozenset(types))
 
     def _resolved(self, node: Node, counted: Collection[str]) -> Node:
         dims = tuple(self._finest(dim) for dim in node.type.dims)
@@ -99,7 +100,6 @@ class Positional:
 
     def _check_indices(self, nodes: Iterable[Node]) -> None:
         """Every index must run along one whole dim of a parameter; refused otherwise."""
-        pairs = [(self._finest(left), self._finest(right)) for left, right in self.pairs]
         parameters = (node for node in nodes if node.op == "parameter")
         own = {axis for node in parameters for axis in node.type.axes}
         sizes = self.axes.sizes
@@ -109,15 +109,14 @@ class Positional:
                 raise RefusedError(
                     "a view splits rows or columns that are numbered; accepted: whole"
                 )
-            found = {dim for dim in met((axis,), pairs) if dim}
+            found = {dim for dim in met((axis,), self._equal) if dim}
             whole = all(len(dim) == 1 and same(sizes[dim[0]], sizes[axis]) for dim in found)
             if not whole or own.isdisjoint(name for dim in found for name in dim):
                 raise RefusedError("a mask's indices run along no dim of the operands")
 
     def _check_sizes(self, nodes: Iterable[Node], static: Collection[str]) -> None:
         dims = [dim for node in nodes if node.op == "parameter" for dim in node.type.dims]
-        pairs = [(self._finest(left), self._finest(right)) for left, right in self.pairs]
-        if (dim := dim_of_unknown_sizes(dims, pairs, static)) is not None:
+        if (dim := dim_of_unknown_sizes(dims, self._equal, static)) is not None:
             sizes = " ".join(str(self.axes.sizes[axis]) for axis in dim)
             raise RefusedError(
                 f"a view splits a dim into [{sizes}] and no operand tells the sizes; accepted: "
@@ -148,24 +147,25 @@ def _named(subgraph: Subgraph, expanded: Collection[str]) -> Subgraph:
             axes |= _axes_of(values[node.name], node.type)
     for axis in subgraph.axes:
         if axis not in axes:
-            axes[axis] = _counted("g" if axis in expanded else "index", counts)
+            kind = "g" if axis in expanded else "index"
+            axes[axis] = f"{kind}{_next(kind, counts)}"
     nodes = tuple(_renamed(node, values, axes) for node in subgraph.nodes)
     return Subgraph(subgraph.name, {axes[a]: size for a, size in subgraph.axes.items()}, nodes)
 
 
-def _counted(kind: str, counts: Counter[str]) -> str:
+def _next(kind: str, counts: Counter[str]) -> int:
     counts[kind] += 1
-    return f"{kind}{counts[kind] - 1}"
+    return counts[kind] - 1
 
 
 def _value_name(node: Node, counts: Counter[str]) -> str:
     if node.op == "result":
         return node.name
     if node.op == "parameter":
-        number = counts["parameter"]
-        counts["parameter"] += 1
-        return _LETTERS[number % len(_LETTERS)] * (1 + number // len(_LETTERS))
-    return _counted("s" if node.op == "scalar" else "", counts)
+        rounds, letter = divmod(_next("parameter", counts), len(_LETTERS))
+        return _LETTERS[letter] * (1 + rounds)
+    kind = "s" if node.op == "scalar" else ""
+    return f"{kind}{_next(kind, counts)}"
 
 
 def _axes_of(name: str, type: TensorType) -> dict[str, str]:

@@ -10,7 +10,7 @@ from torch import fx
 
 from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.lift.equation import Equation
-from snipjit.passes.fx.lift.layouts import insert_dim, transpose_to, view_to
+from snipjit.passes.fx.lift.layouts import transpose_last, view_to
 from snipjit.passes.fx.lift.subgraph_writer import Aligned, SubgraphWriter
 from snipjit.passes.fx.lift.translate_einsum import (
     CONTRACTIONS,
@@ -70,21 +70,16 @@ class ProductLifter:
         inner = self._inner(node, lhs, rhs)
         summed, free = (-1, -2) if transposed else (-2, -1)
         if vectors[0]:
-            left = self._row(self._factor(node, lhs, -1, None))
+            left = self.writer.insert_dim(self._factor(node, lhs, -1, None), 0)
         else:
             left = self._factor(node, lhs, *((-2, -1) if inner[1] else (-1, None)))
         if vectors[1]:
-            right, transposed = self._row(self._factor(node, rhs, -1, None)), True
+            right = self.writer.insert_dim(self._factor(node, rhs, -1, None), 0)
         else:
             right = self._factor(node, rhs, *((free, summed) if inner[0] else (summed, free)))
-        if transposed:
-            rank = len(self.writer.types[right].dims)
-            right = transpose_to(self.writer, right, [*range(rank - 2), rank - 1, rank - 2])
+        if transposed or vectors[1]:
+            right = transpose_last(self.writer, right)
         return self._without(self._multiply(node, left, right), vectors)
-
-    def _row(self, value: str) -> str:
-        """A vector as a matrix of one row."""
-        return insert_dim(self.writer, value, 0)
 
     def _without(self, value: str, vectors: list[bool]) -> str:
         """A product without the rows or columns that vectors were given."""

@@ -130,10 +130,9 @@ class SubgraphWriter:
         After its dim the value has ``position`` dims of size 1.
         """
         (axis,) = dim
-        name = self.add("iota", TensorType("i32", (dim,)), axis=axis)
-        name = self.add("to_f32", TensorType("f32", (dim,)), name)
+        name = self.to(self.add("iota", TensorType("i32", (dim,)), axis=axis), "f32")
         for at in range(1, position + 1):
-            name = self.add("unsqueeze", TensorType("f32", (dim, *[()] * at)), name, dim=at)
+            name = self.insert_dim(name, at)
         return name
 
     # Operations.
@@ -175,6 +174,12 @@ class SubgraphWriter:
         if "f32" not in (found, dtype):
             name = self.to(name, "f32")
         return self.add(f"to_{dtype}", TensorType(dtype, self.types[name].dims), name)
+
+    def insert_dim(self, name: str, dim: int) -> str:
+        """A value with one more dim, of size 1."""
+        type = self.types[name]
+        dims = (*type.dims[:dim], (), *type.dims[dim:])
+        return self.add("unsqueeze", TensorType(type.dtype, dims), name, dim=dim)
 
     # How dims meet.
 

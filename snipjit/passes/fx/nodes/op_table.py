@@ -57,6 +57,7 @@ def _spelled(name: str) -> list[Spelling]:
 
 
 _ONE, _TWO = "input", "input other"
+_MATMUL = (op.matmul, "__matmul__", torch.linalg.matmul)
 _QUANTIZED = "input scale zero_point quant_min quant_max"
 _SDPA = "query key value attn_mask dropout_p is_causal scale enable_gqa"
 
@@ -173,8 +174,7 @@ ROWS = (
     Row("slice", "input dim start end step", "slice"),
     Row("getattr", "input name", "", (builtins.getattr,)),
     # Products.
-    Row("matmul", _TWO, "matmul bmm mm mv linalg_matmul", (op.matmul, "__matmul__")),
-    Row("matmul", _TWO, "", (torch.linalg.matmul,)),
+    Row("matmul", _TWO, "matmul bmm mm mv linalg_matmul", _MATMUL),
     Row("baddbmm", "input batch1 batch2 beta alpha", "baddbmm"),
     Row("addmm", "input mat1 mat2 beta alpha", "addmm"),
     Row("linear", "input weight bias", "", (F.linear, torch.ops.aten.linear.default)),

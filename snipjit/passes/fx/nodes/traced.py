@@ -6,7 +6,7 @@ Sizes are ints or SymInts; comparing them here never adds a guard. Only ``consta
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -188,6 +188,22 @@ def _magnitude(stride: Size) -> int:
         return int(known)
     expr = expression(stride)
     return int(expr.subs(dict.fromkeys(expr.free_symbols, 97)))
+
+
+def form(found: Any) -> Hashable:
+    """What traced values of equal calls have in common: all but the elements."""
+    if isinstance(found, torch.Tensor):
+        sizes = form((found.shape, found.stride()))
+        return (type(found), sizes, found.dtype, found.layout, found.device, found.requires_grad)
+    if isinstance(found, torch.SymInt | torch.SymFloat):
+        return (type(found), expression(found))
+    if isinstance(found, tuple | list):
+        return tuple(form(item) for item in found)
+    if isinstance(found, dict):
+        return tuple((name, form(item)) for name, item in found.items())
+    if isinstance(found, slice):
+        return (slice, found.start, found.stop, found.step)
+    return (type(found), found)
 
 
 def normal_dim(dim: int, rank: int) -> int:

@@ -61,8 +61,8 @@ class Attention(Pattern):
         self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
     ) -> Sequence[Region]:
         """With all products or one of them, each with row reductions and without."""
-        products = _value_products(flow, anchor)
-        products = tuple(node for node in products if node not in taken) or products[:1]
+        every = _value_products(flow, anchor)
+        products = tuple(node for node in every if node not in taken) or every[:1]
         if products == (anchor,):
             _check_sizes(products)
             return (Region(products, products),)
@@ -79,7 +79,7 @@ class Attention(Pattern):
             nodes = _between(flow, below, of)
             more = _row_reductions(flow, nodes) if rows else set()
             nodes = sorted({*nodes, *more}, key=flow.index.__getitem__)
-            found.setdefault(Region(tuple(nodes), of))
+            found.setdefault(Region(tuple(nodes), of, len(every) == 1))
         return tuple(found)
 
     def check_feature(self, node: fx.Node, size: Size) -> None:
@@ -91,9 +91,7 @@ class Attention(Pattern):
 
     def check(self, lifter: Lifter, anchor: fx.Node, region: Region) -> None:
         """Of several products below a softmax each is one with values."""
-        if len(_value_products(lifter.flow, anchor)) == 1:
-            return
-        for product in region.products:
+        for product in () if region.is_only else region.products:
             if not lifter.sums_last(product, anchor):
                 raise RefusedError(f"`{product.name}` sums over another dim than `{anchor.name}`")
             width = tensor(product).shape[-1]

@@ -17,7 +17,7 @@ from snipjit.passes.fx.graph.candidate import Candidate, Number
 from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.graph.value_flow import Looked, ValueFlow
 from snipjit.passes.fx.nodes.calls import lookup
-from snipjit.passes.fx.nodes.traced import value
+from snipjit.passes.fx.nodes.traced import form, value
 from snipjit.torch_private import expression, traced_number
 
 Pairs = list[tuple[Any, Any]]
@@ -155,22 +155,9 @@ def _collect(left: Any, right: Any, pairs: Pairs) -> bool:
 
 def _alike(left: Any, right: Any) -> bool:
     """Whether two traced values have the same form: no two layers have the same elements."""
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, torch.Tensor):
-        attributes = (left.dtype, left.layout, left.device, left.requires_grad)
-        if attributes != (right.dtype, right.layout, right.device, right.requires_grad):
-            return False
-        return _alike(tuple(left.shape), tuple(right.shape)) and _alike(
-            left.stride(), right.stride()
-        )
-    if isinstance(left, torch.SymInt):
-        return bool(expression(left) == expression(right))
-    if isinstance(left, torch.SymFloat):
+    if isinstance(left, torch.SymFloat) and isinstance(right, torch.SymFloat):
         # A number of each layer's own, which no size depends on.
         own = expression(left).is_symbol and expression(right).is_symbol
-        alike = own and traced_number(left) == traced_number(right)
-        return alike or bool(expression(left) == expression(right))
-    if isinstance(left, tuple | list):
-        return len(left) == len(right) and all(map(_alike, left, right))
-    return left is right or (isinstance(left, int | float | str | bool) and bool(left == right))
+        if own and traced_number(left) == traced_number(right):
+            return True
+    return form(left) == form(right)

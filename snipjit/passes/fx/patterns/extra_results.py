@@ -79,9 +79,8 @@ def _check(flow: ValueFlow, node: fx.Node, readers: list[fx.Node], inside: set[f
             f"`{node.name}` ({spelled(node)}) has several values, which `{readers[0].name}` reads; "
             "accepted: tensors with readers outside the chain"
         )
-    for other in flow.index:
-        target = mutated(other) if other not in inside else None
-        if target is not None and storage(target) == storage(node):
+    for other, target in flow.writes:
+        if other not in inside and storage(target) == storage(node):
             raise RefusedError(
                 f"`{other.name}` changes `{node.name}` ({spelled(node)}) in place, which is read "
                 "outside the chain; accepted: extra results that nothing changes"

@@ -17,11 +17,13 @@ from snipjit.passes.fx.nodes.traced import Size
 class Region:
     """Nodes in graph order that become one kernel; ``products`` make the results.
 
-    What else of it is read outside becomes a further result.
+    What else of it is read outside becomes a further result. ``is_only`` tells that no other
+    products were to choose from.
     """
 
     nodes: tuple[fx.Node, ...]
     products: tuple[fx.Node, ...]
+    is_only: bool = True
 
 
 class Pattern(ABC):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache, partial
 
 from torch import fx
 
@@ -74,11 +76,11 @@ class Recognition:
         self.flow.looked = Looked({anchor})
         regions = pattern.regions(self.flow, anchor, self.taken)
         self.flow.looked.nodes.update(regions[0].nodes)
-        lifters = [self._lifter(pattern, regions[0], self.indices)]
-        for region in regions:
-            for lifter in self._each(lifters, pattern, regions[0]):
+        lifter = cache(partial(self._lifter, pattern, regions[0]))
+        for region, indices in itertools.product(regions, (self.indices, None)):
+            if indices is not None or lifter(self.indices).has_indices:
                 try:
-                    found = self._placed(self._lifted(pattern, anchor, region, lifter))
+                    found = self._placed(self._lifted(pattern, anchor, region, lifter(indices)))
                 except RefusedError as refused:
                     reason = refused
                     continue
@@ -86,13 +88,6 @@ class Recognition:
                     self.known.insert(0, known)
                 return found
         raise reason
-
-    def _each(self, lifters: list[Lifter], pattern: Pattern, region: Region) -> Iterator[Lifter]:
-        yield lifters[0]
-        if lifters[0].has_indices:
-            if len(lifters) == 1:
-                lifters.append(self._lifter(pattern, region, None))
-            yield lifters[1]
 
     def _lifter(self, pattern: Pattern, region: Region, indices: IndexValues | None) -> Lifter:
         nodes = set(region.nodes)
