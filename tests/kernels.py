@@ -241,9 +241,7 @@ def shapes(subgraph: Subgraph, sizes: Mapping[str, int]) -> list[tuple[int, ...]
     for parameter, traced in zip(canonical.parameters, subgraph.parameters, strict=True):
         ones = traced.attrs.get("ones", ())
         dims = []
-        parts = Parts.of(parameter.attrs)
-        told = parts.dims if parts is not None else parameter.type.dims
-        for number, dim in enumerate(told):
+        for number, dim in enumerate(Parts.told(parameter.attrs, parameter.type.dims)):
             size = 1
             for axis in dim:
                 size *= canonical.axes.get(axis) or sizes.get(axis, 2)
