@@ -6,7 +6,7 @@ surroundings, as far as anyone looked, the candidate around it is the same with 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from snipjit.passes.fx.graph.candidate import Candidate, Number
 from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.graph.value_flow import Looked, ValueFlow
 from snipjit.passes.fx.nodes.calls import lookup
+from snipjit.passes.fx.nodes.refused import Remembered
 from snipjit.passes.fx.nodes.traced import form, value
 from snipjit.torch_private import expression, traced_number
 
@@ -25,11 +26,15 @@ Pairs = list[tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Known:
-    """A candidate around an anchor, and what was looked at to find it."""
+    """A candidate around an anchor, and what was looked at to find it.
+
+    All further layers are compared with it: the forms of its values are made once.
+    """
 
     anchor: fx.Node
     candidate: Candidate
     looked: Looked
+    forms: Remembered[fx.Node, Hashable] = field(default_factory=lambda: Remembered(_form_of))
 
     def around(
         self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
@@ -69,7 +74,7 @@ class _Match:
                 continue
             self.pairs[left], self.inverse[right] = right, left
             found = self._looked_at(left, right) if left in looked.nodes else []
-            if found is None or not (left is right or _alike(value(left), value(right))):
+            if found is None or not (left is right or self._are_alike(left, right)):
                 return False
             pending += found
             if left in looked.readers and left is not right:
@@ -97,6 +102,11 @@ class _Match:
     def _are_like_readers(left: fx.Node, right: fx.Node) -> bool:
         """Whether two readers do the same, whatever else they read."""
         return left is right or (left.op == right.op and _operands(left, right) is not None)
+
+    def _are_alike(self, left: fx.Node, right: fx.Node) -> bool:
+        """Whether values have the same form: no two layers have the same elements."""
+        alike = self.known.forms(left) == _form_of(right)
+        return alike or _are_numbers_of_layers(value(left), value(right))
 
     def candidate(self) -> Candidate | None:
         """The known candidate with other nodes; None if it has nodes that nobody looked at."""
@@ -153,11 +163,13 @@ def _collect(left: Any, right: Any, pairs: Pairs) -> bool:
     return bool(left == right)
 
 
-def _alike(left: Any, right: Any) -> bool:
-    """Whether two traced values have the same form: no two layers have the same elements."""
-    if isinstance(left, torch.SymFloat) and isinstance(right, torch.SymFloat):
-        # A number of each layer's own, which no size depends on.
-        own = expression(left).is_symbol and expression(right).is_symbol
-        if own and traced_number(left) == traced_number(right):
-            return True
-    return form(left) == form(right)
+def _form_of(node: fx.Node) -> Hashable:
+    return form(value(node))
+
+
+def _are_numbers_of_layers(left: Any, right: Any) -> bool:
+    """Whether two traced values are equal numbers of each layer's own, on which no size depends."""
+    if not (isinstance(left, torch.SymFloat) and isinstance(right, torch.SymFloat)):
+        return False
+    own = expression(left).is_symbol and expression(right).is_symbol
+    return bool(own and traced_number(left) == traced_number(right))
