@@ -60,6 +60,12 @@ ENTER_AUTOCAST: Any = _named("amp.autocast_mode._enter_autocast", _Nothing())
 EXIT_AUTOCAST: Any = _named("amp.autocast_mode._exit_autocast", _Nothing())
 AUTOCAST_REGION: Any = _named("ops.higher_order.wrap_with_autocast", _Nothing())
 CHECKPOINT: Any = _named("ops.higher_order.tag_activation_checkpoint", _Nothing())
+BRANCHES = tuple(
+    target
+    for name in ("cond", "while_loop", "invoke_subgraph")
+    if (target := _named(f"ops.higher_order.{name}")) is not None
+)
+"""Calls of graphs inside the graph that run as they stand where nothing needs gradients."""
 ENCODER_LAYER: Any = _named("_transformer_encoder_layer_fwd", _Nothing())
 ENCODER_LAYER_OVERLOAD: Any = _named("ops.aten._transformer_encoder_layer_fwd.default", _Nothing())
 ASSERT_METADATA: Any = _named("ops.aten._assert_tensor_metadata.default", _Nothing())

@@ -100,14 +100,14 @@ def explain(target: Target, *args: Any, **kwargs: Any) -> Report:
             kind = type(target).__name__
             raise InputError(f"cannot explain a {kind}: pass a model, an ExportedProgram or a .pt2")
         exported = target if isinstance(target, ExportedProgram) else load_pt2(target)
-        return _collect(_Explainer().graph(lifted(exported).graph_module, grad=False), 1)
+        return _collect(_Explainer().graphs(lifted(exported).graph_module, grad=False), 1)
     graphs: list[fx.GraphModule] = []
     found: list[Explained | Refusal] = []
     explainer = _Explainer()
 
     def capture(gm: fx.GraphModule, example_inputs: list[Any]) -> Callable[..., Any]:
         graphs.append(gm)
-        found.extend(item for of in with_bodies(gm) for item in explainer.graph(of, grad=True))
+        found.extend(explainer.graphs(gm, grad=True))
         runner: Callable[..., Any] = gm.forward
         return runner
 
@@ -136,6 +136,10 @@ class _Explainer:
     """Explains graphs; equal candidates are lowered once."""
 
     known: dict[tuple[str, tuple[Choice, ...]], tuple[Choice, str]] = field(default_factory=dict)
+
+    def graphs(self, gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
+        """The same for a graph and the bodies in it."""
+        return [item for body in with_bodies(gm) for item in self.graph(body, grad)]
 
     def graph(self, gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
         """What becomes of each candidate of a graph."""

@@ -19,6 +19,7 @@ from snipjit.frontend.files import load_pt2
 from snipjit.frontend.input_checks import InputChecks
 from snipjit.frontend.signature import bind, input_names
 from snipjit.frontend.torch_backend import Options, fuse
+from snipjit.passes.fx import with_bodies
 from snipjit.runtime.host import require_platform
 from snipjit.torch_private import check_version, compile_by_inductor, pytree
 
@@ -40,7 +41,8 @@ class Program:
         self.exported = exported
         program = lifted(exported)
         self.graph_module = program.graph_module
-        fuse(self.graph_module, chosen, grad=False)
+        for graph in with_bodies(self.graph_module):
+            fuse(graph, chosen, grad=False)
         self._state = _bound_state(program)
         self._written = _written(program)
         self._run = _runner(self.graph_module, program, chosen)

@@ -11,6 +11,17 @@ from snipjit.torch_private import SET_GRAD_ENABLED
 
 NEEDS_GRAD = "an input requires grad, which a kernel does not compute; use torch.no_grad()"
 """The reason to leave a candidate to PyTorch."""
+_TRACED_AGAIN = "snipjit_traced_again"
+
+
+def mark_as_traced_again(body: fx.GraphModule) -> None:
+    """Note of a graph inside another one that torch makes a backward graph of it."""
+    body.meta[_TRACED_AGAIN] = True
+
+
+def forget_mark(body: fx.GraphModule) -> None:
+    """Drop the note."""
+    body.meta.pop(_TRACED_AGAIN, None)
 
 
 def needs_grad(gm: fx.GraphModule, candidate: Candidate) -> bool:
@@ -19,10 +30,12 @@ def needs_grad(gm: fx.GraphModule, candidate: Candidate) -> bool:
     Dynamo's example values say it of every node; ATen graphs only of their inputs and parameters,
     so there the producers are searched.
     """
+    if gm.meta.get(_TRACED_AGAIN):
+        return True
     if not _grad_mode(gm.graph, candidate.nodes[-1]):
         return False
     arguments = (*candidate.tensors, *candidate.scalars)
-    return any(_requires_grad(gm, node) for node in arguments if isinstance(node, fx.Node))
+    return any(derives_from_grad(gm, node) for node in arguments if isinstance(node, fx.Node))
 
 
 def _grad_mode(graph: fx.Graph, place: fx.Node) -> bool:
@@ -35,7 +48,8 @@ def _grad_mode(graph: fx.Graph, place: fx.Node) -> bool:
     return enabled
 
 
-def _requires_grad(gm: fx.GraphModule, node: fx.Node) -> bool:
+def derives_from_grad(gm: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a value requires grad, or is made of one that does."""
     seen: set[fx.Node] = set()
     pending = [node]
     while pending:

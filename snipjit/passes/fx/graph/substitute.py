@@ -11,6 +11,7 @@ from torch import fx
 
 from snipjit.passes.fx.graph.candidate import Candidate, Number
 from snipjit.passes.fx.graph.earlier_views import forget_earlier_views
+from snipjit.passes.fx.graph.gradients import forget_mark
 from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.nodes.calls import is_check, lookup
 from snipjit.passes.fx.nodes.in_place import mutated
@@ -79,6 +80,7 @@ def _place(graph: fx.Graph, candidate: Candidate) -> fx.Node:
 def forget(gm: fx.GraphModule) -> None:
     """Drop what was noted on the way: caches pickle what a module and its nodes hold."""
     gm.meta.pop(_REPLACED, None)
+    forget_mark(gm)
     forget_earlier_views(gm.graph)
 
 
