@@ -1,0 +1,96 @@
+"""What is called while a model is compiled and run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import fx
+
+from snipjit.torch_private.names import named
+
+forward_ad: Any = torch.autograd.forward_ad
+IN_FORWARD_AD = (
+    "forward_ad._current_level >= 0" if hasattr(forward_ad, "_current_level") else "False"
+)
+"""Whether forward-mode differentiation is under way, as Python text for the call path."""
+
+
+def _empty_strided(
+    shape: Sequence[int], strides: Sequence[int], dtype: torch.dtype
+) -> torch.Tensor:
+    return torch.empty_strided(shape, strides, dtype=dtype, device="cpu")
+
+
+empty_strided: Any = named("_C._dynamo.guards._empty_strided_cpu", _empty_strided)
+"""The allocation that Inductor's wrappers use: half the time of ``torch.empty_strided``."""
+
+
+def compile_by_inductor(gm: fx.GraphModule, examples: Sequence[Any]) -> Callable[..., Any]:
+    """A graph compiled by Inductor."""
+    compiler: Any
+    try:
+        from torch._inductor.compile_fx import compile_fx as compiler
+    except ImportError:
+        from torch._dynamo import lookup_backend
+
+        compiler = lookup_backend("inductor")
+    return cast(Callable[..., Any], compiler(gm, list(examples)))
+
+
+@contextmanager
+def uncompiled(model: torch.nn.Module) -> Iterator[None]:
+    """Meanwhile a model's modules are called as written, though they were compiled in place.
+
+    ``module.compile()`` leaves a compiled call on a module; ``torch.compile(module.forward)``, put
+    in the place of the method, remembers what it compiled. Where a version of torch does it in
+    another way, nothing is changed.
+    """
+    changed: list[tuple[torch.nn.Module, str, Any]] = []
+
+    def put(module: torch.nn.Module, name: str, value: Any) -> None:
+        changed.append((module, name, vars(module)[name]))
+        setattr(module, name, value)
+
+    try:
+        for module in model.modules():
+            if vars(module).get("_compiled_call_impl") is not None:
+                put(module, "_compiled_call_impl", None)
+            forward = vars(module).get("forward")
+            if (original := getattr(forward, "_torchdynamo_orig_callable", None)) is not None:
+                put(module, "forward", original)
+        yield
+    finally:
+        for module, name, value in changed:
+            setattr(module, name, value)
+
+
+def frame_under_compilation() -> int | None:
+    """A number for the function that Dynamo compiles on this thread; None where none can be had."""
+    try:
+        from torch._guards import CompileContext
+    except ImportError:
+        return None
+    compile_id = CompileContext.current_compile_id()
+    return None if compile_id is None else compile_id.frame_id
+
+
+class _RecompileLimit(logging.Filter):
+    """Sees the warning with which Dynamo gives a function up."""
+
+    def __init__(self, notice: Callable[[], None]) -> None:
+        super().__init__()
+        self._notice = notice
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "hit config." in str(record.msg) and "recompile_limit" in record.getMessage():
+            self._notice()
+        return True
+
+
+def on_recompile_limit(notice: Callable[[], None]) -> None:
+    """Call ``notice`` whenever Dynamo says that it makes no more graphs of a function."""
+    logging.getLogger("torch._dynamo.convert_frame").addFilter(_RecompileLimit(notice))
