@@ -15,7 +15,8 @@ from torch import fx
 
 from snipjit.passes.fx.nodes.calls import Call, lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.traced import EARLIER, traced_value
+from snipjit.passes.fx.nodes.refused import RefusedError
+from snipjit.passes.fx.nodes.traced import EARLIER, ints, traced_value
 
 VIEWS = (
     "as_strided_ detach_ resize_ resize_as_ set_ squeeze_ swapaxes_ swapdims_ t_ transpose_ "
@@ -25,9 +26,9 @@ VIEWS = (
 
 UNDONE: dict[str, Callable[[torch.Tensor, Call], Any]] = {
     "cast": lambda x, call: x,  # detach_
-    "transpose": lambda x, call: x.transpose(call.get("dim0"), call.get("dim1")),
+    "transpose": lambda x, call: x.transpose(*ints([call.get("dim0"), call.get("dim1")])),
     "transpose_last": lambda x, call: x.t(),
-    "unsqueeze": lambda x, call: x.squeeze(call.get("dim")),
+    "unsqueeze": lambda x, call: x.squeeze(*ints([call.get("dim")])),
 }
 
 
@@ -53,7 +54,10 @@ def _undone(node: fx.Node, later: torch.Tensor) -> torch.Tensor | None:
     """The tensor before a view in place; None if that is not known."""
     call = lookup(node)
     undo = UNDONE.get(call.op) if call is not None else None
-    return undo(later, call) if undo is not None and call is not None else None
+    try:
+        return undo(later, call) if undo is not None and call is not None else None
+    except RefusedError:
+        return None
 
 
 def forget_earlier_views(graph: fx.Graph) -> None:

@@ -8,7 +8,7 @@ from torch import fx
 
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError
-from snipjit.passes.fx.nodes.traced import is_one, normal_dim, same, tensor
+from snipjit.passes.fx.nodes.traced import is_one, literal, normal_dim, same, tensor
 
 DimSources = list[int | None]
 """For each dim of a value the dim of the operand that it is, None for a new one."""
@@ -33,8 +33,8 @@ def sources_of_dims(node: fx.Node) -> DimSources:
 
 
 def _unsqueezed(call: Call, own: int) -> DimSources:
-    dim = call.get("dim")
-    if not isinstance(dim, int):
+    dim = literal(call.get("dim"))
+    if dim is None:
         raise RefusedError("unsqueeze of a computed dim; accepted: a literal dim")
     found: DimSources = list(range(own))
     found.insert(normal_dim(dim, own + 1), None)

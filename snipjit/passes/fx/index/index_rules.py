@@ -21,7 +21,15 @@ from snipjit.passes.fx.index.index_layouts import sources_of_dims
 from snipjit.passes.fx.index.indices import WHOLE, Indices, checked, is_whole, padded
 from snipjit.passes.fx.nodes.calls import Call
 from snipjit.passes.fx.nodes.refused import RefusedError
-from snipjit.passes.fx.nodes.traced import Size, is_one, is_tensor, normal_dim, same, tensor
+from snipjit.passes.fx.nodes.traced import (
+    Size,
+    is_one,
+    is_tensor,
+    literal,
+    normal_dim,
+    same,
+    tensor,
+)
 
 Lookup = Callable[[Any], Indices | None]
 Rule = Callable[[fx.Node, Call, Lookup], Indices | None]
@@ -157,9 +165,10 @@ def _where(node: fx.Node, call: Call, of: Lookup) -> Indices | None:
 def _diff(node: fx.Node, call: Call, of: Lookup) -> Indices | None:
     """Of a range: its step; what is prepended must be one element, by a step before the first."""
     known, before = of(call.get("input")), call.get("prepend")
-    if known is None or call.get("n", 1) != 1 or call.get("append") is not None:
+    dim = literal(call.get("dim", -1))
+    if known is None or dim is None or call.get("n", 1) != 1 or call.get("append") is not None:
         return None
-    dim = normal_dim(call.get("dim", -1), len(known.factors))
+    dim = normal_dim(dim, len(known.factors))
     found = Indices((0,) * tensor(node).dim(), known.factors[dim])
     if before is None:
         return found
@@ -238,8 +247,8 @@ def _gathered(node: fx.Node, source: Any, index: tuple[Any, ...], of: Lookup) ->
 
 def _slice(node: fx.Node, call: Call, of: Lookup) -> Indices | None:
     known = of(call.get("input"))
-    start, dim = call.get("start") or 0, call.get("dim", 0)
-    if known is None or call.get("step", 1) != 1 or not isinstance(dim, int):
+    start, dim = call.get("start") or 0, literal(call.get("dim", 0))
+    if known is None or call.get("step", 1) != 1 or dim is None:
         return None
     factor = known.factors[dim]
     if factor and not (isinstance(start, int) and start >= 0):

@@ -22,6 +22,7 @@ from snipjit.passes.fx.nodes.traced import (
     element_type,
     is_one,
     is_tensor,
+    literal,
     normal_dim,
     same_count,
     tensor,
@@ -153,7 +154,7 @@ class ColumnTranslator:
     def _softmax(self, node: fx.Node, call: Call, part: Columns) -> Columns:
         write, rank = self.writer, tensor(node).dim()
         dim = call.get("dim")
-        if part.column is None or not isinstance(dim, int) or normal_dim(dim, rank) != rank - 1:
+        if part.column is None or not _is_last(dim, rank):
             raise RefusedError(f"`{node.name}` goes over dim {dim}; accepted: the last, once")
         _, says = write.broadcast(part.scores, part.column, drop=1)
         type = write.types[part.scores]
@@ -161,10 +162,13 @@ class ColumnTranslator:
         return Columns(weights, None, part.first)
 
 
+def _is_last(dim: object, rank: int) -> bool:
+    return (known := literal(dim)) is not None and normal_dim(known, rank) == rank - 1
+
+
 def _two_parts(node: fx.Node, call: Call) -> list[fx.Node]:
     """The two tensors that a ``cat`` joins in the last dim."""
-    parts, dim = call.get("tensors"), call.get("dim", 0)
-    last = isinstance(dim, int) and normal_dim(dim, tensor(node).dim()) == tensor(node).dim() - 1
+    parts, last = call.get("tensors"), _is_last(call.get("dim", 0), tensor(node).dim())
     if not last or not isinstance(parts, list | tuple) or len(parts) != 2:
         raise _refused(node)
     return list(parts)

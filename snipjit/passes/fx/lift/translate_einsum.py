@@ -13,7 +13,7 @@ from snipjit.passes.fx.lift.layouts import transpose_to, view_to
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.nodes.calls import Call
 from snipjit.passes.fx.nodes.refused import RefusedError
-from snipjit.passes.fx.nodes.traced import ints, is_one, is_tensor, normal_dim, tensor
+from snipjit.passes.fx.nodes.traced import ints, is_one, is_tensor, literal, normal_dim, tensor
 
 Multiply = Callable[[str, str], str]
 
@@ -82,8 +82,8 @@ def _pairwise(node: fx.Node, call: Call) -> tuple[Equation, fx.Node, fx.Node]:
 
 
 def _summed_dims(node: fx.Node, dims: Any, left: int, right: int) -> tuple[list[int], list[int]]:
-    if isinstance(dims, int):
-        return list(range(left - dims, left)), list(range(dims))
+    if (count := literal(dims)) is not None:
+        return list(range(left - count, left)), list(range(count))
     if not isinstance(dims, list | tuple) or len(dims) != 2:
         raise RefusedError(f"`{node.name}` (tensordot) goes over {dims!r}; accepted: literal dims")
     own, other = (list(of) if isinstance(of, list | tuple) else [of] for of in dims)

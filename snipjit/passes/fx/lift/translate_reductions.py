@@ -13,7 +13,7 @@ from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.lift.translate_columns import ColumnTranslator, Operand
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError
-from snipjit.passes.fx.nodes.traced import element_type, normal_dim, tensor
+from snipjit.passes.fx.nodes.traced import element_type, literal, normal_dim, tensor
 
 REDUCTIONS = {"sum": "sum", "amax": "max", "max": "max", "amin": "min", "min": "min"}
 TRUTHS = ("any", "all")
@@ -159,9 +159,10 @@ def dims_of(node: fx.Node, call: Call) -> tuple[int, ...]:
     source = call.get("input")
     given = call.get("dim")
     listed = list(given) if isinstance(given, list | tuple) else [given]
+    dims = [dim for of in listed if (dim := literal(of)) is not None]
     rank = tensor(source).dim()
-    if not listed or not all(isinstance(dim, int) for dim in listed) or not rank:
+    if not dims or len(dims) < len(listed) or not rank:
         raise RefusedError(
             f"`{node.name}` ({spelled(node)}) goes over dim {given}; accepted: literal dims"
         )
-    return tuple(sorted(normal_dim(dim, rank) - rank for dim in listed))
+    return tuple(sorted(normal_dim(dim, rank) - rank for dim in dims))

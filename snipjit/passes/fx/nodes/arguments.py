@@ -10,8 +10,8 @@ import torch
 from torch import fx
 
 from snipjit.passes.fx.nodes.refused import RefusedError
-from snipjit.passes.fx.nodes.traced import element_type, tensor, value
-from snipjit.torch_private import as_int, schema_arguments, true_or_false
+from snipjit.passes.fx.nodes.traced import element_type, literal, tensor, value
+from snipjit.torch_private import schema_arguments, true_or_false
 
 
 class Arguments:
@@ -69,12 +69,9 @@ class Arguments:
     def size(self, name: str) -> int:
         """An int that is known in the trace."""
         found = self._values[name]
-        found = value(found) if isinstance(found, fx.Node) else found
-        if isinstance(found, torch.SymInt) and (known := as_int(found)) is not None:
-            found = known
-        if not isinstance(found, int):
+        if (known := literal(found)) is None:
             raise RefusedError(f"`{self.node.name}` has a symbolic {name}; accepted: an int")
-        return found
+        return known
 
     def flag(self, name: str) -> bool:
         """A literal True or False."""

@@ -16,6 +16,7 @@ from torch import fx
 from snipjit.ir.element_types import ELEMENT_TYPES
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.torch_private import (
+    as_int,
     expression,
     is_plain,
     is_wrapped,
@@ -85,6 +86,17 @@ def constant(argument: object) -> float | None:
         known = traced_number(found)
         return None if known is None else float(known)
     return found if isinstance(found, int | float) else None
+
+
+def literal(argument: object) -> int | None:
+    """The int that an argument is in every call, None for anything else.
+
+    A symbol is one where tracing needed its value, as that of a dim.
+    """
+    found = value(argument) if isinstance(argument, fx.Node) else argument
+    if isinstance(found, torch.SymInt):
+        return as_int(found)
+    return found if isinstance(found, int) else None
 
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -212,7 +224,8 @@ def normal_dim(dim: int, rank: int) -> int:
 
 
 def ints(values: Sequence[Any]) -> list[int]:
-    """Literal ints, or a refusal."""
-    if not all(isinstance(item, int) for item in values):
+    """Ints that are the same in every call, or a refusal."""
+    found = [known for item in values if (known := literal(item)) is not None]
+    if len(found) < len(values):
         raise RefusedError("dims computed at run time; accepted: literal dims")
-    return list(values)
+    return found
