@@ -24,6 +24,7 @@ from tests.passes.fx.support import graph_of
 QUICK = ("einsum_groups", "sink_last", "triangles")
 LONG = (
     "einsum_keys_first", "log_sum_exp", "columns_of_the_transpose", "scaled_keys", "chained_masks",
+    "all_hidden", "any_visible", "safe_softmax",
 )  # fmt: skip
 RUN = (*QUICK, *(pytest.param(name, marks=pytest.mark.long) for name in LONG))
 FORMS = {form.name: form for form in more_forms.MORE}

@@ -145,6 +145,52 @@ def triangles(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (weights / weights.sum(-1, keepdim=True)) @ v
 
 
+def times_integers(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
+    """GPT-2's buffer of uint8, in the form that came before where."""
+    rows, columns = q.shape[-2], k.shape[-2]
+    visible = visible[:, :, columns - rows : columns, :columns]
+    scores = q @ k.mT
+    return (scores * visible - (1 - visible) * 1e4).softmax(-1) @ v
+
+
+def times_made_integers(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    visible = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.int64).tril(2)
+    return ((q @ k.mT) * visible - (1 - visible) * 1e4).softmax(-1) @ v
+
+
+def raised(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """A bias with a batch dim over scores without one."""
+    return ((q @ k.mT).unsqueeze(0) + bias).squeeze(0).softmax(-1) @ v
+
+
+def raised_weights(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    weights = ((q @ k.mT)[None] * 0.3 + bias).softmax(-1)
+    return weights.view(q.shape[0], q.shape[1], k.shape[1]) @ v
+
+
+def selected(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    return ((q @ k.mT)[:, None] + bias.transpose(0, 1))[:, 0].softmax(-1) @ v
+
+
+def all_hidden(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    scores = (q @ k.mT).masked_fill(~mask, -math.inf)
+    hidden = (scores == -math.inf).all(-1, keepdim=True)
+    return scores.softmax(-1).masked_fill(hidden, 0.0) @ v
+
+
+def any_visible(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    scores = (q @ k.mT).masked_fill(~mask, -math.inf)
+    weights = scores.softmax(-1)
+    visible = torch.any(scores != -math.inf, dim=-1, keepdim=True)
+    return torch.where(visible, weights, torch.zeros_like(weights)) @ v
+
+
+def safe_softmax(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    scores = (q @ k.mT).masked_fill(~mask, -math.inf)
+    weights: Tensor = torch.ops.aten._safe_softmax(scores, -1)
+    return weights @ v
+
+
 def quantized(q: Tensor, k: Tensor, v: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
     q, k, v = (torch.fake_quantize_per_tensor_affine(t, 0.02, 3, -128, 127) for t in (q, k, v))
     scores = torch.fake_quantize_per_tensor_affine(q @ k.mT, scale, zero, -128, 127)
@@ -172,6 +218,20 @@ def _quantized() -> tuple[Tensor, ...]:
     return *qkv(), torch.tensor([0.05]), torch.tensor([2], dtype=torch.int32)
 
 
+def _raised() -> tuple[Tensor, ...]:
+    return *(t[0] for t in qkv()), _random(1, 4, 7, 9)
+
+
+def _integers(dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return *qkv(), torch.ones(1, 1, 16, 16, dtype=dtype).tril()
+
+
+def _hidden_rows() -> tuple[Tensor, ...]:
+    mask = _random(2, 1, 7, 9) > 0
+    mask[0, :, 3] = False
+    return *qkv(), mask
+
+
 MORE = (
     Form("einsum_sequence_major", einsum_sequence_major, _sequence_major, ("matmul", "matmul")),
     Form("einsum_three_dims", einsum_three_dims, lambda: tuple(t[0] for t in qkv()), ("matmul",)),
@@ -195,5 +255,14 @@ MORE = (
     Form("chained_masks", chained_masks, lambda: (*qkv(), padding()), ("where", "maximum")),
     Form("shifted", shifted_positions, lambda: (*qkv(), _random(2, 4, 9, 8)), ("add", "mul")),
     Form("triangles", triangles, lambda: qkv(4, 7), ("iota", "softmax", "iota")),
+    Form("raised", raised, _raised, ("matmul", "unsqueeze", "add", "view", "softmax")),
+    Form("raised_weights", raised_weights, _raised, ("matmul", "add", "softmax", "matmul")),
+    Form("selected", selected, _raised, ("matmul", "unsqueeze", "add", "view", "softmax")),
+    Form("times_bytes", times_integers, lambda: _integers(torch.uint8), ("mul", "sub")),
+    Form("times_integers", times_integers, lambda: _integers(torch.int64), ("mul", "sub")),
+    Form("times_made_integers", times_made_integers, qkv, ("mul", "sub")),
+    Form("all_hidden", all_hidden, _hidden_rows, ("matmul", "where", "softmax", "matmul")),
+    Form("any_visible", any_visible, _hidden_rows, ("matmul", "where", "softmax", "matmul")),
+    Form("safe_softmax", safe_softmax, _hidden_rows, ("matmul", "where", "softmax", "matmul")),
     Form("quantized", quantized, _quantized, ("round", "larger", "softmax", "round")),
 )

@@ -6,7 +6,10 @@ from torch import Tensor
 
 from tests.passes.fx.attention_forms import Form, Model, qkv
 from tests.passes.fx.more_forms import MORE
+from tests.passes.fx.product_forms import PRODUCT_FORMS
 from tests.passes.fx.support import assert_equal_to_eager, exported, graph_of
+
+FORMS = (*MORE, *PRODUCT_FORMS)
 
 
 def _is_subsequence(wanted: tuple[str, ...], found: list[str]) -> bool:
@@ -14,7 +17,7 @@ def _is_subsequence(wanted: tuple[str, ...], found: list[str]) -> bool:
     return all(op in rest for op in wanted)
 
 
-@pytest.mark.parametrize("form", MORE, ids=lambda form: form.name)
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 def test_dynamo_graphs(form: Form) -> None:
     dynamic = graph_of(form.function, *form.inputs())
     assert _is_subsequence(form.expected, dynamic.ops), dynamic.ops
@@ -22,7 +25,7 @@ def test_dynamo_graphs(form: Form) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("form", MORE, ids=lambda form: form.name)
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 def test_exported_graphs(form: Form) -> None:
     inputs = form.inputs()
     dynamic = graph_of(form.function, *inputs)

@@ -145,16 +145,35 @@ def _repeat_interleave(node: fx.Node, call: Call, writer: SubgraphWriter, source
 def _getitem(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
     index = call.get("index")
     index = index if isinstance(index, tuple) else (index,)
-    if not all(item is None or item is Ellipsis or item == slice(None) for item in index):
-        raise RefusedError(f"`{node.name}` selects elements; accepted: whole dims and None")
-    named = sum(isinstance(item, slice) for item in index)
+    if any(isinstance(item, bool) for item in index):
+        raise RefusedError(f"`{node.name}` selects by a truth value; accepted: whole dims and None")
+    named = sum(isinstance(item, slice | int) for item in index)
     unnamed = len(writer.types[source].dims) - named
     dim = 0
     for item in index:
         if item is None:
             source = writer.insert_dim(source, dim)
+        elif isinstance(item, int):
+            source = _drop_dim(node, writer, source, dim)
+            continue
+        elif item is not Ellipsis and item != slice(None):
+            raise RefusedError(f"`{node.name}` selects elements; accepted: whole dims and None")
         dim += unnamed if item is Ellipsis else 1
     return source
+
+
+def _drop_dim(node: fx.Node, writer: SubgraphWriter, source: str, dim: int) -> str:
+    """A value without a dim, whose only element an index selects."""
+    dims = writer.types[source].dims
+    sizes = [writer.axes.size(of) for of in dims]
+    if not is_one(sizes[dim]):
+        raise RefusedError(f"`{node.name}` selects elements; accepted: whole dims and None")
+    return view_to(writer, source, writer.axes.regroup(dims, sizes[:dim] + sizes[dim + 1 :]))
+
+
+def _select(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
+    (dim,) = ints([call.get("dim")])
+    return _drop_dim(node, writer, source, normal_dim(dim, len(writer.types[source].dims)))
 
 
 def _slice(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
@@ -203,6 +222,7 @@ LAYOUTS: dict[str, Layout] = {
     "repeat_interleave": _repeat_interleave,
     "getitem": _getitem,
     "slice": _slice,
+    "select": _select,
     "getattr": _getattr,
     "numpy_T": _numpy_t,
     "cast": _cast,

@@ -66,7 +66,7 @@ def _letters(node: fx.Node, sublist: Any) -> str:
 
 def _pairwise(node: fx.Node, call: Call) -> tuple[Equation, fx.Node, fx.Node]:
     """``inner`` and ``tensordot``: the dims that are summed, and then all others in order."""
-    left, right = call.get("input"), call.get("other")
+    left, right = map(call.get, ("a", "b") if call.op == "tensordot" else ("input", "other"))
     if not (is_tensor(left) and is_tensor(right)):
         raise RefusedError(f"`{node.name}` ({call.op}) takes a number; accepted: two tensors")
     ranks = tensor(left).dim(), tensor(right).dim()

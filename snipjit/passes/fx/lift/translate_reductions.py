@@ -17,7 +17,7 @@ from snipjit.passes.fx.nodes.traced import element_type, literal, normal_dim, te
 
 REDUCTIONS = {"sum": "sum", "amax": "max", "max": "max", "amin": "min", "min": "min"}
 TRUTHS = ("any", "all")
-SOFTMAXES = ("softmax", "softmin", "log_softmax", "logsumexp")
+SOFTMAXES = ("softmax", "safe_softmax", "softmin", "log_softmax", "logsumexp")
 
 
 _SCALED = (*SCALINGS, "view", "unsqueeze", "transpose")
@@ -52,7 +52,7 @@ class ReductionTranslator:
             value = self.writer.op("neg", value)
         if call.op == "log_softmax":
             return self.writer.op("sub", value, self._log_sum_exp(value, dims))
-        return self.softmax(value, dims)
+        return self.softmax(value, dims, zeros=call.op == "safe_softmax")
 
     def softmax(self, value: str, dims: tuple[int, ...], zeros: bool = False) -> str:
         """The softmax of a value over one dim; with ``zeros`` where everything is hidden."""

@@ -172,6 +172,7 @@ ROWS = (
     Row("repeat_interleave", "input repeats dim output_size", "repeat_interleave"),
     Row("getitem", "input index", "", (op.getitem,)),
     Row("slice", "input dim start end step", "slice"),
+    Row("select", "input dim index", "select"),
     Row("getattr", "input name", "", (builtins.getattr,)),
     # Products.
     Row("matmul", _TWO, "matmul bmm mm mv linalg_matmul", _MATMUL),
@@ -179,8 +180,7 @@ ROWS = (
     Row("addmm", "input mat1 mat2 beta alpha", "addmm"),
     Row("linear", "input weight bias", "", (F.linear, torch.ops.aten.linear.default)),
     Row("inner", _TWO, "inner"),
-    Row("tensordot", "input other dims", "", (torch.tensordot,)),
-    Row("tensordot", "input other dims dims_other", "tensordot"),
+    Row("tensordot", "a b dims dims_other", "tensordot"),
     Row("einsum", "equation operands", "einsum"),
     Row("empty", "size", "empty"),
     # Tensors that hold one number.
@@ -207,6 +207,7 @@ ROWS = (
     Row("softmax", "input dim _stacklevel dtype", "", (F.softmax,)),
     Row("softmax", "input dim dtype", "softmax special_softmax", ()),
     Row("softmax", "input dim half_to_float", "_softmax"),
+    Row("safe_softmax", "input dim dtype", "_safe_softmax"),
     Row("softmin", "input dim _stacklevel dtype", "", (F.softmin,)),
     Row("log_softmax", "input dim _stacklevel dtype", "", (F.log_softmax,)),
     Row("log_softmax", "input dim dtype", "log_softmax special_log_softmax", ()),

@@ -45,7 +45,7 @@ class Attention(Pattern):
     def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
         """Whether a node is a softmax, an SDPA call, or the exp of a written-out softmax."""
         call = lookup(node)
-        if call is None or call.op in ("softmax", "softmin", "sdpa"):
+        if call is None or call.op in ("softmax", "safe_softmax", "softmin", "sdpa"):
             return call is not None
         if call.op == "log_softmax":
             return "exp" in _ops(flow.consumers(node))
