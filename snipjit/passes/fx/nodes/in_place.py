@@ -10,6 +10,7 @@ from typing import Any, cast
 from torch import fx
 
 from snipjit.passes.fx.nodes.calls import lookup
+from snipjit.passes.fx.nodes.op_table import TABLE
 from snipjit.torch_private import OpOverload, schema_arguments
 
 
@@ -37,10 +38,19 @@ def _in_place(node: fx.Node) -> bool:
         return _says_in_place(str(node.target))
     if node.op != "call_function":
         return False
-    if _writes(cast(Callable[..., Any], node.target)):
+    if _writes(cast("Callable[..., Any]", node.target)):
         return True
-    call = lookup(node) if node.kwargs or len(node.args) > 1 else None
+    if "inplace" not in node.kwargs and not _takes_inplace(node.target):
+        return False
+    call = lookup(node)
     return call is not None and call.get("inplace") is True
+
+
+@cache
+def _takes_inplace(target: Any) -> bool:
+    """Whether a function has an argument ``inplace``, which a call may give by its position."""
+    row = TABLE.get(target)
+    return row is not None and "inplace" in row.arguments.split()
 
 
 @cache
