@@ -47,6 +47,7 @@ UNARY: dict[str, Domain] = {
     **dict.fromkeys(("neg", "abs", "tanh", "sigmoid", "erf"), ANY),
     **dict.fromkeys(("floor", "ceil", "round", "sign"), ANY),
     "exp": (-50.0, 3.0),
+    "expm1": (-50.0, 3.0),
     "exp2": (-50.0, 4.0),
     "exp4": (-25.0, 2.0),
     "log": (0.1, math.inf),

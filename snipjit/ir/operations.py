@@ -113,6 +113,7 @@ _ROWS = (
     _exponential("exp", np.exp),
     _exponential("exp2", np.exp2),
     _exponential("exp4", lambda x: np.exp2(x + x)),
+    _function("expm1", np.expm1),
     _function("log", np.log),
     _function("sqrt", np.sqrt),
     _function("tanh", np.tanh),

@@ -21,17 +21,20 @@ class Canonicalization(Pass):
     A dim of traced size 1 (``ones``) that meets a longer dim takes that dim's axes if it is a batch
     dim: the broadcast is then a run-time stride of 0. Against an axis that products or reductions
     work on, or against the last axis of a result, it becomes ``[]``: such broadcasts are compiled.
-    The attribute has then done its work and goes.
+    So it does as the last factor of such a dim (``q1``, a batch of 1 in the dim of the rows), where
+    vectors and tiles lie. The attribute has then done its work and goes.
 
-    Before:  %q = parameter : f32[q0][q1]
+    Before:  %q = parameter {ones=(1)} : f32[q0][q1][q2]
              %k = parameter : f32[k0][k1]
              %bias = parameter {ones=(0)} : f32[c0][c1]
-             %s = matmul %q %k : f32[q0][k1]
-             %y = add %s %bias : f32[q0][k1]
-    After:   %q = parameter : f32[q0][k0]
+             %v = view %q : f32[q0 q1][q2]
+             %s = matmul %v %k : f32[q0 q1][k1]
+             %y = add %s %bias : f32[q0 q1][k1]
+    After:   %q = parameter : f32[q0][][k0]
              %k = parameter : f32[k0][k1]
              %bias = parameter : f32[][k1]
-             %s = matmul %q %k : f32[q0][k1]
+             %v = view %q : f32[q0][k0]
+             %s = matmul %v %k : f32[q0][k1]
              %y = add %s %bias : f32[q0][k1]
     """
 
@@ -40,6 +43,7 @@ class Canonicalization(Pass):
         solver = _Solver(subgraph)
         solver.unify_equal_dims()
         solver.unify_broadcasts()
+        solver.drop_last_ones()
         nodes = [solver.resolved(node) for node in subgraph.nodes]
         for node in nodes:
             _check_distinct(node)
@@ -64,12 +68,14 @@ class _Solver:
         self.subgraph = subgraph
         self.axes = AxisUnification(subgraph.axes)
         self.broadcasts: list[Group] = []
-        self.ones = {
+        ones = {
             axis
             for node in subgraph.parameters
             for index in node.attrs.get("ones", ())
             for axis in node.type.dims[index]
         }
+        self.firm: Group = [(axis,) for axis in subgraph.axes if axis not in ones]
+        self.vectorised = _vectorised(subgraph)
 
     def unify_equal_dims(self) -> None:
         """Unify dims that no broadcast can make different, and note the broadcasts."""
@@ -110,18 +116,16 @@ class _Solver:
 
     def unify_broadcasts(self) -> None:
         """Unify aligned dims; dims of traced size 1 yield to the others as the pass describes."""
-        vectorised = _vectorised(self.subgraph)
-        firm = [(axis,) for axis in self.subgraph.axes if axis not in self.ones]
-        strong = [*vectorised, *firm]
+        strong = [*self.vectorised, *self.firm]
         pending = self.broadcasts
         while pending:
-            waiting = [group for group in pending if not self._settle(group, vectorised, strong)]
+            waiting = [group for group in pending if not self._settle(group, strong)]
             if len(waiting) == len(pending):
                 self._unify_all(waiting)
                 return
             pending = waiting
 
-    def _settle(self, group: Group, vectorised: Group, strong: Group) -> bool:
+    def _settle(self, group: Group, strong: Group) -> bool:
         """Settle a broadcast if one of its dims is known to be longer than 1.
 
         Every unification may rename axes: sets of axes hold for one question only.
@@ -135,10 +139,21 @@ class _Solver:
         for dim in dims:
             if dim not in longer:
                 target = self.axes.resolve(longer[0])
-                compiled = self._axes_of(vectorised).intersection(target)
+                compiled = self._axes_of(self.vectorised).intersection(target)
                 self.axes.unify(dim, () if compiled else target)
         strong += longer
         return True
+
+    def drop_last_ones(self) -> None:
+        """Make the last factors of vectorised dims ``[]`` that have size 1, if others do not."""
+        for dim in self.vectorised:
+            while not self._is_one(dim) and self._is_one(last := self.axes.resolve(dim)[-1:]):
+                self.axes.unify(last, ())
+
+    def _is_one(self, dim: Dim) -> bool:
+        """Whether all axes of a dim have traced size 1; that of a product tells no factor's."""
+        firm: Group = [axes for axes in map(self.axes.resolve, self.firm) if len(axes) == 1]
+        return self._axes_of(firm).isdisjoint(self.axes.resolve(dim))
 
     def _axes_of(self, dims: Group) -> set[str]:
         return {axis for dim in dims for axis in self.axes.resolve(dim)}

@@ -16,7 +16,7 @@ from llvmlite import ir
 from snipjit.ir.operations import cast_to
 from snipjit.passes.llvm.arithmetic import fma
 from snipjit.passes.llvm.emit_convert import from_memory, to_integer, to_memory
-from snipjit.passes.llvm.emit_exp import emit_exp, emit_exp2, emit_sigmoid
+from snipjit.passes.llvm.emit_exp import emit_exp, emit_exp2, emit_expm1, emit_sigmoid
 from snipjit.passes.llvm.emit_log import emit_log
 from snipjit.passes.llvm.emit_pow import emit_pow
 from snipjit.passes.llvm.emit_rational import emit_erf, emit_tanh
@@ -181,6 +181,7 @@ EMITTERS: dict[str, Emitter] = {
     "exp2": emit_exp2,
     "exp4": _exp4,
     "fms": _fms,
+    "expm1": emit_expm1,
     "log": emit_log,
     "sqrt": _intrinsic("llvm.sqrt"),
     "tanh": emit_tanh,

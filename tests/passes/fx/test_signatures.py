@@ -19,7 +19,8 @@ from torch import Tensor, fx
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.translate_reductions import REDUCTIONS, SOFTMAXES
 from snipjit.passes.fx.nodes.calls import ALIASES
-from snipjit.passes.fx.nodes.op_table import ROWS, Row, Spelling
+from snipjit.passes.fx.nodes.op_row import Row, Spelling
+from snipjit.passes.fx.nodes.op_table import ROWS
 from snipjit.torch_private import OpOverload
 from tests.passes.fx.support import Capture, assert_equal_to_eager
 from tests.traces import Trace
@@ -74,14 +75,18 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "quant_max": (4,),
     "p": (0.0,),
     "training": (False,),
+    "input_scale": (1.3,),
+    "rtol": (0.1,),
+    "atol": (0.2,),
+    "equal_nan": (True,),
 }
 """By name of the row: other values than the default."""
 
 TENSORS = {
     ("prelu", "weight"): torch.full((1,), 0.3),
+    ("prelu_kernel", "weight"): torch.full((1,), 0.3),
     ("heaviside", "values"): ONE,
-    ("fmax", "other"): ONE,
-    ("fmin", "other"): ONE,
+    **{(op, "other"): ONE for op in ("fmax", "fmin", "hypot", "isclose", "logaddexp2")},
 }
 """By row and name: what is no number."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from snipjit.errors import UnsupportedError
 from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
-from snipjit.ir.text.subgraph import print_subgraph
+from snipjit.ir.text.subgraph import parse_subgraph, print_subgraph
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.canonicalization import Canonicalization
@@ -127,3 +127,32 @@ def test_an_index_along_a_product_is_refused() -> None:
     """
     with pytest.raises(UnsupportedError, match="one is accepted"):
         rewritten(Canonicalization(), before)
+
+
+ROWS = """
+    subgraph @g
+    axis q0
+    axis q1
+    axis q2
+    axis k0
+    axis k1
+    axis c0
+    axis c1
+    %q = parameter {ones=(ONES)} : f32[q0][q1][q2]
+    %k = parameter : f32[k0][k1]
+    %c = parameter : f32[c0][c1]
+    %v = view %q : f32[q0 q1][q2]
+    %s = matmul %v %k : f32[q0 q1][k1]
+    %y = add %s %c : f32[q0 q1][k1]
+    %r = result %y {order=(0, 1)} : f32[q0 q1][k1]
+"""
+"""Rows of two axes: positions and a batch, in one order or the other."""
+
+
+@pytest.mark.parametrize(("ones", "kept"), [("0", 2), ("1", 1), ("0, 1", 2)])
+def test_rows_end_with_an_axis_that_is_longer_than_1(ones: str, kept: int) -> None:
+    after = Canonicalization().run(parse_subgraph(lines(ROWS.replace("ONES", ones))))
+    rows = after["s"].type.dims[0]
+    assert len(rows) == kept
+    assert rows == after["c"].type.dims[0] == after["r"].type.dims[0]
+    assert sum(after["q"].type.dims[:2], ()) == rows

@@ -50,6 +50,27 @@ def test_sigmoid(machine: Machine, low: float, high: float, bound: float) -> Non
     assert ulps(machine.run("sigmoid", x), want).max() < bound
 
 
+@on_each_machine
+@pytest.mark.parametrize(
+    ("low", "high", "bound"),
+    [(-1, 1, 3.0), (-20, 20, 3.0), (-86, 88.72, 5.5), (-1e-3, 1e-3, 1.5), (-1e-7, 1e-7, 1.5)],
+)
+def test_expm1(machine: Machine, low: float, high: float, bound: float) -> None:
+    x = uniform(low, high)
+    assert ulps(machine.run("expm1", x), np.expm1(x.astype(np.float64))).max() < bound
+
+
+@on_each_machine
+def test_ends_of_expm1(machine: Machine) -> None:
+    assert np.isfinite(machine.run("expm1", floats(88.72283))).all()
+    got = machine.run("expm1", floats(88.7229, *HUGE, *(-size for size in HUGE), np.nan))
+    np.testing.assert_array_equal(got, floats(*[np.inf] * 7, *[-1.0] * 6, np.nan))
+    tiny = floats(0.0, -0.0, 1e-40, -1e-40, 1e-30, -1e-30)
+    got = machine.run("expm1", tiny)
+    np.testing.assert_array_equal(got, tiny)
+    np.testing.assert_array_equal(np.signbit(got), np.signbit(tiny))
+
+
 HUGE = (1e5, 1e8, 1e15, 1e30, 3.4028235e38, np.inf)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from snipjit.passes.fx.lift.expand_logarithms import log1p_exp
 from snipjit.passes.fx.lift.expansion import Expansion
 from snipjit.passes.fx.nodes.refused import RefusedError
 
@@ -31,15 +32,19 @@ def _silu(e: Expansion) -> str:
     return e.op("mul", x, e.op("sigmoid", x))
 
 
+def _below_zero(e: Expansion, x: str, slope: str) -> str:
+    return e.op("where", e.op("gt", x, 0.0), x, e.op("mul", x, slope))
+
+
 def _leaky_relu(e: Expansion) -> str:
-    x = e["input"]
-    return e.op("where", e.op("gt", x, 0.0), x, e.op("mul", x, e.scalar("negative_slope", 0.01)))
+    return _below_zero(e, e["input"], e.scalar("negative_slope", 0.01))
 
 
 def _elu(e: Expansion) -> str:
+    """``scale·(x, or alpha·(exp(input_scale·x) - 1) below 0)``."""
     x = e["input"]
-    below = e.op("sub", e.op("exp", e.op("minimum", e.scaled(x, "input_scale"), 0.0)), 1.0)
-    below = e.op("mul", below, e.scalar("alpha", 1.0))
+    held = e.scaled(e.op("minimum", x, 0.0), "input_scale")
+    below = e.op("mul", e.op("expm1", held), e.scalar("alpha", 1.0))
     return e.scaled(e.op("where", e.op("gt", x, 0.0), x, below), "scale")
 
 
@@ -49,14 +54,14 @@ def _prelu(e: Expansion) -> str:
     if e.writer.types[weight].dims:
         for _ in range(len(e.writer.types[x].dims) - 2):
             weight = e.writer.insert_dim(weight, 1)
-    return e.op("where", e.op("gt", x, 0.0), x, e.op("mul", weight, x))
+    return _below_zero(e, x, weight)
 
 
 def _rrelu(e: Expansion) -> str:
     if e.call.get("training", False) is not False:
         raise RefusedError("`rrelu` draws slopes; accepted: training=False")
     x, both = e["input"], e.op("add", e.scalar("lower", 1 / 8), e.scalar("upper", 1 / 3))
-    return e.op("where", e.op("gt", x, 0.0), x, e.op("mul", x, e.op("mul", both, 0.5)))
+    return _below_zero(e, x, e.op("mul", both, 0.5))
 
 
 def _hardsigmoid(e: Expansion) -> str:
@@ -75,20 +80,6 @@ def _hardtanh(e: Expansion) -> str:
 def _threshold(e: Expansion) -> str:
     x = e["input"]
     return e.op("where", e.op("gt", x, e["threshold"]), x, e["value"])
-
-
-def finite_log1p(e: Expansion, x: str) -> str:
-    """``log(1 + x)`` unless that is infinite; what rounding takes from the sum is put back
-    (Kahan)."""
-    total = e.op("add", x, 1.0)
-    lost = e.op("div", x, e.op("sub", total, 1.0))
-    return e.op("where", e.op("eq", total, 1.0), x, e.op("mul", e.op("log", total), lost))
-
-
-def log1p_exp(e: Expansion, x: str) -> str:
-    """``log(1 + exp(x))`` for all x."""
-    small = e.op("exp", e.op("neg", e.op("abs", x)))
-    return e.op("add", e.op("maximum", x, 0.0), finite_log1p(e, small))
 
 
 def _softplus(e: Expansion) -> str:
@@ -110,13 +101,13 @@ def _mish(e: Expansion) -> str:
 
 def _celu(e: Expansion) -> str:
     x, alpha = e["input"], e.scalar("alpha", 1.0)
-    below = e.op("sub", e.op("exp", e.op("div", e.op("minimum", x, 0.0), alpha)), 1.0)
+    below = e.op("expm1", e.op("div", e.op("minimum", x, 0.0), alpha))
     return e.op("add", e.op("maximum", x, 0.0), e.op("mul", below, alpha))
 
 
 def _selu(e: Expansion) -> str:
     x = e["input"]
-    below = e.op("mul", e.op("sub", e.op("exp", e.op("minimum", x, 0.0)), 1.0), _SELU_ALPHA)
+    below = e.op("mul", e.op("expm1", e.op("minimum", x, 0.0)), _SELU_ALPHA)
     return e.op("mul", e.op("where", e.op("gt", x, 0.0), x, below), _SELU_SCALE)
 
 
@@ -153,6 +144,7 @@ ACTIVATIONS: dict[str, Callable[[Expansion], str]] = {
     "leaky_relu": _leaky_relu,
     "elu": _elu,
     "prelu": _prelu,
+    "prelu_kernel": lambda e: _below_zero(e, e["input"], e["weight"]),
     "rrelu": _rrelu,
     "gelu": _gelu,
     "silu": _silu,

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from snipjit.ir.element_types import ELEMENT_TYPES
 from snipjit.ir.exact_integers import EXACT
 from snipjit.ir.operations import ELEMENTWISE
 from snipjit.passes.fx.lift.expand_activations import ACTIVATIONS
@@ -105,25 +104,6 @@ def _lerp(e: Expansion) -> str:
     return e.op("add", start, e.op("mul", e.op("sub", e["end"], start), e["weight"]))
 
 
-def _isnan(e: Expansion) -> str:
-    x = e["input"]
-    return e.op("ne", x, x)
-
-
-def _nan_to_num(e: Expansion) -> str:
-    x = e["input"]
-    element = e.writer.types[x].element
-    element = element if element.kind == "float" else ELEMENT_TYPES["f32"]
-    names = ("posinf", "neginf", "nan")
-    given = [e.call.get(name) for name in names]
-    usual = (element.largest, element.lowest, 0.0)
-    values = [v if v is not None else d for v, d in zip(given, usual, strict=True)]
-    high, low, nan = (e.operand(value) for value in values)
-    finite = e.op("where", e.op("eq", x, math.inf), high, x)
-    finite = e.op("where", e.op("eq", x, -math.inf), low, finite)
-    return e.op("where", e.op("ne", x, x), nan, finite)
-
-
 def _fake_quantize(e: Expansion) -> str:
     """As torch rounds: times the reciprocal of the scale, half to even; NaN gives the lowest."""
     limits = [e.call.get(name) for name in ("quant_min", "quant_max")]
@@ -160,9 +140,5 @@ _COMPOSED: dict[str, Callable[[Expansion], str]] = {
     "addcmul": _addcmul,
     "addcdiv": _addcdiv,
     "lerp": _lerp,
-    "isnan": _isnan,
-    "isfinite": lambda e: e.op("lt", e.op("abs", e["input"]), math.inf),
-    "nan_to_num": _nan_to_num,
     "fake_quantize": _fake_quantize,
-    "isinf": lambda e: e.op("eq", e.op("abs", e["input"]), math.inf),
 }

@@ -40,7 +40,6 @@ from snipjit.passes.fx.nodes.traced import (
     is_tensor,
     tensor,
 )
-from snipjit.passes.fx.nodes.uncovered import is_uncovered
 
 
 def is_chain_op(op: str) -> bool:
@@ -195,11 +194,6 @@ class Lifter:
 
 def unknown(node: fx.Node) -> str:
     """The reason for an op that no row of the table covers."""
-    if is_uncovered(node):
-        return (
-            f"`{node.name}` ({spelled(node)}) is a function that kernels do not compute; accepted: "
-            "those that arithmetic, rounding, exp, log, sqrt, tanh, sigmoid and erf make up"
-        )
     return (
         f"`{node.name}` ({spelled(node)}) is not taken; accepted between the products: elementwise "
         "ops, casts, views, softmax and reductions, dropout that is off"

@@ -14,7 +14,7 @@ from snipjit.ir.subgraph import Dim, Node, Subgraph, TensorType
 from snipjit.passes.fx.lift.axes import Axes
 from snipjit.passes.fx.lift.unknown_sizes import dim_of_unknown_sizes
 from snipjit.passes.fx.nodes.refused import RefusedError
-from snipjit.passes.fx.nodes.traced import memory_order, same
+from snipjit.passes.fx.nodes.traced import Size, is_one, memory_order, same
 
 _LETTERS = "abcdefhijklmnopqrtuvwxyz"
 """Parameters are named by letters that no axis or scalar has: g: repeats; s: scalars."""
@@ -102,7 +102,6 @@ class Positional:
         """Every index must run along one whole dim of a parameter; refused otherwise."""
         parameters = (node for node in nodes if node.op == "parameter")
         own = {axis for node in parameters for axis in node.type.axes}
-        sizes = self.axes.sizes
         for node in (node for node in nodes if node.op == "iota"):
             axis = node.attrs["axis"]
             if node.type.axes != (axis,):
@@ -110,9 +109,15 @@ class Positional:
                     "a view splits rows or columns that are numbered; accepted: whole"
                 )
             found = {dim for dim in met((axis,), self._equal) if dim}
-            whole = all(len(dim) == 1 and same(sizes[dim[0]], sizes[axis]) for dim in found)
+            whole = all(self._is_one_axis(dim, self.axes.sizes[axis]) for dim in found)
             if not whole or own.isdisjoint(name for dim in found for name in dim):
                 raise RefusedError("a mask's indices run along no dim of the operands")
+
+    def _is_one_axis(self, dim: Dim, size: Size) -> bool:
+        """Whether a dim is one axis of a size; those of size 1 behind it do not count, unless its
+        own is 1."""
+        outer, *inner = (self.axes.sizes[axis] for axis in dim)
+        return same(outer, size) and (not inner or not is_one(outer)) and all(map(is_one, inner))
 
     def _check_sizes(self, nodes: Iterable[Node], static: Collection[str]) -> None:
         dims = [dim for node in nodes if node.op == "parameter" for dim in node.type.dims]

@@ -10,7 +10,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import fx
 
-from snipjit.passes.fx.nodes.op_table import PAIRWISE, TABLE, Row
+from snipjit.passes.fx.nodes.op_row import Row
+from snipjit.passes.fx.nodes.op_table import PAIRWISE, TABLE
+from snipjit.passes.fx.nodes.pointwise_rows import REFUSED_BY_NAME
 from snipjit.passes.fx.nodes.traced import traced_value
 from snipjit.torch_private import ASSERT_METADATA
 
@@ -101,10 +103,15 @@ def _row(node: fx.Node) -> Row | None:
 
 
 def spelled(node: fx.Node) -> str:
-    """How the model wrote an op, for a message."""
-    if node.op != "call_function":
-        return f"Tensor.{node.target}" if node.op == "call_method" else node.op
-    return str(getattr(node.target, "__name__", node.target))
+    """How the model wrote an op, for a message; of a function that is refused by name, why."""
+    if node.op == "call_method":
+        name = f"Tensor.{node.target}"
+    elif node.op == "call_function":
+        name = str(getattr(node.target, "__name__", node.target))
+    else:
+        return node.op
+    why = REFUSED_BY_NAME.get(node.target)
+    return name if why is None else f"{name}, which {why}"
 
 
 def is_check(node: fx.Node) -> bool:
