@@ -27,6 +27,7 @@ from snipjit.passes.fx.graph.earlier_views import note_earlier_views
 from snipjit.passes.fx.graph.gradients import NEEDS_GRAD, needs_grad
 from snipjit.passes.fx.graph.own_nodes import own_nodes
 from snipjit.passes.fx.graph.substitute import forget, substitute
+from snipjit.passes.fx.graph.writes import note_writes
 from snipjit.passes.fx.modules.open_attention_modules import OpenAttentionModules
 from snipjit.passes.fx.patterns.tokenize_attention import TokenizeAttention
 
@@ -38,6 +39,7 @@ PIPELINE = (
 
 def tokenize(gm: fx.GraphModule) -> Tokenization:
     """What every pass finds, modules opened on the way; the graph keeps its meaning."""
+    note_writes(gm.graph)
     note_earlier_views(gm.graph)
     found = [tokenizer.run(gm) for tokenizer in PIPELINE]
     return Tokenization(

@@ -1,4 +1,4 @@
-"""The default scale of SDPA where the head dimension is a symbol: two nodes that compute it."""
+"""Scalars that follow from a symbolic size: nodes that compute them are written into the graph."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ class HeadScale:
     query: fx.Node
 
 
+@dataclass(frozen=True)
+class Length(HeadScale):
+    """``query.size(dim)`` instead."""
+
+    dim: int
+
+
 def materialize(scalars: Iterable[Scalar | HeadScale], place: fx.Node) -> tuple[Scalar, ...]:
     """The scalars with every HeadScale written into the graph before ``place``."""
     return tuple(_nodes(s, place) if isinstance(s, HeadScale) else s for s in scalars)
@@ -26,9 +33,13 @@ def materialize(scalars: Iterable[Scalar | HeadScale], place: fx.Node) -> tuple[
 
 def _nodes(scale: HeadScale, place: fx.Node) -> fx.Node:
     key = "val" if "val" in scale.query.meta else "example_value"
-    size = tensor(scale.query).shape[-1]
+    dim = scale.dim if isinstance(scale, Length) else -1
+    size = tensor(scale.query).shape[dim]
     with place.graph.inserting_before(place):
-        length = place.graph.call_method("size", (scale.query, -1))
+        length = place.graph.call_method("size", (scale.query, dim))
+        length.meta[key] = size
+        if isinstance(scale, Length):
+            return length
         result = place.graph.call_function(operator.pow, (length, -0.5))
-    length.meta[key], result.meta[key] = size, size**-0.5
+    result.meta[key] = size**-0.5
     return result

@@ -93,7 +93,8 @@ def _view(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str
     return view_to(writer, source, dims)
 
 
-def _insert_dim(writer: SubgraphWriter, source: str, dim: int) -> str:
+def insert_dim(writer: SubgraphWriter, source: str, dim: int) -> str:
+    """A value with a new dim of size 1."""
     type = writer.types[source]
     dims = (*type.dims[:dim], (), *type.dims[dim:])
     return writer.add("unsqueeze", TensorType(type.dtype, dims), source, dim=dim)
@@ -101,7 +102,7 @@ def _insert_dim(writer: SubgraphWriter, source: str, dim: int) -> str:
 
 def _unsqueeze(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
     (dim,) = ints([call.get("dim")])
-    return _insert_dim(writer, source, normal_dim(dim, len(writer.types[source].dims) + 1))
+    return insert_dim(writer, source, normal_dim(dim, len(writer.types[source].dims) + 1))
 
 
 def _expand(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> str:
@@ -121,7 +122,7 @@ def _expand_to(writer: SubgraphWriter, source: str, shape: list[Size]) -> str:
     if tuple(dims) == type.dims:
         return source
     for _ in range(missing):
-        source = _insert_dim(writer, source, 0)
+        source = insert_dim(writer, source, 0)
     return writer.add("expand", TensorType(type.dtype, tuple(dims)), source)
 
 
@@ -136,7 +137,7 @@ def _repeat_interleave(node: fx.Node, call: Call, writer: SubgraphWriter, source
     sizes = [writer.axes.size(of) for of in writer.types[source].dims]
     if not same_size(sizes[dim] * size, shape[dim]):
         raise RefusedError("repeat_interleave by a tensor; accepted: one number of repeats")
-    opened = _insert_dim(writer, source, dim + 1)
+    opened = insert_dim(writer, source, dim + 1)
     repeated = _expand_to(writer, opened, [*sizes[: dim + 1], size, *sizes[dim + 1 :]])
     dims = writer.types[repeated].dims
     merged = [*dims[:dim], dims[dim] + dims[dim + 1], *dims[dim + 2 :]]
@@ -153,7 +154,7 @@ def _getitem(node: fx.Node, call: Call, writer: SubgraphWriter, source: str) -> 
     dim = 0
     for item in index:
         if item is None:
-            source = _insert_dim(writer, source, dim)
+            source = insert_dim(writer, source, dim)
         dim += unnamed if item is Ellipsis else 1
     return source
 

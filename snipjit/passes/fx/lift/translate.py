@@ -10,6 +10,7 @@ from torch import fx
 
 from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.graph.writes import PUT, WRITES
 from snipjit.passes.fx.index.fills import fill_value
 from snipjit.passes.fx.lift.absorb_masks import MaskAbsorber, met_shape
 from snipjit.passes.fx.lift.absorb_operands import absorb_operand
@@ -27,6 +28,7 @@ from snipjit.passes.fx.lift.translate_reductions import (
 )
 from snipjit.passes.fx.lift.translate_sdpa import factors, sdpa
 from snipjit.passes.fx.lift.triangles import TRIANGLES, triangle
+from snipjit.passes.fx.lift.writes import WriteTranslator
 from snipjit.passes.fx.nodes.op_table import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import (
@@ -43,7 +45,7 @@ MAX_HEAD = 512
 
 def is_chain_op(op: str) -> bool:
     """Whether a canonical op may stand between the two products."""
-    other = (*SOFTMAXES, *REDUCTIONS, *JOINS, *LAYOUTS, *TRIANGLES)
+    other = (*SOFTMAXES, *REDUCTIONS, *JOINS, *LAYOUTS, *TRIANGLES, *WRITES, *PUT)
     return op in other or is_elementwise(op)
 
 
@@ -73,6 +75,7 @@ class Translator:
         self._values: dict[fx.Node, str] = {}
         self.columns = ColumnTranslator(flow, region, self.writer, self._operand)
         self.reductions = ReductionTranslator(self.writer, self._operand, self.columns)
+        self.writes = WriteTranslator(flow, region, self.writer, self.value, self._operand)
 
     def value(self, node: fx.Node) -> str:
         """The Subgraph value of a node of the region."""
@@ -125,6 +128,7 @@ class Translator:
             "sdpa": self._sdpa,
             "tril": self._triangle,
             "triu": self._triangle,
+            **dict.fromkeys(WRITES, self.writes.translate),
         }
         if call.op in special:
             return special[call.op](node, call)

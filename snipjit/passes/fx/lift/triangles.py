@@ -12,10 +12,10 @@ TRIANGLES = ("tril", "triu")
 def triangle(writer: SubgraphWriter, op: str, value: str, diagonal: str) -> str:
     """The value where column - row is at most (``tril``) or at least ``diagonal``, else 0."""
     rows, columns = writer.types[value].dims[-2:]
-    row = _index(writer, rows)
+    row = index_along(writer, rows)
     if rows:
         row = writer.add("unsqueeze", TensorType("f32", (rows, ())), row, dim=1)
-    return cut(writer, op, value, (row, _index(writer, columns)), diagonal)
+    return cut(writer, op, value, (row, index_along(writer, columns)), diagonal)
 
 
 def cut(
@@ -30,12 +30,12 @@ def cut(
     return writer.op("where", writer.op("not", kept), writer.constant(0.0), value)
 
 
-def _index(writer: SubgraphWriter, dim: Dim) -> str:
+def index_along(writer: SubgraphWriter, dim: Dim) -> str:
     """The index along a dim, as a float32 (which holds every index below 2^24)."""
     axes = writer.axes.leaves(dim)
     if not axes:
         return writer.constant(0.0)
     if len(axes) > 1:
-        raise RefusedError("tril or triu over a merged dim; accepted: rows and columns apart")
+        raise RefusedError("a merged dim is numbered; accepted: rows, columns and heads apart")
     index = writer.add("iota", TensorType("i32", (axes,)), axis=axes[0])
     return writer.add("to_f32", TensorType("f32", (axes,)), index)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import builtins
 import operator as op
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,44 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
+from snipjit.passes.fx.nodes.rows import Row, Spelling, spellings_of
 from snipjit.passes.fx.nodes.traced import traced_value
-from snipjit.torch_private import ASSERT_METADATA, OPERATORS, PAD
-
-Spelling = Callable[..., Any] | str
-
-
-@dataclass(frozen=True)
-class Row:
-    """One meaning: the canonical op, its argument names, its spellings.
-
-    A call with another argument is none of it, unless the op is one of ``READ_FROM_TRACE``.
-    """
-
-    op: str
-    arguments: str
-    names: str = ""
-    functions: tuple[Spelling, ...] = ()
-
-    def spellings(self) -> list[Spelling]:
-        """Everything a node's target may be (method names as strings)."""
-        found: list[Spelling] = list(self.functions)
-        for name in self.names.split():
-            for form in (name, f"{name}_"):
-                found += _spelled(form)
-        return found
-
-
-def _spelled(name: str) -> list[Spelling]:
-    found: list[Spelling] = [name] if hasattr(torch.Tensor, name) else []
-    found += [getattr(home, name) for home in (torch, F, torch.special) if hasattr(home, name)]
-    for library in OPERATORS:
-        packet = getattr(library, name, None)
-        if packet is not None:
-            forms = [form for form in packet.overloads() if "out" not in form]
-            # Dynamo calls the packet itself for `x.mT`, from torch 2.14 on.
-            found += [packet, *(getattr(packet, form) for form in forms)]
-    return found
-
+from snipjit.passes.fx.nodes.written import written
+from snipjit.torch_private import ASSERT_METADATA, PAD
 
 ALIASES = {
     "self": "input",
@@ -123,7 +89,7 @@ ROWS = (
     Row("or", _TWO, "logical_or bitwise_or __or__", (op.or_, op.ior)),
     Row("xor", _TWO, "logical_xor bitwise_xor __xor__", (op.xor, op.ixor)),
     Row("not", _ONE, "logical_not bitwise_not", (op.invert, "__invert__")),
-    Row("where", "condition input other", "", (torch.where, *_spelled("where")[2:])),
+    Row("where", "condition input other", "", (torch.where, *spellings_of("where")[2:])),
     Row("where_method", "input condition other", "", ("where",)),
     # Composed of elementwise ops, in expand_elementwise.py.
     Row("square", _ONE, "square"),
@@ -222,6 +188,17 @@ ROWS = (
     Row("amin", "input dim keepdim", "amin"),
     Row("max", "input dim keepdim", "max"),
     Row("min", "input dim keepdim", "min"),
+    # Writes into a part of a tensor, and what they write.
+    Row("written", "input write", "", (written,)),
+    Row("index_put", "input indices values accumulate", "index_put"),
+    Row("select_scatter", "input src dim index", "select_scatter"),
+    Row("slice_scatter", "input src dim start end step", "slice_scatter"),
+    Row("diagonal_scatter", "input src offset dim1 dim2", "diagonal_scatter"),
+    Row("fill", "input value", "fill"),
+    Row("zero", _ONE, "zero"),
+    Row("copy", "input src non_blocking", "copy"),
+    Row("select", "input dim index", "select"),
+    Row("diagonal", "input offset dim1 dim2", "diagonal"),
     # Whole attention.
     Row("sdpa", _SDPA, "", (F.scaled_dot_product_attention,)),
     Row("sdpa", _SDPA, "scaled_dot_product_attention"),
