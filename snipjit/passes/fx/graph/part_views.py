@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import fx
@@ -12,15 +12,25 @@ from snipjit.passes.fx.nodes.op_table import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import is_tensor, same, tensor
 
+Rule = Callable[[fx.Node, Call, Place, fx.Node], Place]
+
 
 def viewed(node: fx.Node, place: Place) -> Place:
     """The place of a view, where that of its operand is known; refused where it is not clear."""
+    return _part(node, place, VIEWED)
+
+
+def replaced(node: fx.Node, place: Place) -> Place:
+    """The place of what a scatter op replaces, where that of its operand is known."""
+    return _part(node, place, REPLACED)
+
+
+def _part(node: fx.Node, place: Place, rules: Mapping[str, Rule]) -> Place:
     call = lookup(node)
-    source = call.get("input") if call is not None else None
-    known = call is not None and call.op in VIEWED
-    if call is None or not known or not isinstance(source, fx.Node) or not is_tensor(source):
+    source = call.get("input") if call is not None and call.op in rules else None
+    if call is None or not isinstance(source, fx.Node) or not is_tensor(source):
         raise unclear(node)
-    return VIEWED[call.op](node, call, place, source)
+    return rules[call.op](node, call, place, source)
 
 
 def unclear(node: fx.Node) -> RefusedError:
@@ -94,13 +104,16 @@ def _literal(node: fx.Node, number: Any) -> int:
     return number
 
 
-VIEWED: dict[str, Callable[[fx.Node, Call, Place, fx.Node], Place]] = {
-    "select": _select,
+REPLACED: Mapping[str, Rule] = {
     "select_scatter": _select,
-    "slice": _slice,
     "slice_scatter": _slice,
-    "diagonal": _diagonal,
     "diagonal_scatter": _diagonal,
+}
+
+VIEWED: Mapping[str, Rule] = {
+    "select": _select,
+    "slice": _slice,
+    "diagonal": _diagonal,
     "getitem": _getitem,
     "transpose": _transpose,
     "transpose_last": _transpose_last,

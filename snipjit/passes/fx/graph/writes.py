@@ -14,7 +14,7 @@ from typing import Any
 from torch import fx
 
 from snipjit.passes.fx.graph.earlier_views import VIEWS
-from snipjit.passes.fx.graph.part_views import VIEWED, unclear, viewed
+from snipjit.passes.fx.graph.part_views import REPLACED, VIEWED, replaced, unclear, viewed
 from snipjit.passes.fx.graph.places import Place
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.nodes.in_place import mutated
@@ -23,10 +23,17 @@ from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import EARLIER, is_tensor, storage, tensor
 from snipjit.passes.fx.nodes.written import written
 
-SCATTERS = ("index_put", "select_scatter", "slice_scatter", "diagonal_scatter")
+SCATTERS = ("index_put", *REPLACED)
 """Ops that give the tensor with a part of it replaced."""
 
-WRITES = ("written", *SCATTERS)
+PUT: dict[str, Callable[[Call], Any]] = {
+    "fill": lambda call: call.get("value"),
+    "zero": lambda call: 0,
+    "copy": lambda call: call.get("src"),
+}
+"""Ops that give values whatever was there."""
+
+WRITES = ("written", *SCATTERS, *PUT)
 
 _SETITEM = (operator.setitem, "__setitem__")
 
@@ -146,20 +153,14 @@ def write_of(flow: ValueFlow, node: fx.Node, call: Call) -> Write:
     return Write(write, base, place, None, inner)
 
 
-PUT: dict[str, Callable[[Call], Any]] = {
-    "fill": lambda call: call.get("value"),
-    "zero": lambda call: 0,
-    "copy": lambda call: call.get("src"),
-}
-"""Ops that give values whatever was there."""
-
-
 def _scattered(flow: ValueFlow, node: fx.Node, base: fx.Node, call: Call) -> Write:
     whole = Place.whole(base)
+    if call.op in PUT:
+        return Write(node, base, whole, PUT[call.op](call))
     if call.op == "index_put":
         place = whole.index(_indices(flow, node, call), tensor(base).shape)
         return Write(node, base, place, call.get("values"))
-    return Write(node, base, viewed(node, whole), call.get("src"))
+    return Write(node, base, replaced(node, whole), call.get("src"))
 
 
 def _indices(flow: ValueFlow, node: fx.Node, call: Call) -> Any:

@@ -10,7 +10,7 @@ from torch import fx
 
 from snipjit.ir.subgraph import Dim, TensorType
 from snipjit.passes.fx.graph.value_flow import ValueFlow
-from snipjit.passes.fx.graph.writes import PUT, WRITES
+from snipjit.passes.fx.graph.writes import WRITES
 from snipjit.passes.fx.index.fills import fill_value
 from snipjit.passes.fx.lift.absorb_masks import MaskAbsorber, met_shape
 from snipjit.passes.fx.lift.absorb_operands import absorb_operand
@@ -45,7 +45,7 @@ MAX_HEAD = 512
 
 def is_chain_op(op: str) -> bool:
     """Whether a canonical op may stand between the two products."""
-    other = (*SOFTMAXES, *REDUCTIONS, *JOINS, *LAYOUTS, *TRIANGLES, *WRITES, *PUT)
+    other = (*SOFTMAXES, *REDUCTIONS, *JOINS, *LAYOUTS, *TRIANGLES, *WRITES)
     return op in other or is_elementwise(op)
 
 
