@@ -5,7 +5,7 @@ into the graph. Two modules are passes, the others are their parts, best read in
 
 ==============  ===============================================================================
 the graph       ``traced``, ``op_table``, ``in_place``, ``earlier_views``, ``arguments``,
-                ``value_flow``, ``bodies``
+                ``value_flow``, ``writes`` (``places``, ``part_views``), ``bodies``
 find            ``tokenize_attention``, ``region``, ``plain_graph``, ``gradients``
 translate       ``translate``, ``translate_*``, ``axes``, ``layouts``, ``expansion``, ``expand_*``
 take in         ``absorb_*``: operands, masks (``mask_walk``, ``index_*``, ``indices``, ``created``,

@@ -79,9 +79,16 @@ def graph_of(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Capture:
 
 
 def exported(
-    model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+    model: torch.nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    functional: bool = True,
 ) -> Capture:
-    """The ATen graph of an exported program, all dims dynamic where they can be."""
+    """The ATen graph of an exported program, all dims dynamic where they can be.
+
+    Unless it is to be ``functional``, its ops in place stay.
+    """
 
     def auto(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
@@ -92,7 +99,7 @@ def exported(
     shapes = {"args": tuple(map(auto, args)), **named} if args else named
     with torch.no_grad():
         program = torch.export.export(model, args, dict(kwargs or {}), dynamic_shapes=shapes)
-        program = program.run_decompositions({})
+        program = program.run_decompositions({}) if functional else program
     state = [_input(program, spec) for spec in program.graph_signature.input_specs]
     real = iter([*args, *(kwargs or {}).values()])
     arguments = tuple(next(real) if value is None else value for value in state)

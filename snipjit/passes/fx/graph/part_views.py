@@ -36,8 +36,8 @@ def _part(node: fx.Node, place: Place, rules: Mapping[str, Rule]) -> Place:
 def unclear(node: fx.Node) -> RefusedError:
     """The reason for a part that is not known."""
     return RefusedError(
-        f"`{node.name}` ({spelled(node)}) writes to a part that is not clear; accepted: a boolean "
-        "mask, numbers, slices, diagonals, and ops in place on them"
+        f"`{node.name}` ({spelled(node)}) gives no clear part; accepted: numbers, slices, "
+        "diagonals, and dims in another order"
     )
 
 

@@ -92,7 +92,7 @@ class Place:
         """A slice of a dim of the given size."""
         dim = normal_dim(dim, len(self.dims))
         if cut.step not in (None, 1):
-            raise RefusedError("a slice in steps is written; accepted: steps of 1")
+            raise RefusedError("a slice in steps; accepted: steps of 1")
         start = 0 if cut.start is None else _index(cut.start)
         stop = None if _is_far(cut.stop, size) else _index(cut.stop)
         if stop is None and isinstance(start, int) and start == 0:
@@ -102,7 +102,7 @@ class Place:
     def _limited(self, dim: int, part: At | Span) -> Place:
         own = self.dims[dim]
         if own is None or self.parts[own] is not None:
-            raise RefusedError("a part of a part is written; accepted: each dim indexed once")
+            raise RefusedError("a dim is indexed twice; accepted: once")
         return replace(self, parts=(*self.parts[:own], part, *self.parts[own + 1 :]))
 
     def cut(self, offset: int, row: int, column: int) -> Place:
@@ -111,7 +111,7 @@ class Place:
         row_dim, column_dim = (self.dims[dim] for dim in pair)
         whole = [dim is not None and self.parts[dim] is None for dim in (row_dim, column_dim)]
         if row_dim is None or column_dim is None or not all(whole) or self.diagonal:
-            raise RefusedError("a diagonal of a part is written; accepted: of whole dims")
+            raise RefusedError("a diagonal of a part; accepted: of whole dims")
         rest = [dim for i, dim in enumerate(self.dims) if i not in pair]
         diagonal = Diagonal(row_dim, column_dim, offset)
         return replace(self, dims=(*rest, None), diagonal=diagonal)
@@ -122,9 +122,9 @@ class Place:
         own = self.dims[dim : dim + rank]
         first = own[0] if own else None
         if first is None or own != tuple(range(first, first + rank)) or self.mask:
-            raise RefusedError("a mask selects from a part; accepted: from whole dims in order")
+            raise RefusedError("a mask of a part; accepted: of whole dims in order")
         if any(self.parts[first : first + rank]) or self.diagonal:
-            raise RefusedError("a mask selects from a part; accepted: from whole dims in order")
+            raise RefusedError("a mask of a part; accepted: of whole dims in order")
         dims = (*self.dims[:dim], None, *self.dims[dim + rank :])
         return replace(self, dims=dims, mask=Mask(node, first))
 
@@ -149,7 +149,7 @@ class Place:
         if mask is not None:
             taken = [outer.own(mask.first + i) for i in range(tensor(mask.node).dim())]
             if taken != list(range(taken[0], taken[0] + len(taken))):
-                raise RefusedError("a mask selects from a part; accepted: from whole dims in order")
+                raise RefusedError("a mask of a part; accepted: of whole dims in order")
             mask = Mask(mask.node, taken[0])
         dims = tuple(None if dim is None else outer.dims[dim] for dim in self.dims)
         return Place(tuple(parts), dims, diagonal, mask)
@@ -158,13 +158,13 @@ class Place:
         """The dim of the whole that a dim of the part is; refused if it is limited."""
         found = self.dims[dim]
         if found is None or self.parts[found] is not None:
-            raise RefusedError("a part of a part is written; accepted: each dim indexed once")
+            raise RefusedError("a dim is indexed twice; accepted: once")
         return found
 
     def both(self, other: Place) -> Place:
         """Where both limits hold, with the dims of ``other``."""
         if (self.diagonal or self.mask) and (other.diagonal or other.mask):
-            raise RefusedError("a part of a part is written; accepted: one mask or diagonal")
+            raise RefusedError("two masks or diagonals; accepted: one")
         parts = tuple(a or b for a, b in zip(self.parts, other.parts, strict=True))
         diagonal = self.diagonal or other.diagonal
         return Place(parts, other.dims, diagonal, self.mask or other.mask)
@@ -173,7 +173,7 @@ class Place:
         """What ``part[index]`` is, ``shape`` being that of the part."""
         items = _spread(index, len(shape))
         if any(_is_mask(item) for item in items) and any(map(_is_number, items)):
-            raise RefusedError("a mask and numbers index together; accepted: a mask and slices")
+            raise RefusedError("a mask and numbers together; accepted: a mask and slices")
         found, dim, own = self, 0, 0
         for item in items:
             if item is None:
@@ -218,10 +218,10 @@ def _index(number: Any) -> Index:
     found = value(number) if isinstance(number, fx.Node) else None
     if not isinstance(found, torch.SymInt):
         raise RefusedError(
-            "a tensor or a list is an index; accepted: numbers, slices and one boolean mask"
+            "an index that is a tensor or a list; accepted: numbers, slices, one boolean mask"
         )
     if not true_or_false(found >= 0):
-        raise RefusedError("an index may count from the end; accepted: symbols from 0 on")
+        raise RefusedError("an index that may count from the end; accepted: symbols from 0 on")
     assert isinstance(number, fx.Node)
     return number
 

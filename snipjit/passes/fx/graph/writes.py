@@ -18,7 +18,7 @@ from snipjit.passes.fx.graph.part_views import REPLACED, VIEWED, replaced, uncle
 from snipjit.passes.fx.graph.places import Place
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.op_table import Call, lookup
+from snipjit.passes.fx.nodes.op_table import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import EARLIER, is_tensor, storage, tensor
 from snipjit.passes.fx.nodes.written import written
@@ -131,26 +131,33 @@ def _origin(node: fx.Node) -> fx.Node:
 
 def write_of(flow: ValueFlow, node: fx.Node, call: Call) -> Write:
     """The write whose result a node is; refused if its place or its values are not clear."""
+    write = call.get("write", node)
     base = flow.read(node, call.get("input"))
-    if call.op != "written":
-        return _scattered(flow, node, base, call)
-    write = call.get("write")
-    target = mutated(write)
+    try:
+        return _scattered(flow, node, base, call) if write is node else _in_place(flow, node, base)
+    except RefusedError as refused:
+        raise RefusedError(
+            f"`{write.name}` ({spelled(write)}) writes to a part: {refused}"
+        ) from None
+
+
+def _in_place(flow: ValueFlow, version: fx.Node, base: fx.Node) -> Write:
+    """The write that a node of ``note_writes`` stands after."""
+    mentioned, write = version.all_input_nodes
+    target, call = mutated(write), lookup(write)
     assert target is not None
-    place = _place_in(target, call.get("input"))
+    place, shape = _place_in(target, mentioned), tensor(target).shape
     if write.target in _SETITEM:
         _, index, values = write.args
-        place = place.index(_read(flow, write, index), tensor(target).shape)
-        return Write(write, base, place, values)
-    inner = lookup(write)
-    if inner is None:
+        return Write(write, base, place.index(_read(flow, write, index), shape), values)
+    if call is None:
         raise unclear(write)
-    if inner.op == "index_put":
-        place = place.index(_indices(flow, write, inner), tensor(target).shape)
-        return Write(write, base, place, inner.get("values"))
-    if inner.op in PUT:
-        return Write(write, base, place, PUT[inner.op](inner))
-    return Write(write, base, place, None, inner)
+    if call.op == "index_put":
+        place = place.index(_indices(flow, write, call), shape)
+        return Write(write, base, place, call.get("values"))
+    if call.op in PUT:
+        return Write(write, base, place, PUT[call.op](call))
+    return Write(write, base, place, None, call)
 
 
 def _scattered(flow: ValueFlow, node: fx.Node, base: fx.Node, call: Call) -> Write:
@@ -165,7 +172,7 @@ def _scattered(flow: ValueFlow, node: fx.Node, base: fx.Node, call: Call) -> Wri
 
 def _indices(flow: ValueFlow, node: fx.Node, call: Call) -> Any:
     if call.get("accumulate", False):
-        raise RefusedError(f"`{node.name}` adds up; accepted: accumulate=False")
+        raise RefusedError("it adds up; accepted: accumulate=False")
     items = (slice(None) if item is None else item for item in call.get("indices"))
     return _read(flow, node, tuple(items))
 

@@ -124,15 +124,15 @@ class _Translation:
         source = self.flow.read(reader, argument)
         if is_number(source):
             return self._operand(source)
-        if (whole := self._same_part(source, place)) is not None:
-            return self._operand(whole)
         if source not in self.region:
             return self._spread(source, place)
+        if (whole := self._same_part(source, place)) is not None:
+            return self.outer.value(whole)
         return self._computed(source, place)
 
     def _same_part(self, source: fx.Node, place: Place) -> fx.Node | None:
         """The value of which ``source`` is the part at ``place``, None if it is of none."""
-        if place.is_plain and self._has_shape(source) and source in self.region:
+        if place.is_plain and self._has_shape(source):
             return source
         for whole, other in views_of(self.flow, source):
             if other == place and whole in self.region and self._has_shape(whole):

@@ -1,0 +1,387 @@
+"""Attention that writes into parts of its scores or weights, and near misses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Form = Callable[[Tensor, Tensor, Tensor, Tensor], Any]
+
+INF = float("inf")
+
+
+def scores(q: Tensor, k: Tensor) -> Tensor:
+    return q @ k.transpose(-1, -2) * 0.25
+
+
+# By a mask.
+
+
+def whole_mask(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[~m.expand_as(s)] = -INF
+    return s.softmax(-1) @ v
+
+
+def mask_of_last_dims(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, :, m] = -1e9
+    return s.softmax(-1) @ v
+
+
+def mask_behind_ellipsis(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., m] = q[0, 0, 0, 0]
+    return s.softmax(-1) @ v
+
+
+def mask_of_keys(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, :, :, m[0]] = -3
+    return s.softmax(-1) @ v
+
+
+def mask_of_rows(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, :, m[0]] = 2
+    return s.softmax(-1) @ v
+
+
+def mask_of_scores(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[s < 0] = 0
+    return s.softmax(-1) @ v
+
+
+def mask_of_weights(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    a = scores(q, k).softmax(-1)
+    a[~m.expand_as(a)] = 0
+    return a @ v
+
+
+def hidden_rows(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., m] = -INF
+    a = s.softmax(-1)
+    a[a.isnan()] = 0
+    return a @ v
+
+
+def index_put(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s.index_put_((m.expand_as(s),), torch.tensor(-7.0))
+    return s.softmax(-1) @ v
+
+
+# By numbers and slices.
+
+
+def first_key(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., 0] = -1e9
+    return s.softmax(-1) @ v
+
+
+def last_key(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., -1] = -1
+    s[:, :, -1] += 1
+    return s.softmax(-1) @ v
+
+
+def slice_of_keys(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., 2:5] = -3
+    return s.softmax(-1) @ v
+
+
+def slices_from_the_end(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., -3:] = -2
+    s[:, :, :-2] *= 0.5
+    return s.softmax(-1) @ v
+
+
+def slice_to_a_symbol(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., q.shape[2] // 2 :] = -3
+    return s.softmax(-1) @ v
+
+
+def slices_filled(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, :, 2:, :5].fill_(-3)
+    return s.softmax(-1) @ v
+
+
+def one_head(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, 0] *= 0.5
+    return s.softmax(-1) @ v
+
+
+def one_head_assigned(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, 0] = s[:, 0] * 2 + m
+    return s.softmax(-1) @ v
+
+
+def heads_by_slice(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, 1:3] -= m * 0.5
+    return s.softmax(-1) @ v
+
+
+def one_batch(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[0] = 0
+    return s.softmax(-1) @ v
+
+
+def weights_of_one_row(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    a = scores(q, k).softmax(-1)
+    a[:, :, 0, 0] = 0
+    return a @ v
+
+
+def column_from_a_tensor(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, :, :, 0] = q[..., 1]
+    return s.softmax(-1) @ v
+
+
+def row_from_a_tensor(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, :, 0] = k[..., 1]
+    return s.softmax(-1) @ v
+
+
+def column_from_the_scores(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., 0] = s.amax(-1)
+    return s.softmax(-1) @ v
+
+
+def all_of_it(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:] = s * 2
+    return s.softmax(-1) @ v
+
+
+# By views.
+
+
+def diagonal(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s.diagonal(dim1=-2, dim2=-1).fill_(-1e9)
+    return s.softmax(-1) @ v
+
+
+def diagonal_above(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s.diagonal(1, -2, -1)[:] = -5
+    return s.softmax(-1) @ v
+
+
+def view_in_another_order(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s.transpose(1, 2)[:, 0] = -2
+    return s.softmax(-1) @ v
+
+
+def view_that_is_read(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    t = scores(q, k).transpose(1, 2)
+    t[:, 0] = -2
+    return t.transpose(1, 2).softmax(-1) @ v
+
+
+def masked_view(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, 0].masked_fill_(m, -1e4)
+    return s.softmax(-1) @ v
+
+
+def zeroed_view(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., 1:].zero_()
+    return s.softmax(-1) @ v
+
+
+def view_changed_twice(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    x = s[:, 0]
+    x.mul_(2)
+    x.add_(1)
+    return s.softmax(-1) @ v
+
+
+def view_changed_in_one_go(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, 0].mul_(2).add_(1)
+    return s.softmax(-1) @ v
+
+
+def part_of_a_part(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    y = s[:, :, 1:]
+    y[..., 0] = -3
+    return s.softmax(-1) @ v
+
+
+def view_made_before_another_write(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    x = s[:, 0]
+    s[..., 0] = -3
+    x *= 2
+    return s.softmax(-1) @ v
+
+
+def among_changes_of_all(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s.mul_(0.5)
+    s[..., 0] = -2
+    s += 1
+    s[:, 0].mul_(2)
+    return s.softmax(-1) @ v
+
+
+# Read elsewhere too.
+
+
+def read_before_and_after(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    e = s.exp()
+    s[..., 0] = -1
+    return (s + e.tanh()).softmax(-1) @ v
+
+
+def returned(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
+    a = scores(q, k).softmax(-1)
+    a[~m.expand_as(a)] = 0
+    return a @ v, a
+
+
+def read_in_between(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
+    s = scores(q, k)
+    s[..., 0] = -2
+    total = s.sum(-1)
+    s[..., -1] = 3
+    return s.softmax(-1) @ v, total
+
+
+def bias_is_written(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    bias = torch.zeros(q.shape[2], k.shape[2])
+    bias[:, 0] = -9
+    return (scores(q, k) + bias).softmax(-1) @ v
+
+
+def input_is_written(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    k[:, 0] = 0
+    return scores(q, k).softmax(-1) @ v
+
+
+FUSED = (
+    whole_mask, mask_of_last_dims, mask_behind_ellipsis, mask_of_keys, mask_of_rows,
+    mask_of_scores, mask_of_weights, hidden_rows, index_put, first_key, last_key, slice_of_keys,
+    slices_from_the_end, slice_to_a_symbol, slices_filled, one_head, one_head_assigned,
+    heads_by_slice, one_batch, weights_of_one_row, column_from_a_tensor, row_from_a_tensor,
+    column_from_the_scores, all_of_it, diagonal, diagonal_above, view_in_another_order,
+    view_that_is_read, masked_view, zeroed_view, view_changed_twice, view_changed_in_one_go,
+    part_of_a_part, view_made_before_another_write, among_changes_of_all, read_before_and_after,
+    returned, read_in_between, bias_is_written, input_is_written,
+)  # fmt: skip
+
+
+def view_read_later(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
+    s = scores(q, k)
+    x = s[:, 0]
+    s[..., 0] = -1
+    return s.softmax(-1) @ v, x + 1
+
+
+def version_read_later(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    y = s.mul_(2)
+    s[..., 0] = 1
+    return (y + s).softmax(-1) @ v
+
+
+def part_read_later(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
+    s = scores(q, k)
+    x = s[:, 0].mul_(2)
+    return s.softmax(-1) @ v, x
+
+
+def another_head(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:, 0] = s[:, 1]
+    return s.softmax(-1) @ v
+
+
+def whole_numbers(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., torch.tensor([0])] = -5
+    return s.softmax(-1) @ v
+
+
+def in_steps(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., ::2] = -5
+    return s.softmax(-1) @ v
+
+
+def by_element(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[..., 1:] = q[..., :1] * k[:, :, 1:, 0].unsqueeze(-2)
+    return s.softmax(-1) @ v
+
+
+def diagonal_of_values(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s.diagonal(dim1=-2, dim2=-1).copy_(q[..., 0])
+    return s.softmax(-1) @ v
+
+
+def filled_throughout(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:] = 3
+    return s.softmax(-1) @ v
+
+
+def added_up(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s.index_put_((m.expand_as(s),), torch.tensor(2.0), accumulate=True)
+    return s.softmax(-1) @ v
+
+
+def after_the_softmax(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
+    s = scores(q, k)
+    out = s.softmax(-1) @ v
+    s[..., 0] = 1
+    return out, s
+
+
+def another_owner(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
+    s = scores(q, k)
+    flat = s.view(-1)
+    s[..., 0] = 1
+    return s.softmax(-1) @ v, flat
+
+
+CLEAR_WORDS: dict[Form, str] = {
+    view_read_later: "works in place and it changes `x`, which was made outside",
+    version_read_later: "`setitem` works in place and `add` reads its alias `y` later",
+    part_read_later: "selects elements",
+    another_head: "selects elements|not taken",
+    whole_numbers: "writes to a part: an index that is a tensor or a list; accepted: numbers",
+    in_steps: "writes to a part: a slice in steps; accepted: steps of 1",
+    by_element: "is written element by element; accepted: numbers",
+    diagonal_of_values: "is written element by element; accepted: numbers",
+    filled_throughout: "fills all of a tensor; accepted: a part",
+    added_up: "it adds up; accepted: accumulate=False",
+    after_the_softmax: "`setitem` changes `.*` .* in place, which is read outside the chain",
+    another_owner: "works in place and it changes `flat`, which was made outside",
+}
