@@ -20,7 +20,8 @@ from tests.passes.fx.support import (
     graph_of,
     substitute_all,
 )
-from tests.passes.fx.written_forms import CLEAR_WORDS, FUSED, Form, input_is_written
+from tests.passes.fx.written_forms import FUSED, Form, input_is_written
+from tests.passes.fx.written_near_misses import CLEAR_WORDS
 
 LENGTHS = (13, 17, 1)
 

@@ -1,8 +1,9 @@
-"""Attention that writes into parts of its scores or weights, and near misses."""
+"""Attention that writes into parts of its scores or weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import isfunction
 from typing import Any
 
 import torch
@@ -171,6 +172,12 @@ def all_of_it(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
     return s.softmax(-1) @ v
 
 
+def filled_throughout(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
+    s = scores(q, k)
+    s[:] = 3
+    return s.softmax(-1) @ v
+
+
 # By views.
 
 
@@ -283,105 +290,6 @@ def input_is_written(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
     return scores(q, k).softmax(-1) @ v
 
 
-FUSED = (
-    whole_mask, mask_of_last_dims, mask_behind_ellipsis, mask_of_keys, mask_of_rows,
-    mask_of_scores, mask_of_weights, hidden_rows, index_put, first_key, last_key, slice_of_keys,
-    slices_from_the_end, slice_to_a_symbol, slices_filled, one_head, one_head_assigned,
-    heads_by_slice, one_batch, weights_of_one_row, column_from_a_tensor, row_from_a_tensor,
-    column_from_the_scores, all_of_it, diagonal, diagonal_above, view_in_another_order,
-    view_that_is_read, masked_view, zeroed_view, view_changed_twice, view_changed_in_one_go,
-    part_of_a_part, view_made_before_another_write, among_changes_of_all, read_before_and_after,
-    returned, read_in_between, bias_is_written, input_is_written,
-)  # fmt: skip
-
-
-def view_read_later(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
-    s = scores(q, k)
-    x = s[:, 0]
-    s[..., 0] = -1
-    return s.softmax(-1) @ v, x + 1
-
-
-def version_read_later(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
-    s = scores(q, k)
-    y = s.mul_(2)
-    s[..., 0] = 1
-    return (y + s).softmax(-1) @ v
-
-
-def part_read_later(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
-    s = scores(q, k)
-    x = s[:, 0].mul_(2)
-    return s.softmax(-1) @ v, x
-
-
-def another_head(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
-    s = scores(q, k)
-    s[:, 0] = s[:, 1]
-    return s.softmax(-1) @ v
-
-
-def whole_numbers(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
-    s = scores(q, k)
-    s[..., torch.tensor([0])] = -5
-    return s.softmax(-1) @ v
-
-
-def in_steps(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
-    s = scores(q, k)
-    s[..., ::2] = -5
-    return s.softmax(-1) @ v
-
-
-def by_element(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
-    s = scores(q, k)
-    s[..., 1:] = q[..., :1] * k[:, :, 1:, 0].unsqueeze(-2)
-    return s.softmax(-1) @ v
-
-
-def diagonal_of_values(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
-    s = scores(q, k)
-    s.diagonal(dim1=-2, dim2=-1).copy_(q[..., 0])
-    return s.softmax(-1) @ v
-
-
-def filled_throughout(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
-    s = scores(q, k)
-    s[:] = 3
-    return s.softmax(-1) @ v
-
-
-def added_up(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
-    s = scores(q, k)
-    s.index_put_((m.expand_as(s),), torch.tensor(2.0), accumulate=True)
-    return s.softmax(-1) @ v
-
-
-def after_the_softmax(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
-    s = scores(q, k)
-    out = s.softmax(-1) @ v
-    s[..., 0] = 1
-    return out, s
-
-
-def another_owner(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
-    s = scores(q, k)
-    flat = s.view(-1)
-    s[..., 0] = 1
-    return s.softmax(-1) @ v, flat
-
-
-CLEAR_WORDS: dict[Form, str] = {
-    view_read_later: "works in place and it changes `x`, which was made outside",
-    version_read_later: "`setitem` works in place and `add` reads its alias `y` later",
-    part_read_later: "selects elements",
-    another_head: "selects elements|not taken",
-    whole_numbers: "writes to a part: an index that is a tensor or a list; accepted: numbers",
-    in_steps: "writes to a part: a slice in steps; accepted: steps of 1",
-    by_element: "is written element by element; accepted: numbers",
-    diagonal_of_values: "is written element by element; accepted: numbers",
-    filled_throughout: "fills all of a tensor; accepted: a part",
-    added_up: "it adds up; accepted: accumulate=False",
-    after_the_softmax: "`setitem` changes `.*` .* in place, which is read outside the chain",
-    another_owner: "works in place and it changes `flat`, which was made outside",
-}
+FUSED: tuple[Form, ...] = tuple(
+    item for item in list(globals().values()) if isfunction(item) and item is not scores
+)

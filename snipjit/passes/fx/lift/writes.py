@@ -13,7 +13,6 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.ir.subgraph import Dim
 from snipjit.passes.fx.graph.places import At, Diagonal, Index, Mask, Place, Span
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.graph.writes import PUT, SCATTERS, Write, views_of, write_of
@@ -76,8 +75,6 @@ class _Translation:
         written = self._written()
         if written == self.base:
             return self.base
-        if self.write.place.is_whole:
-            return self._replaced(written)
         return self.writer.op("where", self._condition(self.write.place), written, self.base)
 
     def _operand(self, argument: Any) -> str:
@@ -99,21 +96,6 @@ class _Translation:
             lambda arg: self.base if arg is target else self._lifted(write.node, arg, write.place),
         )
         return self.writer.to(value, element_type(self.node))
-
-    def _replaced(self, written: str) -> str:
-        """A tensor written from end to end; what is written must have its dims."""
-        types = self.writer.types
-        if len(types[written].dims) != len(types[self.base].dims) or not all(
-            map(self._same_size, types[written].dims, types[self.base].dims)
-        ):
-            raise RefusedError(
-                f"`{self.write.node.name}` ({spelled(self.write.node)}) fills all of a tensor; "
-                "accepted: a part, or values of the same shape"
-            )
-        return written
-
-    def _same_size(self, one: Dim, other: Dim) -> bool:
-        return same(self.writer.axes.size(one), self.writer.axes.size(other))
 
     # What is written.
 
@@ -170,8 +152,6 @@ class _Translation:
         base = self._lifted(source, call.get("input"), place)
         limits = inner.place.of_whole(place)
         value = self._lifted(source, inner.values, limits.both(place))
-        if limits.is_whole:
-            return value
         return self.writer.op("where", self._condition(limits), value, base)
 
     def _spread(self, source: fx.Node, place: Place) -> str:
@@ -210,6 +190,8 @@ class _Translation:
             found.append(self._on_diagonal(place.diagonal))
         if place.mask is not None:
             found.append(self._masked(place.mask, len(place.parts)))
+        if not found:  # all of it, and what is written may have fewer dims
+            return self.writer.to(self.writer.constant(1.0), "i1")
         return reduce(lambda left, right: self.writer.op("and", left, right), found)
 
     def _inside(self, part: At | Span, dim: int) -> str:
@@ -217,11 +199,11 @@ class _Translation:
         index, op = self._index(dim), self.writer.op
         if isinstance(part, At):
             return op("eq", index, self._number(part.number, dim))
-        above = op("ge", index, self._number(part.start, dim)) if part.start != 0 else None
-        below = op("lt", index, self._number(part.stop, dim)) if part.stop is not None else None
-        if above is None or below is None:
-            return above or below or self.writer.to(self.writer.constant(1.0), "i1")
-        return op("and", above, below)
+        below = op("lt", index, self._number(part.stop, dim)) if part.stop is not None else ""
+        if below and part.start == 0:
+            return below
+        above = op("ge", index, self._number(part.start, dim))
+        return op("and", above, below) if below else above
 
     def _on_diagonal(self, diagonal: Diagonal) -> str:
         row, column = (self._index(dim) for dim in (diagonal.row, diagonal.column))
