@@ -45,12 +45,12 @@ def inputs(length: int) -> tuple[Tensor, ...]:
 
 
 def captured(form: Form, kind: str) -> Capture:
-    if kind in ("static", "dynamic"):
-        return graph_of(form, *inputs(13), dynamic=kind == "dynamic")
+    if kind == "dynamic":
+        return graph_of(form, *inputs(13))
     return exported(Model(form), inputs(13), functional=kind == "functional")
 
 
-KINDS = ("static", "dynamic", "exported", "functional")
+KINDS = ("dynamic", "exported", "functional")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -291,5 +291,7 @@ def input_is_written(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
 
 
 FUSED: tuple[Form, ...] = tuple(
-    item for item in list(globals().values()) if isfunction(item) and item is not scores
+    item
+    for name, item in list(globals().items())
+    if isfunction(item) and item.__module__ == __name__ and name != "scores"
 )
