@@ -44,7 +44,7 @@ def note_earlier_views(graph: fx.Graph) -> None:
             continue
         if id(found) in before:
             node.meta[EARLIER] = before[id(found)]
-        if mutated(node) is not None and str(node.target) in VIEWS:
+        if node.op == "call_method" and node.target in VIEWS and mutated(node) is not None:
             later = before.get(id(found), found)
             before[id(found)] = None if later is None else _undone(node, later)
 

@@ -132,7 +132,7 @@ def _nodes(numbers: Iterable[Number]) -> list[fx.Node]:
 
 def _paired(number: Number, pairs: Mapping[fx.Node, fx.Node]) -> Number:
     if isinstance(number, HeadScale):
-        return HeadScale(pairs[number.query])
+        return replace(number, query=pairs[number.query])
     return pairs[number] if isinstance(number, fx.Node) else number
 
 
