@@ -22,6 +22,7 @@ from tests.passes.fx.support import (
     substitute_all,
 )
 from tests.passes.fx.written_forms import FUSED, Form, input_is_written
+from tests.passes.fx.written_names import NAMED
 from tests.passes.fx.written_near_misses import CLEAR_WORDS
 
 LENGTHS = (13, 17, 1)
@@ -55,7 +56,7 @@ KINDS = ("dynamic", "exported", "functional")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("form", FUSED, ids=lambda form: form.__name__)
+@pytest.mark.parametrize("form", [*FUSED, *NAMED], ids=lambda form: form.__name__)
 def test_graphs(form: Form, kind: str) -> None:
     capture = captured(form, kind)
     assert capture.candidate
@@ -94,7 +95,7 @@ def test_refused_graphs_keep_their_meaning(form: Form, kind: str) -> None:
 
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("kind", ["static", "dynamic", "exported"])
-@pytest.mark.parametrize("form", FUSED, ids=lambda form: form.__name__)
+@pytest.mark.parametrize("form", [*FUSED, *NAMED], ids=lambda form: form.__name__)
 def test_kernels(form: Form, kind: str) -> None:
     if kind == "exported":
         compiled: Any = snipjit.compile(Model(form), inputs(13))

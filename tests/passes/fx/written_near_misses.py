@@ -17,13 +17,6 @@ def view_read_later(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
     return s.softmax(-1) @ v, x + 1
 
 
-def version_read_later(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:
-    s = scores(q, k)
-    y = s.mul_(2)
-    s[..., 0] = 1
-    return (y + s).softmax(-1) @ v
-
-
 def part_read_later(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
     s = scores(q, k)
     x = s[:, 0].mul_(2)
@@ -82,7 +75,6 @@ def another_owner(q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Any:
 
 CLEAR_WORDS: dict[Form, str] = {
     view_read_later: "works in place and it changes `x`, which was made outside",
-    version_read_later: "`setitem` works in place and `add` reads its alias `y` later",
     part_read_later: "selects elements",
     another_head: "selects elements|not taken",
     whole_numbers: "writes to a part: an index that is a tensor or a list; accepted: numbers",

@@ -86,10 +86,14 @@ class ValueFlow:
 
     def read(self, reader: fx.Node, mentioned: fx.Node) -> fx.Node:
         """The version of ``mentioned`` whose value ``reader`` sees."""
-        version = self._reads.get((reader, mentioned), mentioned)
+        version = self.version(reader, mentioned)
         if isinstance(version, fx.Node):  # an argument may be left out
             self.looked.nodes.add(version)
         return version
+
+    def version(self, reader: fx.Node, mentioned: fx.Node) -> fx.Node:
+        """The same, and it does not count as looked at."""
+        return self._reads.get((reader, mentioned), mentioned)
 
     def operands(self, node: fx.Node) -> list[fx.Node]:
         """The values a node reads, in operand order."""
@@ -121,7 +125,7 @@ class ValueFlow:
                 return f"it changes `{alias.name}`, which was made outside"
             late = [user for user in alias.users if self.index[user] > end]
             late = [user for user in late if not self._only_written(alias, user)]
-            if late and (versions or self.root(alias) is not self.root(node)):
+            if late and self.root(alias) is not self.root(node):
                 return f"`{late[0].name}` reads its alias `{alias.name}` later"
         return None
 

@@ -64,20 +64,23 @@ def note_writes(graph: fx.Graph) -> None:
 
     Of a view that is written to, every tensor that it is a view of is such a one.
     """
-    latest: dict[fx.Node, fx.Node] = {}
+    mentions: dict[fx.Node, list[fx.Node]] = {}
     for node in list(graph.nodes):
         target = mutated(node)
-        if target is None or (node.op == "call_method" and node.target in VIEWS):
+        if target is None or _is_view_in_place(node):
             continue
-        chain = [target, *_viewed(target)]
-        itself = storage(node) is not None and storage(node) == storage(target)
+        itself, *viewed = _tensors(target)
+        if storage(node) is not None and storage(node) == storage(target):
+            mentions.setdefault(itself, [itself]).append(node)  # it stands for the tensor itself
+        else:
+            viewed.insert(0, itself)
         place = node
-        for tensor_of in chain[1:] if itself else chain:
-            first = _origin(tensor_of)
-            base = latest.get(first, first)
-            late = [user for user in base.users if user > node]
-            if late and is_tensor(base):
-                place = latest[first] = _version(base, node, place, late)
+        for tensor_of in viewed:
+            known = mentions.get(tensor_of, [tensor_of])
+            late = [(user, of) for of in known for user in of.users if user > node]
+            if late and is_tensor(tensor_of):
+                place = _version(known[0], node, place, late)
+                mentions[tensor_of] = [place]
 
 
 def forget_writes(graph: fx.Graph) -> None:
@@ -88,40 +91,51 @@ def forget_writes(graph: fx.Graph) -> None:
             graph.erase_node(node)
 
 
-def _version(base: fx.Node, write: fx.Node, after: fx.Node, late: list[fx.Node]) -> fx.Node:
+def _version(
+    base: fx.Node, write: fx.Node, after: fx.Node, late: list[tuple[fx.Node, fx.Node]]
+) -> fx.Node:
     with base.graph.inserting_after(after):
         node = base.graph.call_function(written, (base, write))
     node.meta = {key: item for key, item in base.meta.items() if key != EARLIER}
-    for user in late:
-        user.replace_input_with(base, node)
+    for user, mentioned in late:
+        user.replace_input_with(mentioned, node)
     return node
 
 
-def _viewed(node: fx.Node) -> list[fx.Node]:
-    """What a node is a view of, nearest first."""
-    found: list[fx.Node] = []
-    while (source := _source(node)) is not None:
-        found.append(source)
-        node = source
-    return found
+def _tensors(node: fx.Node) -> Iterator[fx.Node]:
+    """The tensor of which a node is a version, and what it is a view of, nearest first."""
+    source: fx.Node | None = node
+    while source is not None:
+        yield (own := _origin(source))
+        source = _source(own)
 
 
 def _source(node: fx.Node) -> fx.Node | None:
-    """The tensor whose memory a node shares, None if it made it or is a version."""
+    """The tensor of which a node is a view, None if it made its own."""
     source = mutated(node) or (node.args[0] if node.args else None)
-    if not isinstance(source, fx.Node) or node.target is written:
+    if not isinstance(source, fx.Node):
         return None
     shared = storage(node)
     return source if shared is not None and storage(source) == shared else None
 
 
 def _origin(node: fx.Node) -> fx.Node:
-    """The tensor of which a node is a version."""
-    while node.target is written:
-        source = node.args[0]
-        assert isinstance(source, fx.Node)
+    """The node that made the tensor of which a node is a version."""
+    while (source := _earlier(node)) is not None:
         node = source
     return node
+
+
+def _earlier(node: fx.Node) -> fx.Node | None:
+    """The same tensor before a node wrote to it, None if the node is no version of another."""
+    source = node.args[0] if node.target is written else mutated(node)
+    if not isinstance(source, fx.Node) or _is_view_in_place(node):
+        return None
+    return source if storage(node) is not None and storage(source) == storage(node) else None
+
+
+def _is_view_in_place(node: fx.Node) -> bool:
+    return node.op == "call_method" and node.target in VIEWS
 
 
 # What a write means.
@@ -203,21 +217,19 @@ def views_of(flow: ValueFlow, node: fx.Node) -> Iterator[tuple[fx.Node, Place]]:
 
 def _place_in(part: fx.Node, base: Any) -> Place:
     """Where a view lies in a tensor that it leads up to."""
+    whole = _origin(base)
     chain: list[fx.Node] = []
-    while _origin(part) is not _origin(base):
-        chain.append(part)
-        source = _source(part)
-        if source is None:
-            raise unclear(part)
-        part = source
-    return _along(chain, Place.whole(part))
+    for view in _tensors(part):
+        if view is whole:
+            return _along(chain, Place.whole(whole))
+        chain.append(view)
+    raise unclear(part)
 
 
 def _along(chain: list[fx.Node], place: Place) -> Place:
     """The place of the first of some views, the last of which views the part at ``place``."""
     for view in reversed(chain):
-        if mutated(view) is None:
-            place = viewed(view, place)
-        elif view.op == "call_method" and view.target in VIEWS:
+        if _is_view_in_place(view):
             raise unclear(view)
+        place = viewed(view, place)
     return place
