@@ -26,6 +26,7 @@ from snipjit.passes.fx.graph.gradients import NEEDS_GRAD, needs_grad
 from snipjit.passes.fx.graph.own_nodes import own_nodes
 from snipjit.passes.fx.graph.plain_graph import make_plain
 from snipjit.passes.fx.graph.substitute import forget, substitute
+from snipjit.passes.fx.graph.writes import note_writes
 from snipjit.passes.fx.modules.open_attention_modules import OpenAttentionModules
 from snipjit.passes.fx.patterns.attention import Attention
 from snipjit.passes.fx.patterns.pattern import Pattern
@@ -37,6 +38,7 @@ PATTERNS: tuple[Pattern, ...] = (Attention(),)
 
 def tokenize(gm: fx.GraphModule, patterns: Sequence[Pattern] | None = None) -> Tokenization:
     """What every pattern finds, modules opened on the way; the graph keeps its meaning."""
+    note_writes(gm.graph)
     note_earlier_views(gm.graph)
     opened = OpenAttentionModules().run(gm)
     make_plain(gm.graph)

@@ -16,7 +16,7 @@ from snipjit.ir.verify.subgraph import verify_positional
 from snipjit.passes.base import run_pipeline
 from snipjit.passes.fx import Candidate, Tokenization, substitute, tokenize
 from snipjit.passes.fx.graph.candidate import Number
-from snipjit.passes.fx.graph.head_scale import HeadScale
+from snipjit.passes.fx.graph.head_scale import HeadScale, Length
 from snipjit.passes.fx.graph.traceable import make_traceable
 from snipjit.passes.graph import PIPELINE
 
@@ -84,9 +84,16 @@ def graph_of(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Capture:
 
 
 def exported(
-    model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+    model: torch.nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    functional: bool = True,
 ) -> Capture:
-    """The ATen graph of an exported program, all dims dynamic where they can be."""
+    """The ATen graph of an exported program, all dims dynamic where they can be.
+
+    Unless it is to be ``functional``, its ops in place stay.
+    """
 
     def auto(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
@@ -97,7 +104,7 @@ def exported(
     shapes = {"args": tuple(map(auto, args)), **named} if args else named
     with torch.no_grad():
         program = torch.export.export(model, args, dict(kwargs or {}), dynamic_shapes=shapes)
-        program = program.run_decompositions({})
+        program = program.run_decompositions({}) if functional else program
     state = [_input(program, spec) for spec in program.graph_signature.input_specs]
     real = iter([*args, *(kwargs or {}).values()])
     arguments = tuple(next(real) if value is None else value for value in state)
@@ -145,6 +152,8 @@ def assert_equal_to_eager(capture: Capture, atol: float = 1e-5) -> None:
 
 
 def _number(scalar: Number, values: Mapping[fx.Node, Any]) -> float:
+    if isinstance(scalar, Length):
+        return float(values[scalar.query].shape[scalar.dim])
     if isinstance(scalar, HeadScale):
         return float(values[scalar.query].shape[-1] ** -0.5)
     return float(values[scalar] if isinstance(scalar, fx.Node) else scalar)

@@ -45,7 +45,7 @@ def note_earlier_views(graph: fx.Graph) -> None:
             continue
         if id(found) in before:
             node.meta[EARLIER] = before[id(found)]
-        if node.target in VIEWS and mutated(node) is not None:
+        if node.op == "call_method" and node.target in VIEWS and mutated(node) is not None:
             later = before.get(id(found), found)
             before[id(found)] = None if later is None else _undone(node, later)
 

@@ -1,4 +1,4 @@
-"""The default scale of SDPA where the head dimension is a symbol: two nodes that compute it."""
+"""Scalars that follow from a symbolic size: nodes that compute them are written into the graph."""
 
 from __future__ import annotations
 
@@ -25,3 +25,18 @@ class HeadScale:
             result = place.graph.call_function(operator.pow, (length, -0.5))
         length.meta[key], result.meta[key] = size, size**-0.5
         return result
+
+
+@dataclass(frozen=True)
+class Length(HeadScale):
+    """``query.size(dim)`` instead."""
+
+    dim: int
+
+    def written(self, query: fx.Node, place: fx.Node) -> fx.Node:
+        """The scalar in the graph, before ``place``; ``query`` is where its tensor is now."""
+        with place.graph.inserting_before(place):
+            length = place.graph.call_method("size", (query, self.dim))
+        key = "val" if "val" in self.query.meta else "example_value"
+        length.meta[key] = tensor(self.query).shape[self.dim]
+        return length

@@ -13,6 +13,7 @@ from snipjit.passes.fx.graph.candidate import Candidate, Number
 from snipjit.passes.fx.graph.earlier_views import forget_earlier_views
 from snipjit.passes.fx.graph.gradients import forget_mark
 from snipjit.passes.fx.graph.head_scale import HeadScale
+from snipjit.passes.fx.graph.writes import forget_writes
 from snipjit.passes.fx.nodes.calls import is_check, lookup
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.traced import is_integer
@@ -82,6 +83,7 @@ def forget(gm: fx.GraphModule) -> None:
     gm.meta.pop(_REPLACED, None)
     forget_mark(gm)
     forget_earlier_views(gm.graph)
+    forget_writes(gm.graph)
 
 
 def _erase(graph: fx.Graph, candidate: Candidate) -> None:

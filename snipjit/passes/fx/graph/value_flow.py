@@ -16,6 +16,7 @@ from snipjit.passes.fx.graph.opening import is_set_aside
 from snipjit.passes.fx.nodes.calls import is_check
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.traced import storage
+from snipjit.passes.fx.nodes.written import written
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class ValueFlow:
         self._root: dict[fx.Node, fx.Node] = {}
         self._changed: set[int | None] = set()
         self.writes: list[tuple[fx.Node, fx.Node]] = []
+        self._versions: dict[fx.Node, list[fx.Node]] = {}
         latest: dict[fx.Node, fx.Node] = {}
         for index, node in enumerate(graph.nodes):
             self.index[node] = index
@@ -55,6 +57,8 @@ class ValueFlow:
                 self._reads[node, source] = version
                 if not is_check(node) and not is_set_aside(node):
                     self._consumers[version].append(node)
+            if node.target is written:
+                self._versions.setdefault(node.all_input_nodes[1], []).append(node)
             target = mutated(node)
             if target is not None:
                 self._changed.add(storage(target))
@@ -82,10 +86,14 @@ class ValueFlow:
 
     def read(self, reader: fx.Node, mentioned: fx.Node) -> fx.Node:
         """The version of ``mentioned`` whose value ``reader`` sees."""
-        version = self._reads.get((reader, mentioned), mentioned)
+        version = self.version(reader, mentioned)
         if isinstance(version, fx.Node):  # an argument may be left out
             self.looked.nodes.add(version)
         return version
+
+    def version(self, reader: fx.Node, mentioned: fx.Node) -> fx.Node:
+        """The same, and it does not count as looked at."""
+        return self._reads.get((reader, mentioned), mentioned)
 
     def operands(self, node: fx.Node) -> list[fx.Node]:
         """The values a node reads, in operand order."""
@@ -96,22 +104,45 @@ class ValueFlow:
         self.looked.readers.add(node)
         return self._consumers[node]
 
+    def versions(self, node: fx.Node) -> list[fx.Node]:
+        """The nodes that stand for tensors after ``node`` has written into a part of them."""
+        return self._versions.get(node, [])
+
     def outlives(self, node: fx.Node, region: Iterable[fx.Node]) -> str | None:
         """Why the in-place ``node`` is visible outside ``region``, or None.
 
         All aliases made before it must be in the region, and only versions may be read after it.
         """
         inside = set(region)
-        shared = storage(node)
-        for alias in self.aliases.get(shared, []) if shared is not None else []:
-            if self.index[alias] >= self.index[node]:
-                continue
+        versions = self.versions(node)
+        end = self.index[versions[-1] if versions else node]
+        for version in versions:
+            if version not in inside and version.users:
+                base = version.all_input_nodes[0].name
+                return f"`{next(iter(version.users)).name}` reads `{base}` later"
+        for alias in self._aliases_before(node):
             if alias not in inside:
                 return f"it changes `{alias.name}`, which was made outside"
-            late = [user for user in alias.users if self.index[user] > self.index[node]]
-            if self.root(alias) is not self.root(node) and late:
+            late = [user for user in alias.users if self.index[user] > end]
+            late = [user for user in late if not self._only_written(alias, user)]
+            if late and self.root(alias) is not self.root(node):
                 return f"`{late[0].name}` reads its alias `{alias.name}` later"
         return None
+
+    def _aliases_before(self, node: fx.Node) -> list[fx.Node]:
+        target = mutated(node)
+        shared = storage(target) if target is not None else None
+        aliases = self.aliases.get(shared, []) if shared is not None else []
+        return [alias for alias in aliases if self.index[alias] < self.index[node]]
+
+    def _only_written(self, alias: fx.Node, user: fx.Node) -> bool:
+        """Whether ``user`` reads nothing of an alias, but writes to it, or is a view for writes."""
+        if mutated(user) is not None:
+            mentions: list[fx.Node] = []
+            fx.node.map_arg((user.args, user.kwargs), lambda node: mentions.append(node))
+            return mutated(user) is alias and mentions.count(alias) == 1 and user in self._versions
+        viewed = storage(user) == storage(alias) and user.target is not written
+        return viewed and all(self._only_written(user, other) for other in user.users)
 
     def mutation(
         self, tensors: Iterable[fx.Node], nodes: Sequence[fx.Node], place: fx.Node

@@ -11,6 +11,7 @@ from torch import fx
 from snipjit.ir.subgraph import Dim
 from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.graph.writes import WRITES
 from snipjit.passes.fx.index.fills import fill_value
 from snipjit.passes.fx.index.index_values import IndexValues
 from snipjit.passes.fx.lift.expand_elementwise import expand_elementwise, is_elementwise
@@ -29,6 +30,7 @@ from snipjit.passes.fx.lift.translate_reductions import (
     dims_of,
 )
 from snipjit.passes.fx.lift.triangles import TRIANGLES, triangle
+from snipjit.passes.fx.lift.writes import WriteTranslator
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError, Remembered
 from snipjit.passes.fx.nodes.traced import (
@@ -44,7 +46,7 @@ from snipjit.passes.fx.nodes.traced import (
 
 def is_chain_op(op: str) -> bool:
     """Whether a canonical op may stand between two products."""
-    other = (*SOFTMAXES, *REDUCTIONS, *TRUTHS, *JOINS, *LAYOUTS, *TRIANGLES)
+    other = (*SOFTMAXES, *REDUCTIONS, *TRUTHS, *JOINS, *LAYOUTS, *TRIANGLES, *WRITES)
     return op in other or is_elementwise(op)
 
 
@@ -79,6 +81,7 @@ class Lifter:
         self._values = Remembered(self._lift)
         self.columns = ColumnTranslator(flow, region, self.writer, self.operand)
         self.reductions = ReductionTranslator(self.writer, self.operand, self.columns)
+        self.writes = WriteTranslator(flow, region, self.writer, self.value, self.operand)
 
     def value(self, node: fx.Node) -> str:
         """The Subgraph value of a node of the region. RefusedError if it has none."""
@@ -134,6 +137,8 @@ class Lifter:
             return triangle(self.writer, call.op, value, self.operand(node, diagonal))
         if call.op in (*REDUCTIONS, *TRUTHS, *SOFTMAXES):
             return self.reductions.translate(node, call)
+        if call.op in WRITES:
+            return self.writes.translate(node, call)
         raise RefusedError(unknown(node))
 
     def _layout(self, node: fx.Node, call: Call) -> str:

@@ -12,8 +12,8 @@ TRIANGLES = ("tril", "triu")
 def triangle(writer: SubgraphWriter, op: str, value: str, diagonal: str) -> str:
     """The value where column - row is at most (``tril``) or at least ``diagonal``, else 0."""
     rows, columns = writer.types[value].dims[-2:]
-    row = _index(writer, rows, 1)
-    return cut(writer, op, value, (row, _index(writer, columns, 0)), diagonal)
+    row = index_along(writer, rows, 1)
+    return cut(writer, op, value, (row, index_along(writer, columns, 0)), diagonal)
 
 
 def cut(
@@ -28,10 +28,10 @@ def cut(
     return writer.op("where", writer.op("not", kept), writer.constant(0.0), value)
 
 
-def _index(writer: SubgraphWriter, dim: Dim, position: int) -> str:
-    """The index along a dim; 0 where there is no axis."""
+def index_along(writer: SubgraphWriter, dim: Dim, position: int) -> str:
+    """The index along a dim, with ``position`` dims of size 1 behind it; 0 where it has no axis."""
     if not dim:
         return writer.constant(0.0)
     if len(dim) > 1:
-        raise RefusedError("tril or triu over a merged dim; accepted: rows and columns apart")
+        raise RefusedError("a merged dim is numbered; accepted: rows, columns and heads apart")
     return writer.index(dim, position)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 from snipjit.passes.fx.nodes.op_row import Row, Spelling
 from snipjit.passes.fx.nodes.pointwise_rows import POINTWISE
+from snipjit.passes.fx.nodes.written import written
 from snipjit.torch_private import PAD
 
 _ONE, _TWO = "input", "input other"
@@ -93,6 +94,16 @@ ROWS = (
     Row("amin", "input dim keepdim", "amin"),
     Row("max", "input dim keepdim", "max"),
     Row("min", "input dim keepdim", "min"),
+    # Writes into a part of a tensor, and what they write.
+    Row("written", "input write", "", (written,)),
+    Row("index_put", "input indices values accumulate", "index_put"),
+    Row("select_scatter", "input src dim index", "select_scatter"),
+    Row("slice_scatter", "input src dim start end step", "slice_scatter"),
+    Row("diagonal_scatter", "input src offset dim1 dim2", "diagonal_scatter"),
+    Row("fill", "input value", "fill"),
+    Row("zero", _ONE, "zero"),
+    Row("copy", "input src non_blocking", "copy"),
+    Row("diagonal", "input offset dim1 dim2", "diagonal"),
     # Whole attention.
     Row("sdpa", _SDPA, "", (F.scaled_dot_product_attention,)),
     Row("sdpa", _SDPA, "scaled_dot_product_attention"),

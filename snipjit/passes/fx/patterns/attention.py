@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from torch import fx
 
+from snipjit.passes.fx.graph.part_views import VIEWED
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.lifter import Lifter, is_chain_op, unknown
@@ -185,7 +186,8 @@ def _below(flow: ValueFlow, first: fx.Node) -> set[fx.Node]:
     while pending:
         node = pending.pop()
         call = lookup(node)
-        if node is first or (call is not None and is_chain_op(call.op)):
+        # Parts of a value are on the way to writes into it.
+        if node is first or (call is not None and (is_chain_op(call.op) or call.op in VIEWED)):
             readers = [reader for reader in flow.consumers(node) if reader not in found]
             found.update(readers)
             pending += readers

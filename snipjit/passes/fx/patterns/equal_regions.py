@@ -17,8 +17,10 @@ from snipjit.passes.fx.graph.candidate import Candidate, Number
 from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.graph.value_flow import Looked, ValueFlow
 from snipjit.passes.fx.nodes.calls import lookup
+from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.refused import Remembered
 from snipjit.passes.fx.nodes.traced import form, value
+from snipjit.passes.fx.patterns.pattern import Region
 from snipjit.torch_private import expression, traced_number
 
 Pairs = list[tuple[Any, Any]]
@@ -26,31 +28,41 @@ Pairs = list[tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Known:
-    """A candidate around an anchor, and what was looked at to find it.
+    """A candidate around an anchor, its region, and what was looked at to find it.
 
     All further layers are compared with it: the forms of its values are made once.
     """
 
     anchor: fx.Node
+    region: Region
     candidate: Candidate
     looked: Looked
     forms: Remembered[fx.Node, Hashable] = field(default_factory=lambda: Remembered(_form_of))
 
     def around(
         self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
-    ) -> Candidate | None:
-        """The equal candidate around another anchor; None if the surroundings differ."""
+    ) -> tuple[Region, Candidate] | None:
+        """The equal candidate around another anchor; None if the surroundings differ.
+
+        Whether writes in place are seen outside its region is not looked at.
+        """
         match = _Match(flow, self, taken)
-        return match.candidate() if match.extends_to(self.anchor, anchor) else None
+        if not match.extends_to(self.anchor, anchor):
+            return None
+        found = match.candidate()
+        return None if found is None else (match.region(), found)
 
 
 def keep(
-    flow: ValueFlow, anchor: fx.Node, candidate: Candidate, taken: Collection[fx.Node]
+    flow: ValueFlow,
+    anchor: fx.Node,
+    region: Region,
+    candidate: Candidate,
+    taken: Collection[fx.Node],
 ) -> Known | None:
-    """A candidate for others to equal; None where places or writes matter, which are no form."""
-    looked = flow.looked
-    special = any(node in taken or flow.is_mutated(node) for node in looked.nodes)
-    return None if special or candidate.versions else Known(anchor, candidate, looked)
+    """A candidate for others to equal; None where places matter, which are no form."""
+    special = any(node in taken for node in flow.looked.nodes)
+    return None if special else Known(anchor, region, candidate, flow.looked)
 
 
 @dataclass
@@ -88,15 +100,18 @@ class _Match:
 
     def _looked_at(self, left: fx.Node, right: fx.Node) -> Pairs | None:
         """The operands of two nodes that do the same; None if they do not."""
+        flow = self.flow
         if left is right:
-            return [(node, node) for node in left.all_input_nodes]
-        if right in self.taken or self.flow.is_mutated(right):
+            versions = (flow.version(left, node) for node in left.all_input_nodes)
+            return [(version, version) for version in versions]
+        if right in self.taken or flow.is_mutated(left) != flow.is_mutated(right):
             return None
         if left.op != right.op or (lookup(left) is None) != (lookup(right) is None):
             return None
-        if lookup(left) is None:
+        if lookup(left) is None and mutated(left) is None:
             return []
-        return _operands(left, right)
+        found = _operands(left, right)
+        return found and [(flow.version(left, a), flow.version(right, b)) for a, b in found]
 
     @staticmethod
     def _are_like_readers(left: fx.Node, right: fx.Node) -> bool:
@@ -108,21 +123,31 @@ class _Match:
         alike = self.known.forms(left) == _form_of(right)
         return alike or _are_numbers_of_layers(value(left), value(right))
 
+    def region(self) -> Region:
+        """The known region with other nodes."""
+        found = self.known.region
+        products = tuple(self.pairs[node] for node in found.products)
+        return replace(found, nodes=self._in_order(found.nodes), products=products)
+
     def candidate(self) -> Candidate | None:
         """The known candidate with other nodes; None if it has nodes that nobody looked at."""
         found = self.known.candidate
         needed = [*found.tensors, *found.outputs, *found.nodes, *_nodes(found.scalars)]
         if not all(node in self.pairs for node in needed):
             return None
-        nodes = sorted((self.pairs[node] for node in found.nodes), key=self.flow.index.__getitem__)
+        nodes = self._in_order(found.nodes)
         return replace(
             found,
             tensors=tuple(self.pairs[node] for node in found.tensors),
             scalars=tuple(_paired(number, self.pairs) for number in found.scalars),
             outputs=tuple(self.pairs[node] for node in found.outputs),
-            nodes=tuple(nodes),
+            nodes=nodes,
             place=nodes[-1],
         )
+
+    def _in_order(self, nodes: Iterable[fx.Node]) -> tuple[fx.Node, ...]:
+        """The other nodes of some known ones, in graph order."""
+        return tuple(sorted((self.pairs[n] for n in nodes), key=self.flow.index.__getitem__))
 
 
 def _nodes(numbers: Iterable[Number]) -> list[fx.Node]:
@@ -132,7 +157,7 @@ def _nodes(numbers: Iterable[Number]) -> list[fx.Node]:
 
 def _paired(number: Number, pairs: Mapping[fx.Node, fx.Node]) -> Number:
     if isinstance(number, HeadScale):
-        return HeadScale(pairs[number.query])
+        return replace(number, query=pairs[number.query])
     return pairs[number] if isinstance(number, fx.Node) else number
 
 

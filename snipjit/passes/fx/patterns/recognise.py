@@ -61,11 +61,19 @@ class Recognition:
 
     def _known_candidate(self, anchor: fx.Node) -> Candidate | None:
         """That of an anchor in surroundings that were lifted before."""
+        self.flow.looked = Looked()
         for known in self.known:
             if (found := known.around(self.flow, anchor, self.taken)) is not None:
                 with suppress(RefusedError):
-                    return self._placed(found)
+                    return self._placed(self._unseen(*found))
         return None
+
+    def _unseen(self, region: Region, found: Candidate) -> Candidate:
+        """A candidate of known form; refused if its writes in place are seen outside its region."""
+        if not any(map(self.flow.is_mutated, region.nodes)):
+            return found
+        self._check(region)
+        return replace(found, versions=extra_results(self.flow, region).versions)
 
     def _candidate(self, pattern: Pattern, anchor: fx.Node) -> Candidate:
         """That of the first region that lifts; the reason against the last one otherwise.
@@ -84,7 +92,7 @@ class Recognition:
                 except RefusedError as refused:
                     reason = refused
                     continue
-                if (known := keep(self.flow, anchor, found, self.taken)) is not None:
+                if (known := keep(self.flow, anchor, region, found, self.taken)) is not None:
                     self.known.insert(0, known)
                 return found
         raise reason
