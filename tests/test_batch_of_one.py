@@ -38,7 +38,10 @@ def _compare(function: Callable[..., Tensor], args: Callable[[int], Any], how: s
     assert stats.subgraphs == (3 if how == "static" else 1)
 
 
-HOW = pytest.mark.parametrize("how", ["static", "dynamic", "exported"])
+LONG = pytest.mark.long
+HOW = pytest.mark.parametrize(
+    "how", ["dynamic", *(pytest.param(how, marks=LONG) for how in ("static", "exported"))]
+)
 
 
 def images(q: Tensor, k: Tensor, v: Tensor, image: Tensor) -> Tensor:

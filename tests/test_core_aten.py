@@ -58,7 +58,7 @@ QUICK = ("causal", "boolean", "masked groups")
 PARAMS = [pytest.param(of, marks=[] if of in QUICK else [pytest.mark.long]) for of in FORMS]
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", [pytest.param(False, marks=pytest.mark.long), True])
 @pytest.mark.parametrize("name", PARAMS)
 def test_decomposed_programs(name: str, dynamic: bool) -> None:
     inputs, options = FORMS[name]

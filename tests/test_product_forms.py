@@ -37,7 +37,7 @@ def _check(result: Any, form: Form) -> None:
     assert result.stride() == expected.stride()
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", [pytest.param(False, marks=pytest.mark.long), True])
 @pytest.mark.parametrize("form", FORMS)
 def test_compiled(form: Form, dynamic: bool) -> None:
     torch._dynamo.reset()
@@ -47,7 +47,7 @@ def test_compiled(form: Form, dynamic: bool) -> None:
         _check(compiled(*form.inputs()), form)
 
 
-@pytest.mark.parametrize("core", [False, True])
+@pytest.mark.parametrize("core", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize("form", FORMS)
 def test_exported(form: Form, core: bool) -> None:
     """As it was exported, and in core ATen, which has mul and sum for products with vectors."""

@@ -63,7 +63,10 @@ LEVELS: dict[str, Callable[[nn.Module], Capture]] = {
 }
 
 
-@pytest.mark.parametrize("level", LEVELS)
+SEEN = ["dynamo", *(pytest.param(level, marks=pytest.mark.long) for level in list(LEVELS)[1:])]
+
+
+@pytest.mark.parametrize("level", SEEN)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_taken(name: str, level: str) -> None:
     capture = LEVELS[level](Attention(FUNCTIONS[name]()).eval())

@@ -52,7 +52,11 @@ def captured(form: Form, kind: str) -> Capture:
     return exported(Model(form), inputs(13), functional=kind == "functional")
 
 
-KINDS = ("dynamic", "exported", "functional")
+def _long(kind: str) -> Any:
+    return pytest.param(kind, marks=pytest.mark.long)
+
+
+KINDS = ("dynamic", "exported", _long("functional"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,7 +98,7 @@ def test_refused_graphs_keep_their_meaning(form: Form, kind: str) -> None:
 
 
 @pytest.mark.usefixtures("fresh")
-@pytest.mark.parametrize("kind", ["static", "dynamic", "exported"])
+@pytest.mark.parametrize("kind", [*map(_long, ("static", "exported")), "dynamic"])
 @pytest.mark.parametrize("form", [*FUSED, *NAMED], ids=lambda form: form.__name__)
 def test_kernels(form: Form, kind: str) -> None:
     if kind == "exported":
