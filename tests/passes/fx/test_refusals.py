@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.passes.fx.attention_forms import qkv
-from tests.passes.fx.support import graph_of
+from tests.passes.fx.support import assert_equal_to_eager, graph_of
 
 
 def doubles(q: Tensor, k: Tensor, v: Tensor) -> Any:
@@ -177,3 +177,29 @@ def test_no_shapes() -> None:
 
     (refusal,) = tokenize(torch.fx.symbolic_trace(Plain())).refusals
     assert "of rank 1; accepted" in refusal.reason or "no traced tensor" in refusal.reason
+
+
+def expanded_alike(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    q, k, v = (t[:, None].expand(-1, 3, -1, -1) for t in (q[:, 0], k[:, 0], v[:, 0]))
+    return (q @ k.mT).softmax(-1) @ v
+
+
+def expanded_beside_one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    q = q[:, 0].unsqueeze(1).expand(-1, 3, -1, -1)
+    return (q @ k[0, 0].mT).softmax(-1) @ v[0, 0]
+
+
+@pytest.mark.parametrize("function", [expanded_alike, expanded_beside_one])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_results_expanded_to_sizes_that_nothing_tells(
+    function: Callable[..., Any], dynamic: bool
+) -> None:
+    capture = graph_of(function, *qkv(), dynamic=dynamic)
+    assert "is expanded to 3, and no operand tells the size" in capture.reason
+
+
+def test_results_expanded_to_sizes_that_an_operand_tells() -> None:
+    def expanded(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return (q[:, 0].unsqueeze(1).expand(-1, 4, -1, -1) @ k.mT).softmax(-1) @ v
+
+    assert_equal_to_eager(graph_of(expanded, *qkv()))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from torch import fx
@@ -16,6 +17,7 @@ from snipjit.passes.fx.lift.unknown_sizes import dim_of_unknown_sizes
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_one, memory_order, same
 
+ENDS = ("parameter", "result")
 _LETTERS = "abcdefhijklmnopqrtuvwxyz"
 """Parameters are named by letters that no axis or scalar has: g: repeats; s: scalars."""
 
@@ -72,6 +74,7 @@ class Positional:
         results = [self._result(i, of, types[of], node) for i, (of, node) in enumerate(ends)]
         nodes = [self._resolved(node, counted) for node in (*parameters, *scalars, *own, *results)]
         self._check_indices(nodes)
+        self._check_expanded(nodes)
         own_static = (dim for name, dim in static.items() if name in types)
         fixed = {axis for dim in own_static for axis in self._finest(dim)}
         sizes = {axis: self.axes.sizes[axis] for node in nodes for axis in node.type.axes}
@@ -80,6 +83,19 @@ class Positional:
         subgraph = _named(Subgraph(name, known, tuple(nodes)), self.axes.expanded)
         called, numbers = (tuple(node.name for node in of) for of in (parameters, scalars))
         return Finished(subgraph, called, numbers, frozenset(types))
+
+    def _check_expanded(self, nodes: Iterable[Node]) -> None:
+        """A result may have an axis that a value was expanded by if an operand tells its size."""
+        sizes, types = self.axes.sizes, {op: [n.type for n in nodes if n.op == op] for op in ENDS}
+        own = {axis for type in types["parameter"] for axis in type.axes}
+        made = {axis for type in types["result"] for axis in type.axes}
+        for axis in made.intersection(self.axes.expanded) - own:
+            meets = [dim for dim in met((axis,), self._equal) if dim and own.issuperset(dim)]
+            if not any(same(prod(sizes[of] for of in dim), sizes[axis]) for dim in meets):
+                raise RefusedError(
+                    f"a result is expanded to {sizes[axis]}, and no operand tells the size; "
+                    "accepted: sizes that another operand has"
+                )
 
     def _resolved(self, node: Node, counted: Collection[str]) -> Node:
         dims = tuple(self._finest(dim) for dim in node.type.dims)
