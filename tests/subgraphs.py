@@ -228,6 +228,37 @@ def mlp(inner: int | None = None, D: int | None = None) -> Subgraph:
     return build.subgraph()
 
 
+def linear(inputs: int = 8, outputs: int = 12) -> Subgraph:
+    """x [b][m][d] times w [e][d], a bias, an activation and a residual sum."""
+    build = SubgraphBuilder("linear", x2=inputs, w1=inputs, w0=outputs)
+    x = build.add("parameter", of(F32, "x0", "x1", "x2"), name="x")
+    w = build.add("parameter", of(F32, "w0", "w1"), name="w")
+    c = build.add("parameter", of(F32, "c0"), name="c")
+    h = build.add("parameter", of(F32, "h0", "h1", "h2"), name="h")
+    made = of(F32, "x0", "x1", "w0")
+    across = build.add("transpose", of(F32, "w1", "w0"), w, order=(1, 0))
+    y = build.add("add", made, build.add("matmul", made, x, across), c)
+    build.result(build.add("add", made, build.add("tanh", made, y), h), name="y")
+    return build.subgraph()
+
+
+def layers(inputs: int = 8, outputs: int = 12) -> Subgraph:
+    """Three products of one input [m][d] with weights [d][e], the last two of which make a gate."""
+    build = SubgraphBuilder("layers", x1=inputs)
+    x = build.add("parameter", of(F32, "x0", "x1"), name="x")
+    made = []
+    for name in "uvw":
+        build.axes |= {f"{name}0": inputs, f"{name}1": outputs}
+        own = build.add("parameter", of(F32, f"{name}0", f"{name}1"), name=name)
+        made.append(build.add("matmul", of(F32, "x0", f"{name}1"), x, own))
+    build.result(made[0], name="y")
+    gate = build.add(
+        "mul", build.type(made[1]), build.add("tanh", build.type(made[1]), made[1]), made[2]
+    )
+    build.result(gate, name="z")
+    return build.subgraph()
+
+
 def mean_variance() -> Subgraph:
     """Mean and variance of rows [b][m][n] as two results; ``count`` is the row length."""
     build = SubgraphBuilder("mean_variance")
@@ -274,6 +305,8 @@ ALL = {
     "softmax_alone": softmax_alone,
     "log_sum_exp_of_product": log_sum_exp_of_product,
     "mlp": mlp,
+    "linear": linear,
+    "layers": layers,
     "mean_variance": mean_variance,
     "elementwise_chain": elementwise_chain,
 }

@@ -34,7 +34,8 @@ def dense_copies(
         moves = [step if size != 1 else 0 for size, step in zip(shape, stride, strict=True)]
         wanted = [] if _is_unit(spec, extents, moves) else [spec.order[-1]]
         for dims in _joined(spec):
-            if not all(_follows(extents, moves, *pair) for pair in pairwise(dims)):
+            long = [dim for dim in dims if extents[dim] != 1]
+            if not all(_follows(extents, moves, *pair) for pair in pairwise(long)):
                 wanted += dims
         if wanted:
             copies[i] = _dense_copy({dim: extents[dim] for dim in wanted}, shape, stride)
@@ -60,7 +61,7 @@ def _joined(spec: TensorSpec) -> list[list[int]]:
 
 def _follows(extents: Sequence[int], moves: Sequence[int], outer: int, inner: int) -> bool:
     """Whether a step along a dim is as far as all of the next one."""
-    return extents[outer] == 1 or moves[outer] == moves[inner] * extents[inner]
+    return moves[outer] == moves[inner] * extents[inner]
 
 
 def _dense_copy(full: Mapping[int, int], shape: Sequence[int], strides: Sequence[int]) -> InputCopy:

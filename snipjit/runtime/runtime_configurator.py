@@ -95,12 +95,22 @@ class RuntimeConfig:
 
 
 class _Moved(NamedTuple):
-    """An axis of a dim; the axis of the kernel that its step is the stride of, with its slots."""
+    """What a tensor has of an axis of the kernel, outer to inner, and the slots of its steps."""
 
     axis: str
-    moved: str = ""
-    stride: int = 0
-    rewind: int = 0
+    own: Dim
+    stride: int
+    rewind: int
+
+
+class _Memory(NamedTuple):
+    """A tensor as its steps are counted: bytes of an element; of each dim the axes, inner to outer,
+    and how many neighbours along it lie in the innermost block; what moves."""
+
+    bytes: int
+    dims: tuple[Dim, ...]
+    blocks: tuple[int, ...]
+    moved: tuple[_Moved, ...]
 
 
 @dataclass(frozen=True)
@@ -145,29 +155,21 @@ class RuntimeConfigurator:
         return {field: slot for slot, field in enumerate(self.recipe.fields)}
 
     @cached_property
-    def _moves(self) -> list[tuple[int, list[list[_Moved]], list[int]]]:
-        """Per tensor, bytes of an element and, per dim, its axes (inner to outer) with slots, and
-        how many neighbours along it lie in the innermost block."""
-        return [
-            (
-                spec.element.bytes,
-                [self._axis_slots(spec, dim) for dim in spec.told],
-                [spec.neighbours(dim) for dim in spec.told],
-            )
-            for spec in (*self.interface.inputs, *self.interface.outputs)
-        ]
+    def _memory(self) -> list[_Memory]:
+        """Every tensor of the call."""
+        return [self._memory_of(spec) for spec in (*self.interface.inputs, *self.interface.outputs)]
 
-    def _axis_slots(self, spec: TensorSpec, dim: Dim) -> list[_Moved]:
-        """Each axis of a dim, the innermost first, and what its step moves: an axis of the kernel
-        is moved by the innermost part that the tensor has of it."""
-        moved = {own[-1]: axis for axis, own in spec.owned.items()}
-        return [self._moved(spec, axis, moved.get(axis)) for axis in reversed(dim)]
-
-    def _moved(self, spec: TensorSpec, axis: str, moved: str | None) -> _Moved:
-        if moved is None:
-            return _Moved(axis)
-        name = f"{spec.name}.{moved}"
-        return _Moved(axis, moved, self._slots[f"stride.{name}"], self._slots[f"rewind.{name}"])
+    def _memory_of(self, spec: TensorSpec) -> _Memory:
+        at, names = self._slots, {axis: f"{spec.name}.{axis}" for axis in spec.owned}
+        return _Memory(
+            spec.element.bytes,
+            tuple(dim[::-1] for dim in spec.told),
+            tuple(spec.neighbours(dim) for dim in spec.told),
+            tuple(
+                _Moved(axis, own, at[f"stride.{names[axis]}"], at[f"rewind.{names[axis]}"])
+                for axis, own in spec.owned.items()
+            ),
+        )
 
     def _fill_loops(self, slots: list[int], sizes: Mapping[str, int]) -> int:
         """Work amounts, and blocks and steps of the parallel loops; returns the number of tasks."""
@@ -201,15 +203,25 @@ class RuntimeConfigurator:
         return tasks
 
     def _fill_tensors(self, slots: list[int], sizes: Mapping[str, int], layouts: Layouts) -> None:
-        """Byte strides and rewinds of every tensor's axes; a dim that broadcasts does not move."""
-        for (item_size, dims, blocks), (shape, strides) in zip(self._moves, layouts, strict=True):
-            for axes, size, stride, block in zip(dims, shape, strides, blocks, strict=False):
-                step = stride * item_size // block if size != 1 or block > 1 else 0
-                for axis, moved, stride_slot, rewind_slot in axes:
-                    if moved:
-                        slots[stride_slot] = step
-                        slots[rewind_slot] = finalization_offset(step, sizes[moved])
+        """Byte strides and rewinds of every tensor's axes; a dim that broadcasts does not move.
+
+        A step along an axis goes on by the innermost part of several elements.
+        """
+        for memory, (shape, strides) in zip(self._memory, layouts, strict=True):
+            steps: dict[str, int] = {}
+            for dim, size, stride, block in zip(
+                memory.dims, shape, strides, memory.blocks, strict=False
+            ):
+                step = stride * memory.bytes // block if size != 1 or block > 1 else 0
+                for axis in dim:
+                    steps[axis] = step
                     step *= sizes[axis]
+            for axis, own, stride_slot, rewind_slot in memory.moved:
+                inner = own[-1]
+                if len(own) > 1:
+                    inner = next((part for part in reversed(own) if sizes[part] != 1), inner)
+                slots[stride_slot] = steps[inner]
+                slots[rewind_slot] = finalization_offset(steps[inner], sizes[axis])
 
 
 def split_parallel(size: int, max_step: int, granule: int, wanted: int = 1) -> tuple[int, int]:

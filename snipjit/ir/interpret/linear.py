@@ -85,7 +85,8 @@ class _Machine:
 
     def result(self, tensor: Tensor) -> Array:
         """An output in the shape of its dims."""
-        shape = [prod(self.sizes[axis] for axis in dim) for dim in tensor.dims]
+        told = tensor.dims if tensor.parts is None else tensor.parts.dims
+        shape = [prod(self.sizes[axis] for axis in dim) for dim in told]
         return in_blocks(self.arrays[tensor.name][1].reshape(shape), tensor.dims, tensor.block)
 
     def block(self, body: list[Statement]) -> None:

@@ -159,7 +159,9 @@ def _result(machine: _Machine, node: Node) -> Array:
     type = machine.types[name]
     if type.dims == node.type.dims:
         return machine.stretched(machine.values[name], type.dims)
-    return machine.merged(machine.named(name), type.axes, node.type)
+    found = machine.merged(machine.named(name), type.axes, node.type)
+    parts = Parts.of(node.attrs)
+    return found if parts is None else found.reshape([machine.size(dim) for dim in parts.dims])
 
 
 def _constant(machine: _Machine, node: Node) -> Array:

@@ -94,6 +94,11 @@ def is_aligned(node: Node, types: Types) -> str | None:
 
 
 def _parameter(node: Node, types: Types) -> str | None:
+    return _wrong_parts(node) or _wrong_block(node)
+
+
+def _wrong_parts(node: Node) -> str | None:
+    """What is wrong with the finer axes that memory knows of a tensor."""
     try:
         parts = Parts.of(node.attrs)
         wrong = parts.misfit(node.type.dims) if parts is not None else None
@@ -101,7 +106,7 @@ def _parameter(node: Node, types: Types) -> str | None:
         wrong = "parts are ((dim, …), ((axis, (part, …)), …))"
     if not wrong and {"block", "parts"} <= node.attrs.keys():
         wrong = "a tensor in blocks has no parts"
-    return wrong or _wrong_block(node)
+    return wrong
 
 
 def _wrong_block(node: Node) -> str | None:
@@ -124,8 +129,11 @@ def _iota(node: Node, types: Types) -> str | None:
 
 def _result(node: Node, types: Types) -> str | None:
     (source,), rank = types, len(node.type.dims)
-    if wrong := _wrong_block(node):
+    if wrong := _wrong_parts(node) or _wrong_block(node):
         return wrong
+    parts = Parts.of(node.attrs)
+    if parts is not None and any(map(parts.is_index, parts.products)):
+        return "a result has all parts of its axes"
     if sorted(node.attrs["order"]) != list(range(rank)):
         return f"order must hold each of 0 … {rank - 1} once"
     if node.type.dtype != source.dtype or not set(source.axes) <= set(node.type.axes):

@@ -21,6 +21,7 @@ from snipjit.passes.graph.reduce_dims_to_reduce import ReduceDimsToReduce
 from snipjit.passes.graph.safe_maxima import SafeMaxima
 from snipjit.passes.graph.scale_rows import ScaleRows
 from snipjit.passes.graph.sdpa_decomposition import SdpaDecomposition
+from snipjit.passes.graph.share_columns import ShareColumns
 from snipjit.passes.graph.softmax_decomposition import SoftmaxDecomposition
 
 PIPELINE: tuple[Pass, ...] = (
@@ -34,6 +35,7 @@ PIPELINE: tuple[Pass, ...] = (
     MatmulToBrgemm(),  # likewise: the last two dims are rows and columns
     NameAxes(),  # all products and reductions are there, and with them the roles of axes
     FuseLayouts(),  # positions are no longer needed; from here on all is by name
+    ShareColumns(),  # all is by name; what merges next is the same of all layers
     MergeAxes(),  # before passes that look for the one axis of rows or of keys
     EliminateRedundantConverts(),  # they would hide factors and equal values
     SafeMaxima(),  # all operands are by name; ExpToExp4 and control flow know it by one operation

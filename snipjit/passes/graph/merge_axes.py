@@ -18,7 +18,9 @@ class MergeAxes(Pass):
 
     Such are the pixels of an image as keys: what depends on their row or column alone is read by
     index, and a kernel streams along one axis, whatever the sizes. Of rows, which not all factors
-    have, each tensor must have all parts: as one axis they fill the lanes.
+    have, each tensor must have all parts: as one axis they fill the lanes. They are one dim, so
+    that none must be copied; of products without reductions also several: what a linear layer
+    reads is rarely copied, since its batch and rows follow each other.
 
     Before:  axis n0 ; axis n1
              %k = parameter : f32[b][n0 n1][d]
@@ -81,7 +83,8 @@ def _is_mergeable(subgraph: Subgraph, run: Dim) -> bool:
         for node in anchors
         for axes in (node.type.axes, node.attrs.get("over", ()))
     )
-    results = all(_has_in_one_dim(node, run) for node in subgraph.results)
+    beside = _has_in_one_dim if subgraph.of("reduce") else _has_beside
+    results = all(beside(node, run) for node in subgraph.results)
     tensors = all(_fits(node, run, keys) for node in subgraph.parameters)
     counted = any(node.attrs["axis"] in run for node in subgraph.of("iota"))
     return whole and results and tensors and not counted
@@ -94,12 +97,14 @@ def _is_carried(subgraph: Subgraph, run: Dim) -> bool:
 
 
 def _are_rows(subgraph: Subgraph, run: Dim) -> bool:
-    """Whether the axes are kept to the end, the last of them in rows, and a factor lacks them; the
-    others have them in one dim, so that none must be copied."""
-    factors = _factors(subgraph)
-    lacking = any({*run}.isdisjoint(node.type.axes) for node in factors)
-    kept = {*run} <= {*subgraph.kept_axes()} and [run[-1]] == subgraph.row_axes()
-    return lacking and kept and all(_has_in_one_dim(node, run) for node in factors)
+    """Whether the axes are kept to the end, the last of them in rows, and factors lack them."""
+    factors, kept = _factors(subgraph), subgraph.kept_axes()
+    lacking = [{*run}.isdisjoint(node.type.axes) for node in factors]
+    if not {*run} <= {*kept} or not any(lacking):
+        return False
+    if subgraph.of("reduce"):
+        return [run[-1]] == subgraph.row_axes() and all(_has_in_one_dim(n, run) for n in factors)
+    return all(_has_beside(node, run) for node in factors)
 
 
 def _stands_whole(axes: Dim, run: Dim) -> bool:
@@ -109,6 +114,14 @@ def _stands_whole(axes: Dim, run: Dim) -> bool:
 def _has_in_one_dim(node: Node, run: Dim) -> bool:
     """Whether one dim has the axes as neighbours, or none has any."""
     return {*run}.isdisjoint(node.type.axes) or any(_at(dim, run) >= 0 for dim in node.type.dims)
+
+
+def _has_beside(node: Node, run: Dim) -> bool:
+    """Whether the axes are neighbours, in memory too, in one dim or several, or there are none."""
+    dims, listed = node.type.dims, node.type.axes
+    order = node.attrs.get("order", range(len(dims)))
+    memory = tuple(axis for number in order for axis in dims[number])
+    return {*run}.isdisjoint(listed) or all(_at(axes, run) >= 0 for axes in (listed, memory))
 
 
 def _fits(node: Node, run: Dim, keys: bool) -> bool:
@@ -162,11 +175,17 @@ class _Merge:
             attrs["over"] = self._axes(attrs["over"])
         if node.op in ("parameter", "result"):
             dims = self._dims(node.type.dims)
-            if node.op == "parameter" and {*self.run} & {*node.type.axes}:
+            if self._is_told_apart(node):
                 attrs["parts"] = self._parts(node).attr
         else:
             dims = tuple((axis,) for axis in self._axes(node.type.axes))
         return replace(node, type=TensorType(node.type.dtype, dims), attrs=attrs)
+
+    def _is_told_apart(self, node: Node) -> bool:
+        """Whether a call knows the axes of a tensor by their parts."""
+        if node.op == "parameter":
+            return not {*self.run}.isdisjoint(node.type.axes)
+        return not _has_in_one_dim(node, self.run)
 
     def _axes(self, axes: Dim) -> Dim:
         found = {self.name if axis in self.run else axis for axis in axes}
