@@ -148,6 +148,8 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "cast factor": cast_factor,
     "causal": lambda: subgraphs.sdpa(causal=True, D=8, scale=False),
     "pixels": pixels,
+    "linear": subgraphs.linear,
+    "layers": subgraphs.layers,
     "bfloat16": lambda: narrowed(subgraphs.attention("full", D=32), "bf16"),
 }
 SIZES = {"m": 21, "n": 37}
@@ -209,6 +211,7 @@ NOTICED: dict[str, str] = {
     "MatmulToBrgemm": "verifier",
     "NameAxes": "more divisions",
     "FuseLayouts": "verifier",
+    "ShareColumns": "more axes",
     "MergeAxes": "refused",
     "EliminateRedundantConverts": "more casts",
     "SafeMaxima": "more expressions",
@@ -238,6 +241,7 @@ NOTICED: dict[str, str] = {
     "PadBuffers": "fewer pads",
     "InsertLoadStore": "verifier",
     "ExtractLoopInvariants": "more expressions",
+    "PrefetchNextTile": "fewer prefetches",
     "PrefetchStrided": "fewer prefetches",
     "AllocateBuffers": "verifier",
     "InsertSpecificIterations": "verifier",
@@ -251,6 +255,7 @@ def _counters(lir: LinearIR, text: str) -> dict[str, int]:
     ops = Counter(e.op for e in lir.expressions())
     loops = [s for s, _ in lir.walk() if isinstance(s, Loop)]
     return {
+        "axes": len(lir.axes),
         "expressions": ops.total(),
         "products": ops["fma"],
         "products in tile registers": sum("registers" in e.attrs for e in lir.expressions()),

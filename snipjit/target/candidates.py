@@ -29,8 +29,9 @@ class Candidate:
     unroll      of a contracted axis in an iteration of a product
     held        columns of a product that tile registers hold at once, ...
     held_panel  ... and rows
-    most_rows   it serves calls of at most so many rows, 0: of any number
+    most_rows   it serves calls of at most so many rows where others serve more
     least_rows  with fewer rows calls go by columns instead
+    layer       columns of a task of linear layers that go by rows: each task packs its rows anew
     """
 
     schedule: Schedule
@@ -47,6 +48,7 @@ class Candidate:
     held_panel: int = 4
     most_rows: int = 0
     least_rows: int = 0
+    layer: int = 192
 
 
 TUNED: dict[tuple[str, Schedule], Candidate] = {}
@@ -72,7 +74,8 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
     panel = vectors * target.lanes
     common = Candidate(schedule, 0, panel, columns=8 * tile, block=128, tile=tile)
     if schedule is Schedule.ROWS:
-        return replace(common, task=12 * target.lanes, held_panel=2 * target.lanes)
+        rows = replace(common, task=12 * target.lanes, held_panel=2 * target.lanes)
+        return replace(rows, least_rows=6, most_rows=12 * target.lanes)
     if schedule is Schedule.COLUMNS:
         few = 10 if target.tiles else 24 if many else 2 * target.lanes
         return replace(common, task=8, panel=4, block=512, chunk=512, most_rows=few)

@@ -28,6 +28,7 @@ from snipjit.passes.linear.limit_loops import LimitLoops
 from snipjit.passes.linear.mark_loops import MarkLoops
 from snipjit.passes.linear.pack_operands import PackOperands
 from snipjit.passes.linear.pad_buffers import PadBuffers
+from snipjit.passes.linear.prefetch_next_tile import PrefetchNextTile
 from snipjit.passes.linear.prefetch_strided import PrefetchStrided
 from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
 from snipjit.passes.linear.relax_exponentials import RelaxExponentials
@@ -69,6 +70,7 @@ def pipeline(
         PadBuffers(),  # behind the stores of what products in tiles read
         InsertLoadStore(),  # the remaining memory operands
         ExtractLoopInvariants(),  # after loads: they are what is mostly invariant
+        PrefetchNextTile(),  # likewise, and before tails
         PrefetchStrided(),  # before tails, which want it too
         AllocateBuffers(),  # lives are final; before tails, which share their offsets
         InsertSpecificIterations(),  # copies bodies, so everything above works on one

@@ -85,6 +85,7 @@ class _Chooser:
 
     shared  rows, outer to inner
     wide    the axis in lanes that every product and every result has, of which tasks have parts
+    layer   the columns of linear layers that go by columns
     """
 
     lir: LinearIR
@@ -92,7 +93,9 @@ class _Chooser:
     schedule: Schedule
 
     def __post_init__(self) -> None:
-        self.wide = _wide_axis(self.lir) if self.schedule is Schedule.OUTPUTS else None
+        columns = self.schedule is Schedule.COLUMNS
+        self.wide = None if columns else _wide_axis(self.lir, self.schedule)
+        self.layer = _column_axis(self.lir) if columns else None
         self.numbers = self._numbers()
         self.roles = _roles(self.lir, self.wide, self.schedule)
         self.shared = [axis for axis, role in self.roles.items() if role == "rows"]
@@ -134,6 +137,10 @@ class _Chooser:
     def _task(self, axis: str) -> int:
         """How much of an axis a task takes; 0 for all of it."""
         role = self.roles[axis]
+        if axis == self.layer:
+            return self.numbers.columns
+        if axis == self.wide and self.schedule is Schedule.ROWS:
+            return self.numbers.layer
         if role == "rows":
             return self.numbers.task if self._is_inner(axis) else min(self.numbers.task, OUTER_ROWS)
         if role == "columns":
@@ -147,6 +154,8 @@ class _Chooser:
         """
         rows = self.roles[axis] == "rows"
         if self.schedule is not Schedule.OUTPUTS:
+            if axis == self.layer:
+                return BESIDE
             first = axis == self.shared[0] if rows else False
             return self.numbers.panel if first else int(rows)
         if self.wide is not None:
@@ -169,16 +178,30 @@ class _Chooser:
         return self.lir.axes[axis] is None
 
 
+BESIDE = 2
+"""Rows of a weight that are read side by side where vectors go along them: while the lanes of one
+sum are added up, lines of the other arrive."""
+
 OUTER_ROWS = 32
 """Most elements in a task of a row axis that has another inside it."""
 
 
-def _wide_axis(lir: LinearIR) -> str | None:
+def _wide_axis(lir: LinearIR, schedule: Schedule) -> str | None:
     """The axis in the last lanes that every product and result has, and none sums over."""
     anchors = [e for e in lir.expressions() if e.op in ("brgemm", "store")]
     reduced = {axis for e in lir.expressions() for axis in e.over}
-    axis = lir.lanes[-1]
-    return axis if axis not in reduced and all(axis in e.type.axes for e in anchors) else None
+    axis = lir.lanes[-1] if schedule is Schedule.OUTPUTS else _column_axis(lir)
+    if axis is None or axis in reduced or not all(axis in e.type.axes for e in anchors):
+        return None
+    return axis
+
+
+def _column_axis(lir: LinearIR) -> str | None:
+    """The columns of linear layers that go by rows."""
+    products = [e for e in lir.expressions() if e.op == "brgemm"]
+    layers = products and all({*e.inputs[:2]} <= {*lir.tensors} for e in products)
+    axis = lir.outputs[0].unit_axis
+    return axis if layers and axis not in lir.lanes else None
 
 
 def _roles(lir: LinearIR, wide: str | None, schedule: Schedule) -> dict[str, Role]:

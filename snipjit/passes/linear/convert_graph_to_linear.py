@@ -45,7 +45,7 @@ class ConvertGraphToLinear(Pass):
         """The LinearIR of a canonical Subgraph."""
         axes = dict(subgraph.axes)
         kept = subgraph.kept_axes()
-        lanes: tuple[str, ...] = (kept[-1] if kept else SYNTHETIC_LANES,)
+        lanes = tuple(row_axes(subgraph)[-1:]) or (SYNTHETIC_LANES,)
         if self.schedule is Schedule.COLUMNS:
             lanes = tuple(column_axes(subgraph))
         elif self.schedule is Schedule.OUTPUTS:
@@ -110,6 +110,21 @@ def _has_vectors_of_pairs(lir: LinearIR, tensor: Tensor, axis: str) -> bool:
     return even and lir.vector_axis(tensor.axes) == unit
 
 
+def row_axes(subgraph: Subgraph) -> list[str]:
+    """The axes that are kept; of linear layers not those of columns."""
+    kept = subgraph.kept_axes()
+    units = {_output(node).unit_axis for node in subgraph.results}
+    rows = [axis for axis in kept if axis not in units]
+    return rows if rows and are_layers(subgraph) else kept
+
+
+def are_layers(subgraph: Subgraph) -> bool:
+    """Whether products multiply tensors of the call, and nothing else is summed."""
+    factors = [subgraph[name] for node in subgraph.of("brgemm") for name in node.inputs]
+    alone = all(factor.op == "parameter" for factor in factors)
+    return bool(factors) and alone and not subgraph.of("reduce")
+
+
 def column_axes(subgraph: Subgraph) -> list[str]:
     """The axes that are not kept, first those that values carry and reductions remove."""
     kept, reduced = subgraph.kept_axes(), subgraph.reduced_axes()
@@ -143,4 +158,4 @@ def _input(node: Node) -> Tensor:
 
 def _output(node: Node) -> Tensor:
     order, block = tuple(node.attrs["order"]), node.attrs.get("block")
-    return Tensor(node.name, node.type.dtype, node.type.dims, order, block)
+    return Tensor(node.name, node.type.dtype, node.type.dims, order, block, Parts.of(node.attrs))

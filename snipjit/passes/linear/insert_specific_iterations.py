@@ -11,6 +11,10 @@ from snipjit.ir.loop_nest import holds_pairs, in_vectors, is_block_loop
 from snipjit.ir.regions import copies, rewrite
 from snipjit.passes.linear.linear_pass import LinearPass
 
+MOST_ROWS = 12
+"""Rows of a tile that are read side by side, whatever number of accumulators there are: each is a
+stream of its own, and rows of a round size share few places of a cache."""
+
 
 @dataclass(frozen=True)
 class InsertSpecificIterations(LinearPass):
@@ -20,6 +24,7 @@ class InsertSpecificIterations(LinearPass):
     rows (not in vectors)       main, then halves (4, 2, 1)        main, the halves it needs
     lanes, blocks of a task     masked main, one masked vector     (blocks are of unknown size)
     ... products of pairs       masked, every number of vectors    (likewise)
+    ... products alone          masked, every number of vectors    (likewise)
     lanes, otherwise            masked main                        main, the rest, masked if ragged
     rows of tile registers      masked main, one register          those of the two it needs
     sums in tile registers      main: buffers are padded           main
@@ -27,7 +32,8 @@ class InsertSpecificIterations(LinearPass):
     Of halves each runs at most once. Masked pieces run as often as they fit, the last one while
     anything remains: a body that needs no mask would save nothing that pays for its code. What
     needs no whole panel goes on vector by vector; products of pairs take longer, so that more of
-    them must be under way, and the rest gets one body of as many vectors as hold it.
+    them must be under way, and the rest gets one body of as many vectors as hold it. So do panels
+    of products alone, where fewer vectors leave accumulators for more of the other axis.
 
     Before:  for m step 48 { for n step 8 { … } }
     After:   for m step 48 masked { for n step 8 { … } tail 4 { … } tail 2 { … } tail 1 { … } }
@@ -40,13 +46,52 @@ class InsertSpecificIterations(LinearPass):
         def expand(body: list[Statement], loops: Nest) -> list[Statement]:
             return [_with_tails(lir, s, loops) if is_kind(s, "for") else s for s in body]
 
-        lir.body = rewrite(lir.body, expand)
+        lir.body = rewrite(_with_panels(lir, lir.body, ()), expand)
         return lir
+
+
+def _with_panels(lir: LinearIR, body: list[Statement], loops: Nest) -> list[Statement]:
+    """Panels of products alone in pieces of every number of vectors; tiles are still whole."""
+    return [
+        _panel(lir, s, loops) if isinstance(s, Loop) and s.kind in ("for", "parallel") else s
+        for s in body
+    ]
+
+
+def _panel(lir: LinearIR, loop: Loop, loops: Nest) -> Loop:
+    main, axis = loop.pieces[0], loop.axis
+    if loop.parallel:
+        body = _with_panels(lir, main.body, (*loops, loop))
+        return replace(loop, pieces=[replace(main, body=body)])
+    inside = [s for s in main.body if isinstance(s, Loop)]
+    tiles = [s for s in inside if _has_accumulators(s)]
+    blocked = any(is_block_loop(s) or s.states for s in (loop, *inside))
+    made = [e for e in expressions(main.body) if e.op != "load"]
+    whole = in_vectors(lir, axis, made) and not main.step % lir.width and not main.masked
+    if blocked or not tiles or not whole or any("pairs" in e.attrs for e in made):
+        return loop
+    steps = range(main.step, 0, -lir.width)
+    return replace(loop, pieces=[Piece(n, _widened(main, n), masked=True) for n in steps])
+
+
+def _has_accumulators(loop: Loop) -> bool:
+    """Whether a loop is one over the tiles of a product."""
+    return any(e.op == "fma" and loop.axis in e.type.axes for e in expressions(loop.body))
+
+
+def _widened(main: Piece, step: int) -> list[Statement]:
+    """The body for a narrower panel: its tiles have as many accumulators as those of the panel."""
+    body = _body_for(main, step)
+    for statement in body:
+        if isinstance(statement, Loop) and _has_accumulators(statement):
+            tile = statement.pieces[0]
+            tile.step = min(tile.step * (main.step // step), max(tile.step, MOST_ROWS))
+    return body
 
 
 def _with_tails(lir: LinearIR, loop: Loop, loops: Nest) -> Loop:
     """A loop of pieces of known size, if it is one of tiles."""
-    if is_block_loop(loop):
+    if is_block_loop(loop) or len(loop.pieces) > 1:
         return loop
     return replace(loop, pieces=_expanded(lir, loop.pieces[0], loop.axis, loops))
 

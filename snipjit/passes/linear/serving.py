@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph
-from snipjit.passes.linear.convert_graph_to_linear import column_axes, output_axes
+from snipjit.passes.linear.convert_graph_to_linear import are_layers, column_axes, output_axes
 from snipjit.target.candidates import NODES, Serves, candidate
 from snipjit.target.target_machine import TargetMachine
 
@@ -14,18 +14,24 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
 
     By columns is for few rows, and PyTorch's own nodes are for fewer where they are better. Where
     the products make what is innermost in the results, or where each multiplies by a weight, the
-    rest goes by outputs, else by rows.
+    rest goes by outputs, else by rows. Of products alone some more rows go by rows: weights are
+    read where they lie, and packing them would not pay.
     """
     if any("block" in node.attrs for node in subgraph.nodes):
         return (Serves(Schedule.OUTPUTS),)
     wide = wide_axis(subgraph)
     general = Schedule.OUTPUTS if wide or multiplies_weights(subgraph) else Schedule.ROWS
     most = candidate(target, Schedule.COLUMNS).most_rows
+    layers = general is Schedule.OUTPUTS and are_layers(subgraph)
     if general is Schedule.OUTPUTS:
-        most = min(candidate(target, general).least_rows - 1, most)
+        more = Schedule.ROWS if layers else general
+        most = min(candidate(target, more).least_rows - 1, most)
     rows, by_nodes = row_axes(subgraph, wide), NODES.get(target.name, 0)
     few = [Serves(None, rows, by_nodes)] if by_nodes else []
-    return (*([*few, Serves(Schedule.COLUMNS, rows, most)] if rows else ()), Serves(general))
+    few.append(Serves(Schedule.COLUMNS, rows, most))
+    if layers:
+        few.append(Serves(Schedule.ROWS, rows, candidate(target, Schedule.ROWS).most_rows))
+    return (*(few if rows else ()), Serves(general))
 
 
 def multiplies_weights(subgraph: Subgraph) -> bool:

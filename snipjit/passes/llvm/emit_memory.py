@@ -38,13 +38,20 @@ def emit_store(emission: Emission, e: Expression, tile: Tile) -> None:
 
 
 def emit_prefetch(emission: Emission, e: Expression) -> None:
-    """Ask for every cache line of the tile of a tensor at its current position."""
+    """Ask for every cache line of the tile of a tensor at its current position, or the next one."""
     access = StridedAccess(emission, e.inputs[0])
     line = max(CACHE_LINE // access.bytes, 1)
-    steps = {access.lanes: emission.width} if access.lanes else {}
+    steps = (
+        {access.lanes: max(emission.width, line if access.contiguous else 0)}
+        if access.lanes
+        else {}
+    )
     if access.unit is not None:
         steps.setdefault(access.unit, line)
     for index in indices(access.axes, emission.scope.counts, steps):
+        if "ahead" in e.attrs:
+            axis = e.attrs["ahead"]
+            index = {**index, axis: index.get(axis, 0) + emission.scope.counts[axis]}
         access.prefetch(index)
 
 

@@ -77,3 +77,38 @@ def test_beside_products_of_pairs_there_is_a_panel_of_each_width() -> None:
 def test_block_loops_stay_as_they_are() -> None:
     text = COPY.replace("for n step 4 {", "for n step 8 { for n step 4 {") + "}"
     assert pieces(text, "n") == [(8, False)]
+
+
+PANEL = """
+linear @g lanes m x 4
+axis m
+axis e
+axis d
+input %x : f32[d][m]
+input %w : f32[e][d]
+output %y : f32[e][m] order 0 1
+parallel e step 8 {
+  parallel m step 24 {
+    for m step 12 {
+      for e step 4 {
+        %s = fill {value=0.0} : f32[e m]
+        for d step 2 {
+          %x.tile = load %x : f32[d m]
+          %w.tile = load %w : f32[e d]
+          %s = fma %w.tile %x.tile %s {over=(d)} : f32[e m]
+        }
+        store %y %s : f32[e m]
+      }
+    }
+  }
+}
+"""
+
+
+def test_narrower_panels_of_products_have_wider_tiles() -> None:
+    """As many accumulators, but of no more rows than are well read side by side."""
+    assert pieces(PANEL, "m") == [(12, True), (8, True), (4, True)]
+    lir = InsertSpecificIterations().run(parse_linear(PANEL))
+    panel = next(s for s, _ in lir.walk() if isinstance(s, Loop) and s.step == 12)
+    tiles = [[s.step for s in piece.body if isinstance(s, Loop)] for piece in panel.pieces]
+    assert tiles == [[4], [4], [12]]

@@ -1,0 +1,64 @@
+"""PrefetchNextTile: rows read element by element are asked for while the tile before multiplies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Statement, is_kind
+from snipjit.ir.regions import rewrite
+from snipjit.passes.linear.linear_pass import LinearPass
+
+
+@dataclass(frozen=True)
+class PrefetchNextTile(LinearPass):
+    """In the loop that sums a tile, prefetch the same part of the next one's rows.
+
+    A tile reads so many rows of a weight side by side, each once; the hardware follows a row only
+    after its first lines, and rows are short. Where an axis is streamed, what is read so lies in a
+    cache: all panels of a task read it.
+
+    Before:  for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma … } }
+    After:   for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma …
+                                               prefetch %w {ahead=m} : f32[m d] } }
+    """
+
+    def rewrite(self, lir: LinearIR) -> LinearIR:
+        """Prefetch in every loop that sums a tile."""
+        if any(plan.role == "stream" for plan in lir.plans.values()):
+            return lir
+
+        def ask(body: list[Statement], loops: Nest) -> list[Statement]:
+            return [_asking(lir, s, loops[-1].axis) if _is_sum(s, loops) else s for s in body]
+
+        lir.body = rewrite(lir.body, ask)
+        return lir
+
+
+def _is_sum(statement: Statement, loops: Nest) -> bool:
+    """Whether a statement is a loop that sums products, in a loop over tiles."""
+    if not (isinstance(statement, Loop) and loops and is_kind(loops[-1], "for")):
+        return False
+    return any(isinstance(e, Expression) and e.op == "fma" for e in statement.body)
+
+
+def _asking(lir: LinearIR, statement: Statement, axis: str) -> Statement:
+    assert isinstance(statement, Loop)
+    loads = [e for e in statement.body if isinstance(e, Expression) and e.op == "load"]
+    more = [
+        Expression("prefetch", None, e.inputs, e.type, {"ahead": axis})
+        for e in loads
+        if _is_by_element(lir, e.inputs[0], axis, statement.axis)
+    ]
+    pieces = [replace(piece, body=[*piece.body, *more]) for piece in statement.pieces]
+    return replace(statement, pieces=pieces)
+
+
+def _is_by_element(lir: LinearIR, name: str, axis: str, summed: str) -> bool:
+    """Whether rows of a tensor, along the summed axis, are read without lanes."""
+    tensor = lir.tensors.get(name)
+    if tensor is None or axis not in tensor.axes or tensor.unit_axis != summed:
+        return False
+    return lir.vector_axis(tensor.axes) in (None, summed) and not any(
+        map(tensor.is_index, tensor.axes)
+    )
