@@ -9,12 +9,14 @@ from dataclasses import dataclass
 class Refusal:
     """A candidate that kept its original nodes: the node it starts from, and why.
 
-    is_attention  whether there were products on both sides, and not a softmax over classes, say
+    pattern      what would have been taken: ``"attention"``, ``"linear"``
+    is_expected  whether it surprises nobody: a softmax over classes is no attention
     """
 
     node: str
     reason: str
-    is_attention: bool = True
+    pattern: str = "attention"
+    is_expected: bool = False
 
     def __str__(self) -> str:
         return f"{self.node}: {self.reason}"

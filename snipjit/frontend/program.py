@@ -17,8 +17,9 @@ from snipjit.errors import InputError
 from snipjit.frontend.autocast_regions import with_casts
 from snipjit.frontend.files import load_pt2
 from snipjit.frontend.input_checks import InputChecks
+from snipjit.frontend.options import Options
 from snipjit.frontend.signature import bind, input_names
-from snipjit.frontend.torch_backend import Options, fuse
+from snipjit.frontend.torch_backend import fuse
 from snipjit.passes.fx import with_bodies
 from snipjit.runtime.host import require_platform
 from snipjit.torch_private import check_version, compile_by_inductor, pytree

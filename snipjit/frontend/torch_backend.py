@@ -1,18 +1,18 @@
-"""The backend for ``torch.compile``: attention becomes kernels, the rest runs as it was."""
+"""The backend for ``torch.compile``: what patterns find becomes kernels, the rest stays as is."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal, cast, get_args
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import fx
 
 from snipjit.compiler import compile_subgraph
 from snipjit.errors import OptionError, UnsupportedError
+from snipjit.frontend.options import Options
 from snipjit.frontend.recompile_limit import watch
 from snipjit.frontend.statistics import record_refusal, record_subgraph
 from snipjit.passes.fx import (
@@ -38,35 +38,10 @@ from snipjit.torch_private import check_version, compile_by_inductor
 
 log = logging.getLogger(__name__)
 
+KINDS = {"linear": "linear layers"}
+"""What patterns find, in a message; others are called by their names."""
+
 make_traceable()  # here, since torch imports this module before it traces a model for the backend
-
-Rest = Literal["eager", "inductor"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What ``torch.compile(..., options={...})`` and ``snipjit.compile`` accept.
-
-    rest   who runs the nodes that are not attention: ``"eager"`` PyTorch or ``"inductor"``
-    """
-
-    rest: Rest = "eager"
-
-    @staticmethod
-    def of(options: Mapping[str, Any] | None) -> Options:
-        """Check options by name and value; OptionError names what is accepted."""
-        if not isinstance(options, Mapping | None):
-            raise OptionError(f"options={options!r:.60} is no dict; accepted: {{'rest': ...}}")
-        options = dict(options or {})
-        known = [field.name for field in fields(Options)]
-        for name in options:
-            if name not in known:
-                raise OptionError(f"unknown option {name!r}; accepted: {', '.join(known)}")
-        result = Options(**options)
-        if result.rest not in get_args(Rest):
-            accepted = ", ".join(map(repr, get_args(Rest)))
-            raise OptionError(f"option rest={result.rest!r} is not one of {accepted}")
-        return result
 
 
 def backend(
@@ -95,20 +70,21 @@ def backend(
 
 
 def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenization:
-    """Replace every attention of a graph that can be compiled; record those that cannot.
+    """Replace every candidate of a graph that can be compiled; record those that cannot.
 
     ``grad=False`` says that the program never runs with gradients.
     """
-    tokenization = tokenize(gm)
+    tokenization = tokenize(gm, options.patterns)
     refused = list(tokenization.refusals)
     fused: list[fx.Node] = []
+    kinds: set[str] = set()
     # All before the first substitution, which takes nodes away.
     left = {c.outputs[0] for c in tokenization.candidates if grad and needs_grad(gm, c)}
     structures: dict[int, Structure] = {}
     for candidate in tokenization.candidates:
         output = candidate.outputs[0]
         made = (
-            Refusal(output.name, NEEDS_GRAD)
+            Refusal(output.name, NEEDS_GRAD, candidate.subgraph.name)
             if output in left
             else _launcher(candidate, options, structures)
         )
@@ -118,9 +94,10 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
         substitute(gm, candidate, _target(made, candidate, options))
         record_subgraph()
         fused += candidate.nodes
+        kinds.add(candidate.subgraph.name)
     for opening in tokenization.openings:
         opening.close(fused)
-    _report(refused, bool(fused))
+    _report(refused, kinds)
     forget(gm)
     gm.graph.lint()
     gm.recompile()
@@ -142,19 +119,23 @@ def _launcher(
         wanted = structure.selection.has_nodes and options.rest == "eager"
         return launcher_of(structure, own_nodes(candidate) if wanted else None)
     except UnsupportedError as error:
-        return Refusal(candidate.outputs[0].name, str(error))
+        return Refusal(candidate.outputs[0].name, str(error), candidate.subgraph.name)
 
 
-def _report(refused: Sequence[Refusal], fused: bool) -> None:
-    """Record refusals; warn of attention that needs gradients, or where all of it was refused."""
+def _report(refused: Sequence[Refusal], fused: Collection[str]) -> None:
+    """Record refusals; warn of what needs gradients, or where all of a kind was refused.
+
+    ``fused`` are the kinds of which there are kernels.
+    """
     for refusal in refused:
         record_refusal(refusal)
-    attention = [refusal for refusal in refused if refusal.is_attention]
-    first = [refusal for refusal in attention if refusal.reason == NEEDS_GRAD] or (
-        [] if fused else attention
-    )
+    told = [refusal for refusal in refused if not refusal.is_expected]
+    first = [refusal for refusal in told if refusal.reason == NEEDS_GRAD] or [
+        refusal for refusal in told if refusal.pattern not in fused
+    ]
     if first:
-        what = "attention" if fused else "all attention of a graph"
+        kind = KINDS.get(first[0].pattern, first[0].pattern)
+        what = kind if first[0].pattern in fused else f"all {kind} of a graph"
         warnings.warn(
             f"snipjit left {what} to PyTorch: {first[0].reason} (snipjit.explain lists it)",
             stacklevel=3,

@@ -13,7 +13,8 @@ from torch import Tensor
 
 import snipjit
 from snipjit import compiler
-from snipjit.frontend.torch_backend import Options, fuse
+from snipjit.frontend.options import Options
+from snipjit.frontend.torch_backend import fuse
 from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.schedule import Schedule
 from snipjit.runtime.kernel import Kernel

@@ -14,7 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 import snipjit
 from snipjit.errors import InputError
-from snipjit.frontend.torch_backend import Options, fuse
+from snipjit.frontend.options import Options
+from snipjit.frontend.torch_backend import fuse
 from snipjit.passes.fx import tokenize
 from tests.passes.fx.attention_modules import (
     ATTENTIONS,

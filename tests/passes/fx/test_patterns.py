@@ -14,7 +14,7 @@ from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.products import PRODUCTS
 from snipjit.passes.fx.nodes.calls import lookup
-from snipjit.passes.fx.nodes.refused import NoProductError
+from snipjit.passes.fx.nodes.refused import ExpectedError
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
 
 SIZES = (1, 13, 17, 31, 77)
@@ -34,7 +34,7 @@ class Mlp(Pattern):
         above = list(_ways(flow, anchor, up=True))
         below = list(_ways(flow, anchor, up=False))
         if _op(above[-1]) not in PRODUCTS or _op(below[-1]) not in PRODUCTS:
-            raise NoProductError(f"`{anchor.name}` stands between no products; accepted: linear")
+            raise ExpectedError(f"`{anchor.name}` stands between no products; accepted: linear")
         return [Region((*reversed(above), anchor, *below), (below[-1],))]
 
 
@@ -43,7 +43,7 @@ def _ways(flow: ValueFlow, node: fx.Node, up: bool) -> Iterator[fx.Node]:
     while True:
         near = flow.operands(node)[:1] if up else flow.consumers(node)
         if len(near) != 1:
-            raise NoProductError(f"`{node.name}` has {len(near)} readers; accepted: one")
+            raise ExpectedError(f"`{node.name}` has {len(near)} readers; accepted: one")
         node = near[0]
         yield node
         if not is_elementwise(_op(node)):

@@ -58,7 +58,7 @@ class Lifter:
     with ``indices``, what is above those functions of indices that make them (masks). ``taken`` are
     nodes of other regions, which no parameter may be. ``check`` refuses sizes of features, which
     are those dims of operands that a product of two of them sums over, or that one with a computed
-    value keeps; they are compiled in.
+    value keeps; they are compiled in. Of factors that are ``is_fixed`` all sizes are.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Lifter:
         taken: Collection[fx.Node],
         check: Callable[[fx.Node, Size], None],
         indices: IndexValues | None = None,
+        is_fixed: Callable[[fx.Node], bool] = lambda _: False,
     ) -> None:
         self.flow = flow
         self.region = region
@@ -76,9 +77,11 @@ class Lifter:
         self.stands_for: dict[str, set[fx.Node]] = {}
         self.products = ProductLifter(self.writer, self.factor, self.operand, self._is_inside)
         self._check = check
+        self._is_fixed = is_fixed
         self._operands = OperandLifter(flow, self.writer, taken)
         self._sides = SideInputs(flow, self.writer, indices, taken) if indices else None
         self._values = Remembered(self._lift)
+        self._shared: dict[tuple[fx.Node, int, int | None], str] = {}
         self.columns = ColumnTranslator(flow, region, self.writer, self.operand)
         self.reductions = ReductionTranslator(self.writer, self.operand, self.columns)
         self.writes = WriteTranslator(flow, region, self.writer, self.value, self.operand)
@@ -181,19 +184,31 @@ class Lifter:
             return self.writer.side_input(argument, "f32")
         return self.writer.side_input(argument)
 
-    def factor(self, reader: fx.Node, argument: Any, feature: int, single: int | None) -> str:
-        """A factor of a product; from outside it has a parameter of its own.
+    def factor(
+        self,
+        reader: fx.Node,
+        argument: Any,
+        feature: int,
+        single: int | None,
+        shared: bool = False,
+    ) -> str:
+        """A factor of a product; from outside it has a parameter of its own, or a shared one.
 
         ``feature`` is its dim whose size is compiled in, ``single`` one that must be of one axis.
         """
         source = self.flow.read(reader, argument)
         if source in self.region:
             return self.value(source)
+        if shared and (source, feature, single) in self._shared:
+            return self._shared[source, feature, single]
         value, parameter, absorbed = self._operands.lift(source, feature, single)
         dim = self.writer.types[value].dims[feature]
         self._check(source, self.writer.axes.size(dim))
         self.stands_for[parameter] = absorbed
-        self.static[parameter] = dim
+        fixed = self.writer.types[value].dims if self._is_fixed(source) else (dim,)
+        self.static[parameter] = tuple(axis for dim in fixed for axis in dim)
+        if shared:
+            self._shared[source, feature, single] = value
         return value
 
 

@@ -30,7 +30,15 @@ PRODUCTS = ("matmul", "baddbmm", "addmm", "linear", *CONTRACTIONS)
 class Factor(Protocol):
     """Lifts a factor; see ``Lifter.factor``."""
 
-    def __call__(self, reader: fx.Node, argument: Any, feature: int, single: int | None, /) -> str:
+    def __call__(
+        self,
+        reader: fx.Node,
+        argument: Any,
+        feature: int,
+        single: int | None,
+        /,
+        shared: bool = ...,
+    ) -> str:
         """The value of a factor."""
 
 
@@ -72,7 +80,9 @@ class ProductLifter:
         if vectors[0]:
             left = self.writer.insert_dim(self._factor(node, lhs, -1, None), 0)
         else:
-            left = self._factor(node, lhs, *((-2, -1) if inner[1] else (-1, None)))
+            # The rows of what meets a matrix are not aligned with anything: products share them.
+            feature, single = (-2, -1) if inner[1] else (-1, None)
+            left = self._factor(node, lhs, feature, single, shared=tensor(rhs).dim() == 2)
         if vectors[1]:
             right = self.writer.insert_dim(self._factor(node, rhs, -1, None), 0)
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import fx
 
 from snipjit.passes.fx.graph.value_flow import ValueFlow
@@ -18,7 +20,11 @@ _TAKEN = frozenset(
 
 
 def lowest_result(
-    flow: ValueFlow, writer: SubgraphWriter, node: fx.Node, value: str
+    flow: ValueFlow,
+    writer: SubgraphWriter,
+    node: fx.Node,
+    value: str,
+    others: Collection[fx.Node],
 ) -> tuple[str, fx.Node, set[fx.Node]]:
     """Follows single readers down from ``node``.
 
@@ -26,12 +32,13 @@ def lowest_result(
     After:   %0 = matmul …; %1 = transpose %0; %2 = view %1 : f32[b][m][h d]
 
     Returns the value of the lowest node it reaches, that node, and the nodes taken in. A result
-    keeps its element type, and a dim that a view splits is not: no operand tells the sizes.
+    keeps its element type, and a dim that a view splits is not: no operand tells the sizes. What
+    stands for ``others`` is theirs.
     """
     taken: set[fx.Node] = set()
     while (below := _single_reader(flow, node)) is not None:
         call = lookup(below)
-        if call is None or call.op not in _TAKEN or mutated(below) is not None:
+        if call is None or call.op not in _TAKEN or mutated(below) is not None or below in others:
             break
         parts = len(writer.axes.parts)
         try:

@@ -10,8 +10,8 @@ class RefusedError(Exception):
     """Carries a reason from where it is found to where it becomes a Refusal; never leaves fx/."""
 
 
-class NoProductError(RefusedError):
-    """Of a softmax without a product of scores above it or one with values below it."""
+class ExpectedError(RefusedError):
+    """Surprises nobody: of a softmax over classes, which is no attention, or of bf16 weights."""
 
 
 Key = TypeVar("Key", bound=Hashable)

@@ -16,7 +16,7 @@ from snipjit.passes.fx.lift.translate_columns import JOINS
 from snipjit.passes.fx.lift.translate_reductions import REDUCTIONS, dims_of
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.refused import NoProductError, RefusedError
+from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_number, is_tensor, same, same_count, tensor
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
 
@@ -150,7 +150,7 @@ def _score_product(flow: ValueFlow, anchor: fx.Node) -> fx.Node:
                 (source, source if moved and is_tensor(source) else like) for source in sources
             ]
     ends = ", ".join(f"`{node.name}` ({spelled(node)})" for node in stopped[:3]) or "nothing"
-    raise NoProductError(
+    raise ExpectedError(
         f"no score product above `{anchor.name}` ({spelled(anchor)}), the walk ends at {ends}; "
         "accepted: matmul, bmm, baddbmm or einsum, then elementwise ops, casts, views, dropout "
         "that is off"
@@ -177,7 +177,7 @@ def _products_below(flow: ValueFlow, anchor: fx.Node) -> tuple[fx.Node, ...]:
                 stopped.append(reader)
     if products:
         return tuple(sorted(set(products), key=lambda node: flow.index[node]))
-    raise NoProductError(unknown(stopped[0]) if stopped else f"`{anchor.name}` feeds no product")
+    raise ExpectedError(unknown(stopped[0]) if stopped else f"`{anchor.name}` feeds no product")
 
 
 def _below(flow: ValueFlow, first: fx.Node) -> set[fx.Node]:

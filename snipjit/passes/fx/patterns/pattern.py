@@ -50,11 +50,15 @@ class Pattern(ABC):
         """The regions around an anchor: the first holds all others; the first that lifts is taken.
 
         ``taken`` are nodes of other regions. Raises RefusedError with the reason if there is none,
-        ``NoProductError`` if that surprises nobody.
+        ``ExpectedError`` if that surprises nobody.
         """
 
     def check_feature(self, node: fx.Node, size: Size) -> None:
         """Raise RefusedError for a size of features (see ``Lifter``) that is not accepted."""
+
+    def is_fixed(self, node: fx.Node) -> bool:
+        """Whether all sizes of a factor are compiled in, and not that of its features alone."""
+        return False
 
     def check(self, lifter: Lifter, anchor: fx.Node, region: Region) -> None:
         """Raise RefusedError for a region that, once lifted, is not what was looked for."""

@@ -16,7 +16,7 @@ from snipjit.passes.fx.index.index_values import IndexValues
 from snipjit.passes.fx.lift.lifter import Lifter
 from snipjit.passes.fx.lift.results import lowest_result
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.refused import NoProductError, RefusedError
+from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
 from snipjit.passes.fx.nodes.traced import is_tensor
 from snipjit.passes.fx.patterns.equal_regions import Known, keep
 from snipjit.passes.fx.patterns.extra_results import check_order, extra_results
@@ -53,8 +53,8 @@ class Recognition:
             try:
                 candidate = self._known_candidate(anchor) or self._candidate(pattern, anchor)
             except RefusedError as refused:
-                expected = isinstance(refused, NoProductError)
-                self.refusals.append(Refusal(anchor.name, str(refused), not expected))
+                expected = isinstance(refused, ExpectedError)
+                self.refusals.append(Refusal(anchor.name, str(refused), pattern.name, expected))
                 continue
             self.candidates.append(candidate)
             self.taken.update(dict.fromkeys(candidate.nodes, candidate.place))
@@ -99,7 +99,8 @@ class Recognition:
 
     def _lifter(self, pattern: Pattern, region: Region, indices: IndexValues | None) -> Lifter:
         nodes = set(region.nodes)
-        return Lifter(self.flow, nodes, self.taken, pattern.check_feature, indices)
+        check, is_fixed = pattern.check_feature, pattern.is_fixed
+        return Lifter(self.flow, nodes, self.taken, check, indices, is_fixed)
 
     def _lifted(
         self, pattern: Pattern, anchor: fx.Node, region: Region, lifter: Lifter
@@ -109,7 +110,7 @@ class Recognition:
         self._check(region)
         results = [(lifter.value(product), product) for product in region.products]
         covered = set(region.nodes)
-        lowest = [lowest_result(flow, writer, node, value) for value, node in results]
+        lowest = [lowest_result(flow, writer, node, value, self.taken) for value, node in results]
         covered.update(*(below for *_, below in lowest))
         flow.looked.nodes.update(covered)
         pattern.check(lifter, anchor, region)
@@ -142,7 +143,7 @@ class Recognition:
 
     def _check(self, region: Region) -> None:
         if shared := [node.name for node in region.nodes if node in self.taken]:
-            raise RefusedError(f"`{shared[0]}` is part of the attention before it")
+            raise RefusedError(f"`{shared[0]}` is part of the kernel before it")
         for node in region.nodes:
             if mutated(node) is None:
                 continue

@@ -1,0 +1,212 @@
+"""Linear layers: products with a weight, and the elementwise chains below them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Sequence
+
+import torch
+from torch import fx
+
+from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
+from snipjit.passes.fx.lift.layouts import LAYOUTS
+from snipjit.passes.fx.lift.products import PRODUCTS
+from snipjit.passes.fx.nodes.calls import Call, lookup
+from snipjit.passes.fx.nodes.in_place import mutated
+from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
+from snipjit.passes.fx.nodes.traced import Size, is_tensor, literal, same, tensor, traced_value
+from snipjit.passes.fx.patterns.pattern import Pattern, Region
+
+SIDES = {
+    "linear": ("input", "weight"),
+    "addmm": ("mat1", "mat2"),
+    "baddbmm": ("batch1", "batch2"),
+    "tensordot": ("a", "b"),
+}
+"""The factors of a product by their names; ``input`` and ``other`` of those that are not here."""
+
+IDLE = ("cast", "dropout")
+"""What may stand in a chain beside elementwise functions."""
+
+
+class Linear(Pattern):
+    """A product with a matrix of the model's own, and what is computed of each of its elements.
+
+    Before:  %l = linear(%x, %w, %b); %g = gelu(%l); %r = add(%g, %h)
+    After:   %a, %b, %c, %d = parameter …
+             %0 = transpose %b; %1 = matmul %a %0; %2 = add %1 %c; … ; %8 = add %7 %d; result %8
+
+    Layers of one input that are as wide are taken together, where the chains below them meet (a
+    gate) and where they do not (queries, keys and values); else each alone.
+    """
+
+    name = "linear"
+
+    def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
+        """Whether a node multiplies by a weight."""
+        return weight_of(flow, node) is not None
+
+    def regions(
+        self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
+    ) -> Sequence[Region]:
+        """With all layers of the input, with those that the chain meets, alone; with and without
+        the chain."""
+        if (dtype := tensor(anchor).dtype) != torch.float32:
+            raise ExpectedError(f"`{anchor.name}` is {dtype}; accepted: torch.float32")
+        layers = _layers(flow, anchor, taken)
+        found: dict[Region, None] = {}
+        for products in (layers, _joined(flow, anchor, layers, taken), (anchor,)):
+            nodes = _chain(flow, products, taken)
+            found.setdefault(_region(flow, nodes))
+        found.setdefault(_region(flow, {anchor}))
+        return tuple(found)
+
+    def check_feature(self, node: fx.Node, size: Size) -> None:
+        """Weights are compiled in by their sizes."""
+        if not literal(size):
+            raise RefusedError(
+                f"`{node.name}` has {size} features; accepted: a number that is known and not 0"
+            )
+
+    def is_fixed(self, node: fx.Node) -> bool:
+        """Whether a factor is a weight."""
+        return is_weight(node)
+
+
+def weight_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
+    """The weight by which a node multiplies something else; None if there is none."""
+    call = lookup(node)
+    if call is None or call.op not in PRODUCTS or not is_tensor(node):
+        return None
+    factors = [flow.read(node, factor) for factor in _factors(call)]
+    if len(factors) != 2:
+        return None
+    weights = [factor for factor in factors if is_weight(factor)]
+    if len(weights) == 2:  # one matrix of the model's, and an input of two dims
+        weights = [factor for factor in weights if _is_parameter(factor)] or weights
+    return weights[-1] if weights else None
+
+
+def _factors(call: Call) -> list[fx.Node]:
+    """Both factors of a product."""
+    if call.op == "einsum":
+        given = call.get("operands")
+        found = list(given) if isinstance(given, list | tuple) else [given, *call.rest]
+    else:
+        found = [call.get(side) for side in SIDES.get(call.op, ("input", "other"))]
+    return [factor for factor in found if is_tensor(factor)]
+
+
+def is_weight(node: fx.Node) -> bool:
+    """Whether a value is a matrix of known sizes that the graph is given, laid out in any way."""
+    shape = tensor(node).shape
+    if len(shape) != 2 or not all(isinstance(size, int) for size in shape):
+        return False
+    return _given(node).op in ("placeholder", "get_attr")
+
+
+def _given(node: fx.Node) -> fx.Node:
+    """What layout ops lay out."""
+    while (call := lookup(node)) is not None and call.op in LAYOUTS:
+        if not is_tensor(source := call.get("input")):
+            break
+        node = source
+    return node
+
+
+def _is_parameter(node: fx.Node) -> bool:
+    return isinstance(traced_value(_given(node)), torch.nn.Parameter)
+
+
+def _input_of(flow: ValueFlow, node: fx.Node) -> fx.Node:
+    """What a linear layer multiplies by its weight."""
+    call = lookup(node)
+    assert call is not None
+    left, right = (flow.read(node, factor) for factor in _factors(call))
+    return right if left is weight_of(flow, node) else left
+
+
+def _layers(flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]) -> tuple[fx.Node, ...]:
+    """The linear layers of the same input that are as wide, in graph order."""
+    source, shape = _input_of(flow, anchor), tensor(anchor).shape
+    found = {anchor}
+    for reader in flow.consumers(source):
+        if reader in taken or weight_of(flow, reader) is None:
+            continue
+        own = tensor(reader).shape
+        if (
+            _input_of(flow, reader) is source
+            and len(own) == len(shape)
+            and all(map(same, own, shape))
+        ):
+            found.add(reader)
+    return tuple(sorted(found, key=flow.index.__getitem__))
+
+
+def _joined(
+    flow: ValueFlow, anchor: fx.Node, layers: tuple[fx.Node, ...], taken: Collection[fx.Node]
+) -> tuple[fx.Node, ...]:
+    """Those layers whose chains end where that of the anchor ends."""
+    nodes = _chain(flow, layers, taken)
+    ends = _ends(flow, nodes)
+    reached = {layer: ends & _below(flow, layer, nodes) for layer in layers}
+    return tuple(layer for layer in layers if reached[layer] & reached[anchor])
+
+
+def _below(flow: ValueFlow, first: fx.Node, inside: Collection[fx.Node]) -> set[fx.Node]:
+    """A node and what is made of it among others."""
+    found, pending = {first}, [first]
+    while pending:
+        new = [of for of in flow.consumers(pending.pop()) if of in inside and of not in found]
+        found.update(new)
+        pending += new
+    return found
+
+
+def _chain(
+    flow: ValueFlow, products: Iterable[fx.Node], taken: Collection[fx.Node]
+) -> set[fx.Node]:
+    """Products and the elementwise functions below them, up to values that anything else reads."""
+    nodes = {*products}
+    shape = tensor(next(iter(nodes))).shape
+    first = min(map(flow.index.__getitem__, nodes))
+    for node in itertools.islice(flow.index, first, None):
+        reads = [of for of in flow.operands(node) if of in nodes]
+        if reads and node not in taken and _is_pointwise(node, shape):
+            nodes.add(node)
+    while (end := _read_outside(flow, nodes)) is not None:
+        nodes -= _below(flow, end, nodes) - {end}
+    return nodes
+
+
+def _is_pointwise(node: fx.Node, shape: Sequence[Size]) -> bool:
+    """Whether a node makes of each element of its operands one of a result of that shape."""
+    call = lookup(node)
+    if call is None or not (is_elementwise(call.op) or call.op in IDLE) or not is_tensor(node):
+        return False
+    own = tensor(node).shape
+    return len(own) == len(shape) and all(map(same, own, shape)) and mutated(node) is None
+
+
+def _read_outside(flow: ValueFlow, nodes: Collection[fx.Node]) -> fx.Node | None:
+    """A value that is read by some of the nodes and by others, or None."""
+    for node in nodes:
+        inside = [reader in nodes for reader in flow.consumers(node)]
+        if any(inside) and not all(inside):
+            return node
+    return None
+
+
+def _ends(flow: ValueFlow, nodes: Collection[fx.Node]) -> set[fx.Node]:
+    """The nodes that no other ones read."""
+    return {n for n in nodes if not any(reader in nodes for reader in flow.consumers(n))}
+
+
+def _region(flow: ValueFlow, nodes: Collection[fx.Node]) -> Region:
+    """The nodes in order; what they end in are the results."""
+
+    def ordered(found: Iterable[fx.Node]) -> tuple[fx.Node, ...]:
+        return tuple(sorted(found, key=flow.index.__getitem__))
+
+    return Region(ordered(nodes), ordered(_ends(flow, nodes)))

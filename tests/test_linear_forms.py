@@ -1,0 +1,218 @@
+"""Linear layers become kernels, in every spelling, compiled and exported."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import snipjit
+from tests.linear_forms import FORMS
+
+OPTIONS: dict[str, Any] = {"fuse": ("attention", "linear")}
+LENGTHS = (9, 1, 31, 17)
+LONG = pytest.mark.long
+ROADS = ["dynamic", pytest.param("static", marks=LONG), pytest.param("program", marks=LONG)]
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    torch.compiler.reset()
+    snipjit.reset_stats()
+    with torch.no_grad():
+        yield
+    torch.compiler.reset()
+
+
+def _compiled(model: nn.Module, road: str, x: Tensor) -> Callable[[Tensor], Any]:
+    if road == "program":
+        return snipjit.compile(model, (x,), options=OPTIONS)
+    dynamic = road == "dynamic"
+    return torch.compile(model, backend="snipjit", dynamic=dynamic, options=OPTIONS)
+
+
+def _listed(result: Any) -> list[Tensor]:
+    return list(result) if isinstance(result, tuple | list) else [result]
+
+
+def _steps(x: Tensor) -> list[int]:
+    """The strides of dims that have several elements."""
+    return [step for step, size in zip(x.stride(), x.shape, strict=True) if size > 1]
+
+
+def _compare(compiled: Callable[[Tensor], Any], model: nn.Module, x: Tensor) -> None:
+    """Shapes and strides are those of eager, values as near to float64 as float32 is."""
+    expected = _listed(model(x.clone()))
+    exact = _listed(copy.deepcopy(model).double()(x.double()))
+    for have, eager, want in zip(_listed(compiled(x)), expected, exact, strict=True):
+        assert have.shape == eager.shape
+        assert _steps(have) == _steps(eager)
+        torch.testing.assert_close(have.double(), want, rtol=2e-5, atol=4e-6)
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("name", FORMS)
+def test_forms(name: str, road: str) -> None:
+    form = FORMS[name]
+    model = form.model()
+    compiled = _compiled(model, road, form.input(LENGTHS[0]))
+    lengths = {"dynamic": LENGTHS, "static": LENGTHS[:1], "program": LENGTHS[::2]}[road]
+    for length in lengths:
+        _compare(compiled, model, form.input(length, seed=length))
+    stats = snipjit.stats()
+    assert stats.kernel_calls == form.kernels * len(lengths)
+    assert not stats.refusals
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -0.0, 1e-40])
+def test_special_numbers(value: float) -> None:
+    form = FORMS["silu"]
+    model, x = form.model(), form.input(5)
+    x[0, 2, 3] = value
+    have = _compiled(model, "dynamic", x)(x)
+    torch.testing.assert_close(have, model(x), equal_nan=True, rtol=2e-5, atol=4e-6)
+
+
+def test_no_rows() -> None:
+    form = FORMS["linear"]
+    model, empty = form.model(), torch.randn(0, 7, 24)
+    assert _compiled(model, "dynamic", empty)(empty).shape == (0, 7, 40)
+
+
+def test_left_to_pytorch_by_default() -> None:
+    model, x = FORMS["linear"].model(), FORMS["linear"].input(9)
+    torch.compile(model, backend="snipjit")(x)
+    assert snipjit.stats().subgraphs == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_types_stay(dtype: torch.dtype) -> None:
+    model, x = FORMS["linear"].model().to(dtype), FORMS["linear"].input(9).to(dtype)
+    assert torch.equal(_compiled(model, "dynamic", x)(x), model(x))
+    (refusal,) = snipjit.stats().refusals
+    assert refusal.pattern == "linear"
+    assert "accepted: torch.float32" in refusal.reason
+
+
+def test_gradients_keep_the_nodes() -> None:
+    model, x = FORMS["gelu"].model(), FORMS["gelu"].input(9)
+    with torch.enable_grad(), pytest.warns(UserWarning, match="all linear layers of a graph"):
+        _compiled(model, "dynamic", x)(x).sum().backward()
+    (found,) = (p.grad for name, p in model.named_parameters() if name == "a.weight")
+    assert found is not None
+    assert snipjit.stats().subgraphs == 0
+
+
+# Weights are read where they lie: nothing is stale.
+
+
+def _load(model: Any) -> None:
+    model.load_state_dict({name: t.cos() for name, t in model.state_dict().items()})
+
+
+def _assign(model: Any) -> None:
+    found = {name: t.cos() for name, t in model.state_dict().items()}
+    model.load_state_dict(found, assign=True)
+
+
+def _data(model: Any) -> None:
+    model.a.weight.data = model.a.weight.data.sin()
+
+
+def _data_in_place(model: Any) -> None:
+    model.a.weight.data.mul_(3)
+
+
+def _copy(model: Any) -> None:
+    model.a.weight.copy_(model.a.weight.flip(0))
+
+
+def _swap(model: Any) -> None:
+    model.a.weight = nn.Parameter(model.a.weight.tanh())
+
+
+def _transposed(model: Any) -> None:
+    model.a.weight = nn.Parameter(model.a.weight.t().contiguous().cos().t())
+
+
+def _optimizer(model: Any) -> None:
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+
+
+def _merge(model: Any) -> None:
+    model.a.weight += torch.outer(torch.arange(40.0), torch.arange(24.0)) / 100
+
+
+def _replaced_storage(model: Any) -> None:
+    values = model.a.weight.detach().clone() * 2
+    model.a.weight.data.resize_(0)
+    model.a.weight.data.resize_(40, 24)
+    model.a.weight.data.copy_(values)
+
+
+CHANGES = (
+    _load, _assign, _data, _data_in_place, _copy, _swap, _transposed, _optimizer, _merge,
+    _replaced_storage,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+def test_weights_that_change_between_calls(change: Callable[[Any], None]) -> None:
+    form = FORMS["gelu"]
+    model, x = form.model(), form.input(9)
+    compiled = _compiled(model, "dynamic", x)
+    _compare(compiled, model, x)
+    change(model)
+    _compare(compiled, model, x)
+    assert snipjit.stats().kernel_calls == 2
+
+
+def test_weights_that_are_tied() -> None:
+    form = FORMS["mlp"]
+    model: Any = form.model()
+    model.b = nn.Linear(40, 24)
+    model.b.weight = nn.Parameter(model.a.weight.t())
+    x = form.input(9)
+    compiled = _compiled(model, "dynamic", x)
+    _compare(compiled, model, x)
+    model.a.weight.data.mul_(2)
+    _compare(compiled, model, x)
+
+
+class Hooked(nn.Module):
+    """A layer whose weight is computed at every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.utils.parametrizations.weight_norm(nn.Linear(24, 40))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.a(x))
+
+
+def test_computed_weights_stay() -> None:
+    model, x = Hooked().eval(), torch.randn(2, 9, 24)
+    compiled = _compiled(model, "dynamic", x)
+    torch.testing.assert_close(compiled(x), model(x))
+    model.a.parametrizations.weight.original0.mul_(2)
+    torch.testing.assert_close(compiled(x), model(x))
+    assert snipjit.stats().subgraphs == 0
+
+
+@pytest.mark.parametrize("value", ["linear", ["attention", "convolution"], 3])
+def test_options_that_do_not_exist(value: Any) -> None:
+    with pytest.raises(snipjit.OptionError, match="accepted: "):
+        snipjit.compile(FORMS["linear"].model(), (torch.randn(2, 9, 24),), options={"fuse": value})
+
+
+def test_less_than_all() -> None:
+    form = FORMS["linear"]
+    snipjit.compile(form.model(), (form.input(9),), options={"fuse": []})
+    assert snipjit.stats().subgraphs == 0
