@@ -55,6 +55,7 @@ lint: $(VENV)/.test
 bench: $(VENV)/.peers
 	$(RUN) -m benchmarks attention --dtype $(DTYPE)
 	$(RUN) -m benchmarks dynamic
+	$(RUN) -m benchmarks linear
 
 torch: $(VENV)/.torch
 

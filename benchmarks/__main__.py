@@ -1,4 +1,4 @@
-"""The benchmarks: ``python -m benchmarks attention | candidates | dynamic | against | demo``."""
+"""``python -m benchmarks attention | candidates | dynamic | linear | against | demo``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks import against, attention, candidates, demo, dynamic
+from benchmarks import against, attention, candidates, demo, dynamic, linear
 from benchmarks.peers.table import PEERS
 from benchmarks.precisions import PRECISIONS
 from benchmarks.rounds import Plan
@@ -46,6 +46,8 @@ def _report(options: argparse.Namespace, console: Console) -> dict[str, object]:
             return attention.run(options.rows, precision, options.peers, plan, console)
         if options.benchmark == "candidates":
             return candidates.run(options.structures, options.rows, plan, console)
+        if options.benchmark == "linear":
+            return linear.run(options.rows, options.peers, plan, console)
         return dynamic.run(options.calls, plan, console)
 
 
@@ -74,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     calls = commands.add_parser("dynamic", parents=[common], help=dynamic.__doc__)
     calls.add_argument("--calls", type=positive_int, default=200, metavar="N")
+    layers = commands.add_parser("linear", parents=[common], help=linear.__doc__)
+    numbers = " ".join(map(str, linear.ROWS))
+    layers.add_argument(
+        "--rows", nargs="+", type=positive_int, default=linear.ROWS, metavar="M", help=numbers
+    )
+    _add_choice(layers, "--peers", [linear.INDUCTOR], metavar="PEER")
     texts = commands.add_parser("demo", parents=[common], help=demo.__doc__)
     texts.add_argument("--texts", type=positive_int, default=200, metavar="N")
     texts.add_argument(

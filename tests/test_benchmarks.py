@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import attention, candidates, demo, dynamic, machine, structures
+from benchmarks import attention, candidates, demo, dynamic, linear, machine, structures
 from benchmarks.fma_peak import fma_peak
 from benchmarks.latency_plot import medians_by_length
 from benchmarks.lengths import text_lengths
@@ -130,6 +130,19 @@ def test_dynamic_compiles_once_a_schedule() -> None:
     assert report["error"] < 1e-5
 
 
+def test_linear_layers_of_a_model_in_turn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(linear, "LAYERS", 1)
+    with torch.inference_mode():
+        report = linear.run([3, 40], [], QUICK, Console())
+    rows = report["rows"]
+    assert isinstance(rows, list)
+    assert [row["rows"] for row in rows] == [3, 40]
+    assert all(0 < row["of_floor"]["snipjit"] for row in rows)
+    assert "of the floor" in capsys.readouterr().out.replace("\n", " ")
+
+
 def test_demo_ends_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "OUT", tmp_path)
     monkeypatch.setattr(demo, "_export_and_run", lambda model, console: None)
@@ -167,14 +180,25 @@ def test_candidates_are_measured_side_by_side(
     graphs = {"linear": lambda: structures.linear(48, 80)}
     monkeypatch.setattr(candidates, "GRAPHS", graphs)
     file = tmp_path / "report.json"
-    run = ["--structures", "linear", "--rows", "1", "40", "--rounds", "1", "--json", str(file)]
+    run = [
+        "--structures",
+        "linear",
+        "--rows",
+        "1",
+        "40",
+        "400",
+        "--rounds",
+        "1",
+        "--json",
+        str(file),
+    ]
     threads = torch.get_num_threads()
     try:
         assert command.main(["candidates", *run]) == 0
     finally:
         torch.set_num_threads(threads)
     (found,) = json.loads(file.read_text())["found"]
-    assert [row["chosen"] for row in found["rows"]] == ["columns", "outputs"]
+    assert [row["chosen"] for row in found["rows"]] == ["columns", "rows", "outputs"]
     for row in found["rows"]:
         assert set(row["ms"]) == {"rows", "columns", "outputs"}
         assert row["flops"] == 2 * 48 * 80 * row["rows"]
