@@ -25,6 +25,7 @@ class InsertSpecificIterations(LinearPass):
     lanes, blocks of a task     masked main, one masked vector     (blocks are of unknown size)
     ... products of pairs       masked, every number of vectors    (likewise)
     ... products alone          masked, every number of vectors    (likewise)
+    panels of products alone    main, then every number of rows    (likewise)
     lanes, otherwise            masked main                        main, the rest, masked if ragged
     rows of tile registers      masked main, one register          those of the two it needs
     sums in tile registers      main: buffers are padded           main
@@ -67,11 +68,15 @@ def _panel(lir: LinearIR, loop: Loop, loops: Nest) -> Loop:
     tiles = [s for s in inside if _has_accumulators(s)]
     blocked = any(is_block_loop(s) or s.states for s in (loop, *inside))
     made = [e for e in expressions(main.body) if e.op != "load"]
-    whole = in_vectors(lir, axis, made) and not main.step % lir.width and not main.masked
-    if blocked or not tiles or not whole or any("pairs" in e.attrs for e in made):
+    whole = in_vectors(lir, axis, made) and not main.step % lir.width
+    if blocked or not tiles or main.masked or any("pairs" in e.attrs for e in made):
         return loop
-    steps = range(main.step, 0, -lir.width)
-    return replace(loop, pieces=[Piece(n, _widened(main, n), masked=True) for n in steps])
+    if whole:
+        steps = range(main.step, 0, -lir.width)
+        return replace(loop, pieces=[Piece(n, _widened(main, n), masked=True) for n in steps])
+    if in_vectors(lir, axis, made):
+        return loop
+    return replace(loop, pieces=[Piece(n, _body_for(main, n)) for n in range(main.step, 0, -1)])
 
 
 def _has_accumulators(loop: Loop) -> bool:

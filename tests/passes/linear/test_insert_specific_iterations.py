@@ -112,3 +112,9 @@ def test_narrower_panels_of_products_have_wider_tiles() -> None:
     panel = next(s for s, _ in lir.walk() if isinstance(s, Loop) and s.step == 12)
     tiles = [[s.step for s in piece.body if isinstance(s, Loop)] for piece in panel.pieces]
     assert tiles == [[4], [4], [12]]
+
+
+def test_rows_that_share_a_panel_are_one_piece() -> None:
+    """Three rows would be two and one, each of which reads all of the weight."""
+    text = PANEL.replace("lanes m x 4", "lanes d x 4").replace("for m step 12", "for m step 4")
+    assert pieces(text, "m") == [(4, False), (3, False), (2, False), (1, False)]
