@@ -109,7 +109,7 @@ class _Chooser:
         size = lcm(lanes, *(block for _, block in found))
         if any(block % lanes for _, block in found):
             raise UnsupportedError(f"a tensor lies in blocks that are no multiple of {lanes} lanes")
-        if any(axis != self.wide for axis, _ in found):
+        if any(axis != self.wide or axis not in self.lir.lanes for axis, _ in found):
             raise UnsupportedError("a tensor lies in blocks of an axis that is not in lanes")
         panel = max(numbers.panel // size, 1) * size
         tile = max(numbers.tile * numbers.vectors * lanes // panel, 1)

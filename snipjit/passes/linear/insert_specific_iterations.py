@@ -72,8 +72,10 @@ def _panel(lir: LinearIR, loop: Loop, loops: Nest) -> Loop:
     if blocked or not tiles or main.masked or any("pairs" in e.attrs for e in made):
         return loop
     if whole:
-        steps = range(main.step, 0, -lir.width)
-        return replace(loop, pieces=[Piece(n, _widened(main, n), masked=True) for n in steps])
+        granule = lcm(lir.width, *_blocks(lir, main.body, axis))
+        steps = range(main.step, 0, -granule)
+        pieces = [Piece(n, _widened(main, n), masked=True) for n in steps]
+        return replace(loop, pieces=pieces) if len(pieces) > 1 else loop
     if in_vectors(lir, axis, made):
         return loop
     return replace(loop, pieces=[Piece(n, _body_for(main, n)) for n in range(main.step, 0, -1)])
