@@ -47,38 +47,39 @@ class InsertSpecificIterations(LinearPass):
         def expand(body: list[Statement], loops: Nest) -> list[Statement]:
             return [_with_tails(lir, s, loops) if is_kind(s, "for") else s for s in body]
 
-        lir.body = rewrite(_with_panels(lir, lir.body, ()), expand)
+        lir.body = rewrite(_with_panels(lir, lir.body), expand)
         return lir
 
 
-def _with_panels(lir: LinearIR, body: list[Statement], loops: Nest) -> list[Statement]:
+def _with_panels(lir: LinearIR, body: list[Statement]) -> list[Statement]:
     """Panels of products alone in pieces of every number of vectors; tiles are still whole."""
     return [
-        _panel(lir, s, loops) if isinstance(s, Loop) and s.kind in ("for", "parallel") else s
-        for s in body
+        _panel(lir, s) if isinstance(s, Loop) and s.kind in ("for", "parallel") else s for s in body
     ]
 
 
-def _panel(lir: LinearIR, loop: Loop, loops: Nest) -> Loop:
+def _panel(lir: LinearIR, loop: Loop) -> Loop:
     main, axis = loop.pieces[0], loop.axis
     if loop.parallel:
-        body = _with_panels(lir, main.body, (*loops, loop))
-        return replace(loop, pieces=[replace(main, body=body)])
-    inside = [s for s in main.body if isinstance(s, Loop)]
-    tiles = [s for s in inside if _has_accumulators(s)]
-    blocked = any(is_block_loop(s) or s.states for s in (loop, *inside))
+        return replace(loop, pieces=[replace(main, body=_with_panels(lir, main.body))])
     made = [e for e in expressions(main.body) if e.op != "load"]
-    whole = in_vectors(lir, axis, made) and not main.step % lir.width
-    if blocked or not tiles or main.masked or any("pairs" in e.attrs for e in made):
+    if main.masked or not _is_panel(loop) or any("pairs" in e.attrs for e in made):
         return loop
-    if whole:
-        granule = lcm(lir.width, *_blocks(lir, main.body, axis))
-        steps = range(main.step, 0, -granule)
-        pieces = [Piece(n, _widened(main, n), masked=True) for n in steps]
-        return replace(loop, pieces=pieces) if len(pieces) > 1 else loop
-    if in_vectors(lir, axis, made):
+    if not in_vectors(lir, axis, made):
+        rows = range(main.step, 0, -1)
+        return replace(loop, pieces=[Piece(n, _body_for(main, n)) for n in rows])
+    granule = lcm(lir.width, *_blocks(lir, main.body, axis))
+    if main.step % granule or main.step == granule:
         return loop
-    return replace(loop, pieces=[Piece(n, _body_for(main, n)) for n in range(main.step, 0, -1)])
+    vectors = range(main.step, 0, -granule)
+    return replace(loop, pieces=[Piece(n, _widened(main, n), masked=True) for n in vectors])
+
+
+def _is_panel(loop: Loop) -> bool:
+    """Whether a loop goes around tiles of products, and nothing is streamed in it."""
+    inside = [s for s in loop.body if isinstance(s, Loop)]
+    streams = any(is_block_loop(s) or s.states for s in (loop, *inside))
+    return not streams and any(map(_has_accumulators, inside))
 
 
 def _has_accumulators(loop: Loop) -> bool:
