@@ -19,10 +19,12 @@ from snipjit.ir.expression import Expression
 from snipjit.ir.interpret import linear as interpret_linear
 from snipjit.ir.interpret.linear import interpret
 from snipjit.ir.interpret.subgraph import interpret as interpret_subgraph
+from snipjit.ir.linear_ir import Loop
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph, TensorType
 from snipjit.ir.text.linear import print_linear
 from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.text.subgraph import parse_subgraph
 from snipjit.ir.verify.linear import verify
 from snipjit.ir.verify.subgraph import verify_canonical
 from snipjit.passes.base import Pass, run_pipeline
@@ -342,3 +344,40 @@ def test_what_does_not_fit_the_scratchpad_is_halved(
     monkeypatch.setattr(allocate_buffers, "SCRATCHPAD_LIMIT", 16)
     with pytest.raises(UnsupportedError, match="small enough for the scratchpad"):
         lower(FEW["mlp"](), target, schedule=Schedule.OUTPUTS)
+
+
+OUTER_SCORES = """
+subgraph @outer_scores
+axis b
+axis h
+axis m
+axis n
+axis e = 7
+%p0 = parameter : f32[b h][m][]
+%p1 = parameter : f32[n][b]
+%p2 = parameter : f32[n][b][e]
+%0 = mul %p0 %p1 : f32[b][h][m][n]
+%1 = reduce %0 {monoid=larger, over=(n)} : f32[b][h][m]
+%2 = sub %0 %1 : f32[b][h][m][n]
+%3 = exp %2 : f32[b][h][m][n]
+%4 = brgemm %3 %p2 {over=(n)} : f32[b][h][m][e]
+%6 = reduce %3 {monoid=sum, over=(n)} : f32[b][h][m]
+%7 = div %4 %6 : f32[b][h][m][e]
+%r0 = result %7 {order=(0, 1, 2)} : f32[b h][m][e]
+"""
+"""Scores of one feature a head: of what a task holds so much is kept that its blocks are halved."""
+
+
+@pytest.mark.parametrize("row", ["avx2", "avx512"])
+def test_blocks_that_are_halved_are_whole_tiles(row: str) -> None:
+    """Tiles of two vectors in a block of three would write beyond its buffers."""
+    lir = lower(parse_subgraph(OUTER_SCORES), ROWS[row], schedule=Schedule.OUTPUTS)
+    loops = [(s, around) for s, around in lir.walk() if isinstance(s, Loop) and not s.parallel]
+    inside = [
+        (loop.step, outer.step)
+        for loop, around in loops
+        for outer in around
+        if outer.axis == loop.axis and not outer.parallel
+    ]
+    assert inside
+    assert all(block % tile == 0 for tile, block in inside)

@@ -71,7 +71,8 @@ def _halve(lir: LinearIR) -> None:
 def _at_most(lir: LinearIR, axis: str, name: str, size: int) -> AxisPlan:
     """The plan of an axis with a smaller task or block, and nothing in it that is larger."""
     plan = lir.plans[axis]
-    granule = lir.width if axis in lir.lanes else 1
+    pairs = any(e.attrs.get("pairs") == axis for e in lir.expressions())
+    granule = lir.width * (2 if pairs else 1) if axis in lir.lanes else 1
     size = -(-size // granule) * granule
     if name == "block":
         return replace(plan, block=size, chunk=plan.chunk // size * size)

@@ -83,7 +83,7 @@ class FuseLoops(LinearPass):
 
     def _step(self, lir: LinearIR, group: _Group, axis: str, block: int | None) -> int:
         if in_vectors(lir, axis, group.body):
-            return self._columns(lir, group, axis, block or lir.axes[axis])
+            return self._columns(lir, group, axis, block)
         if any(e.op == "brgemm" for e in group.body):
             plan = lir.plans[axis]
             return plan.held if group.alone else plan.tile
@@ -110,8 +110,11 @@ class FuseLoops(LinearPass):
         in_lanes = any(lanes.intersection(e.type.axes) for e in group.body)
         return bool(made & factors) and not in_lanes
 
-    def _columns(self, lir: LinearIR, group: _Group, axis: str, size: int | None) -> int:
-        """Elements of whole vectors: one of sums across lanes, more of anything else."""
+    def _columns(self, lir: LinearIR, group: _Group, axis: str, block: int | None) -> int:
+        """Elements of whole vectors: one of sums across lanes, more of anything else.
+
+        A block is whole tiles: buffers have room for no more.
+        """
         vectors, lanes = (
             1 if self._are_rows_of_tiles(lir, group) else ELEMENTWISE_VECTORS,
             lir.width,
@@ -122,7 +125,10 @@ class FuseLoops(LinearPass):
             vectors = 1 if across else lir.plans[axis].vectors
         if group.has_pairs(axis):
             lanes, vectors = 2 * lanes, max(vectors // 2, 1)
-        return lanes * (vectors if size is None else min(vectors, -(-size // lanes)))
+        size = block or lir.axes[axis]
+        most = vectors if size is None else min(vectors, -(-size // lanes))
+        whole = (n for n in range(most, 1, -1) if not (block or 0) % (lanes * n))
+        return lanes * next(whole, 1)
 
 
 @dataclass
