@@ -153,3 +153,30 @@ def run_on_text(step: Pass, text: str) -> str:
 def before_and_after(step: Pass, text: str) -> str:
     """A golden of a pass: the IR before and after."""
     return f"{print_linear(parse_linear(text))}\n# after {step.name}\n\n{run_on_text(step, text)}"
+
+
+LAYER = """
+linear @g lanes m x 4
+axis m : rows task 16 panel 8 tile 2 vectors 2 unroll 2
+axis e : columns task 8 tile 2 vectors 2 unroll 2
+axis d : contraction tile 2 vectors 2 unroll 2
+input %x : f32[d][m]
+input %w : f32[e][d]
+output %y : f32[e][m] order 0 1
+parallel e step 8 {
+  parallel m step 16 {
+    for m step 8 {
+      for e step 2 {
+        %s = fill {value=0.0} : f32[e m]
+        for d step 2 {
+          %x.tile = load %x : f32[d m]
+          %w.tile = load %w : f32[e d]
+          %s = fma %w.tile %x.tile %s {over=(d)} : f32[e m]
+        }
+        store %y %s : f32[e m]
+      }
+    }
+  }
+}
+"""
+"""A linear layer by rows: panels of rows around tiles of columns."""

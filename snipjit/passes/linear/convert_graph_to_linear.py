@@ -45,7 +45,7 @@ class ConvertGraphToLinear(Pass):
         """The LinearIR of a canonical Subgraph."""
         axes = dict(subgraph.axes)
         kept = subgraph.kept_axes()
-        lanes = tuple(row_axes(subgraph)[-1:]) or (SYNTHETIC_LANES,)
+        lanes = tuple(axes_of_rows(subgraph)[-1:]) or (SYNTHETIC_LANES,)
         if self.schedule is Schedule.COLUMNS:
             lanes = tuple(column_axes(subgraph))
         elif self.schedule is Schedule.OUTPUTS:
@@ -110,7 +110,7 @@ def _has_vectors_of_pairs(lir: LinearIR, tensor: Tensor, axis: str) -> bool:
     return even and lir.vector_axis(tensor.axes) == unit
 
 
-def row_axes(subgraph: Subgraph) -> list[str]:
+def axes_of_rows(subgraph: Subgraph) -> list[str]:
     """The axes that are kept; of linear layers not those of columns."""
     kept = subgraph.kept_axes()
     units = {_output(node).unit_axis for node in subgraph.results}

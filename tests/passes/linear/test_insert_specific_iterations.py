@@ -9,7 +9,7 @@ import pytest
 from snipjit.ir.linear_ir import Loop
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
-from tests.linear_examples import before_and_after
+from tests.linear_examples import LAYER, before_and_after
 
 COPY = """
 linear @g lanes m x 4
@@ -79,30 +79,11 @@ def test_block_loops_stay_as_they_are() -> None:
     assert pieces(text, "n") == [(8, False)]
 
 
-PANEL = """
-linear @g lanes m x 4
-axis m
-axis e
-axis d
-input %x : f32[d][m]
-input %w : f32[e][d]
-output %y : f32[e][m] order 0 1
-parallel e step 8 {
-  parallel m step 24 {
-    for m step 12 {
-      for e step 4 {
-        %s = fill {value=0.0} : f32[e m]
-        for d step 2 {
-          %x.tile = load %x : f32[d m]
-          %w.tile = load %w : f32[e d]
-          %s = fma %w.tile %x.tile %s {over=(d)} : f32[e m]
-        }
-        store %y %s : f32[e m]
-      }
-    }
-  }
-}
-"""
+PANEL = (
+    LAYER.replace("parallel m step 16", "parallel m step 24")
+    .replace("for m step 8", "for m step 12")
+    .replace("for e step 2", "for e step 4")
+)
 
 
 def test_narrower_panels_of_products_have_wider_tiles() -> None:

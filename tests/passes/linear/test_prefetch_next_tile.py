@@ -10,32 +10,7 @@ from snipjit.ir.schedule import Schedule
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.prefetch_next_tile import PrefetchNextTile
 from tests.kernels import TARGETS
-from tests.linear_examples import before_and_after, final
-
-LINEAR = """
-linear @g lanes m x 4
-axis m : rows task 16 panel 8 tile 2 vectors 2 unroll 2
-axis e : columns task 8 tile 2 vectors 2 unroll 2
-axis d : contraction tile 2 vectors 2 unroll 2
-input %x : f32[d][m]
-input %w : f32[e][d]
-output %y : f32[e][m] order 0 1
-parallel e step 8 {
-  parallel m step 16 {
-    for m step 8 {
-      for e step 2 {
-        %s = fill {value=0.0} : f32[e m]
-        for d step 2 {
-          %x.tile = load %x : f32[d m]
-          %w.tile = load %w : f32[e d]
-          %s = fma %w.tile %x.tile %s {over=(d)} : f32[e m]
-        }
-        store %y %s : f32[e m]
-      }
-    }
-  }
-}
-"""
+from tests.linear_examples import LAYER, before_and_after, final
 
 
 def _asked(text: str) -> list[tuple[str, ...]]:
@@ -44,16 +19,16 @@ def _asked(text: str) -> list[tuple[str, ...]]:
 
 
 def test_before_and_after(golden: Callable[[str], None]) -> None:
-    golden(before_and_after(PrefetchNextTile(), LINEAR))
+    golden(before_and_after(PrefetchNextTile(), LAYER))
 
 
 def test_only_rows_along_the_sum() -> None:
-    assert _asked(LINEAR) == [("w",)]
-    assert _asked(LINEAR.replace("%w : f32[e][d]", "%w : f32[d][e]")) == []
+    assert _asked(LAYER) == [("w",)]
+    assert _asked(LAYER.replace("%w : f32[e][d]", "%w : f32[d][e]")) == []
 
 
 def test_what_is_streamed_is_in_a_cache() -> None:
-    streamed = LINEAR.replace("axis e : columns task 8", "axis e : stream block 8")
+    streamed = LAYER.replace("axis e : columns task 8", "axis e : stream block 8")
     assert _asked(streamed) == []
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -36,8 +37,10 @@ _MISSING["_transformer_encoder_layer_fwd"] = _like_source
 @cache
 def make_traceable() -> torch.library.Library:
     """Register what is missing, once; registrations live as long as the library returned."""
-    library = torch.library.Library("aten", "IMPL", "Meta")  # type: ignore[no-untyped-call]
+    home: Any = torch.library  # which has no types
+    library: torch.library.Library = home.Library("aten", "IMPL", "Meta")
+    register: Any = library.impl
     for name, shapes in _MISSING.items():
         if not has_meta_kernel(name):
-            library.impl(name, shapes)  # type: ignore[no-untyped-call]
+            register(name, shapes)
     return library

@@ -17,7 +17,6 @@ from snipjit.passes.fx.lift.unknown_sizes import dim_of_unknown_sizes
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_one, memory_order, same
 
-ENDS = ("parameter", "result")
 _LETTERS = "abcdefhijklmnopqrtuvwxyz"
 """Parameters are named by letters that no axis or scalar has: g: repeats; s: scalars."""
 
@@ -84,12 +83,10 @@ class Positional:
         called, numbers = (tuple(node.name for node in of) for of in (parameters, scalars))
         return Finished(subgraph, called, numbers, frozenset(types))
 
-    def _check_expanded(self, nodes: Iterable[Node]) -> None:
+    def _check_expanded(self, nodes: Sequence[Node]) -> None:
         """A result may have an axis that a value was expanded by if an operand tells its size."""
-        sizes, types = self.axes.sizes, {op: [n.type for n in nodes if n.op == op] for op in ENDS}
-        own = {axis for type in types["parameter"] for axis in type.axes}
-        made = {axis for type in types["result"] for axis in type.axes}
-        for axis in made.intersection(self.axes.expanded) - own:
+        sizes, own = self.axes.sizes, _axes_of(nodes, "parameter")
+        for axis in _axes_of(nodes, "result").intersection(self.axes.expanded) - own:
             meets = [dim for dim in met((axis,), self._equal) if dim and own.issuperset(dim)]
             if not any(same(prod(sizes[of] for of in dim), sizes[axis]) for dim in meets):
                 raise RefusedError(
@@ -114,10 +111,9 @@ class Positional:
             )
         return Node(f"result{number or ''}", "result", (name,), type, {"order": order})
 
-    def _check_indices(self, nodes: Iterable[Node]) -> None:
+    def _check_indices(self, nodes: Sequence[Node]) -> None:
         """Every index must run along one whole dim of a parameter; refused otherwise."""
-        parameters = (node for node in nodes if node.op == "parameter")
-        own = {axis for node in parameters for axis in node.type.axes}
+        own = _axes_of(nodes, "parameter")
         for node in (node for node in nodes if node.op == "iota"):
             axis = node.attrs["axis"]
             if node.type.axes != (axis,):
@@ -145,6 +141,11 @@ class Positional:
             )
 
 
+def _axes_of(nodes: Iterable[Node], op: str) -> set[str]:
+    """The axes of all nodes of an operation."""
+    return {axis for node in nodes if node.op == op for axis in node.type.axes}
+
+
 def met(dim: Dim, pairs: Collection[tuple[Dim, Dim]]) -> set[Dim]:
     """The dims that one meets, directly or by way of others."""
     known = {dim}
@@ -165,7 +166,7 @@ def _named(subgraph: Subgraph, expanded: Collection[str]) -> Subgraph:
     for node in subgraph.nodes:
         values[node.name] = _value_name(node, counts)
         if node.op == "parameter":
-            axes |= _axes_of(values[node.name], node.type)
+            axes |= _axes_named(values[node.name], node.type)
     for axis in subgraph.axes:
         if axis not in axes:
             kind = "g" if axis in expanded else "index"
@@ -189,7 +190,7 @@ def _value_name(node: Node, counts: Counter[str]) -> str:
     return f"{kind}{_next(kind, counts)}"
 
 
-def _axes_of(name: str, type: TensorType) -> dict[str, str]:
+def _axes_named(name: str, type: TensorType) -> dict[str, str]:
     found: dict[str, str] = {}
     for i, dim in enumerate(type.dims):
         for j, axis in enumerate(dim):

@@ -55,12 +55,10 @@ class Linear(Pattern):
         if (dtype := tensor(anchor).dtype) != torch.float32:
             raise ExpectedError(f"`{anchor.name}` is {dtype}; accepted: torch.float32")
         layers = _layers(flow, anchor, taken)
-        found: dict[Region, None] = {}
-        for products in (layers, _joined(flow, anchor, layers, taken), (anchor,)):
-            nodes = _chain(flow, products, taken)
-            found.setdefault(_region(flow, nodes))
-        found.setdefault(_region(flow, {anchor}))
-        return tuple(found)
+        widest = _chain(flow, layers, taken)
+        joined = _joined(flow, anchor, layers, widest)
+        chains = (widest, *(_chain(flow, some, taken) for some in (joined, (anchor,))), {anchor})
+        return tuple(dict.fromkeys(_region(flow, nodes) for nodes in chains))
 
     def check_feature(self, node: fx.Node, size: Size) -> None:
         """Weights are compiled in by their sizes."""
@@ -145,10 +143,9 @@ def _layers(flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]) -> tup
 
 
 def _joined(
-    flow: ValueFlow, anchor: fx.Node, layers: tuple[fx.Node, ...], taken: Collection[fx.Node]
+    flow: ValueFlow, anchor: fx.Node, layers: tuple[fx.Node, ...], nodes: Collection[fx.Node]
 ) -> tuple[fx.Node, ...]:
-    """Those layers whose chains end where that of the anchor ends."""
-    nodes = _chain(flow, layers, taken)
+    """Those layers whose chains, among ``nodes``, end where that of the anchor ends."""
     ends = _ends(flow, nodes)
     reached = {layer: ends & _below(flow, layer, nodes) for layer in layers}
     return tuple(layer for layer in layers if reached[layer] & reached[anchor])
