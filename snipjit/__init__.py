@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from snipjit.frontend.statistics import reset_stats as reset_stats
     from snipjit.frontend.statistics import stats as stats
     from snipjit.frontend.torch_backend import backend as backend
+    from snipjit.frontend.weights import refresh as refresh
 
 _HOMES = {
     "backend": "frontend.torch_backend",
@@ -29,6 +30,7 @@ _HOMES = {
     "Program": "frontend.program",
     "compile": "frontend.program",
     "Stats": "frontend.statistics",
+    "refresh": "frontend.weights",
     "reset_stats": "frontend.statistics",
     "stats": "frontend.statistics",
 }
@@ -55,6 +57,7 @@ __all__ = [
     "backend",
     "compile",
     "explain",
+    "refresh",
     "reset_stats",
     "stats",
 ]

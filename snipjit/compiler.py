@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +23,7 @@ from snipjit.ir.verify.linear import verify as verify_linear
 from snipjit.ir.verify.subgraph import verify_between, verify_canonical, verify_positional
 from snipjit.passes import graph, linear, llvm
 from snipjit.passes.base import run_pipeline
+from snipjit.passes.graph.prepare_weights import blocks_of, prepared, swaps
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
 from snipjit.recipes import interface_of, recipe_of
 from snipjit.runtime import engine
@@ -30,6 +31,8 @@ from snipjit.runtime.disk_cache import DiskCache, disk_cache
 from snipjit.runtime.host import require_executable_memory
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES
+from snipjit.runtime.launcher import Launcher
+from snipjit.runtime.prepared_weights import FORMS, Form
 from snipjit.runtime.structure import Choice, Selection, Structure
 from snipjit.target.candidates import candidate
 from snipjit.target.target_machine import TargetMachine, select
@@ -37,19 +40,41 @@ from snipjit.target.target_machine import TargetMachine, select
 log = logging.getLogger(__name__)
 
 
-def compile_subgraph(subgraph: Subgraph, target: TargetMachine | None = None) -> Structure:
+def compile_subgraph(
+    subgraph: Subgraph, target: TargetMachine | None = None, weights: Collection[int] = ()
+) -> Structure:
     """The structure of a positional Subgraph, from the cache if it was compiled before.
 
     Where there is one kernel for all sizes it is compiled now; of several, each when a call brings
-    sizes that it serves. Raises UnsupportedError if this version cannot compile it, or if this
-    process may not run what it compiles.
+    sizes that it serves. ``weights`` are numbers of parameters that are prepared for the kernels,
+    as far as these can read them so. Raises UnsupportedError if this version cannot compile it, or
+    if this process may not run what it compiles.
     """
     require_executable_memory()
     target = target or select(engine.host_features())
     dumps = Dumps.of(subgraph)
-    canonical = optimize(subgraph, dumps)
-    key = _key(canonical, target)
-    return STRUCTURES.get(key, lambda: _structure(key, Kernels(canonical, target, dumps)))
+    plain = optimize(subgraph, dumps)
+    canonical = prepared(plain, target, weights)
+    swapped = swaps(plain, canonical)
+    key = f"{_key(canonical, target)}\n{swapped}" if swapped else _key(canonical, target)
+
+    def compile() -> Structure:
+        forms = {number: form_of(target, swap) for number, swap in swapped.items()}
+        return _structure(key, Kernels(canonical, target, dumps), forms)
+
+    return STRUCTURES.get(key, compile)
+
+
+def form_of(target: TargetMachine, swapped: bool) -> Form:
+    """How weights are prepared for a target; ``swapped``: they are given as [k][n]."""
+    writer = blocks_of(target, swapped)
+    key = _key(writer, target)
+
+    def compile() -> Form:
+        structure = STRUCTURES.get(key, lambda: _structure(key, Kernels(writer, target)))
+        return Form(target.lanes, swapped, Launcher(structure).call)
+
+    return FORMS.get(key) or FORMS.setdefault(key, compile())
 
 
 def _key(canonical: Subgraph, target: TargetMachine, schedule: Schedule | None = None) -> str:
@@ -57,9 +82,9 @@ def _key(canonical: Subgraph, target: TargetMachine, schedule: Schedule | None =
     return f"{target.name} {kind}\n{print_subgraph(canonical)}"
 
 
-def _structure(key: str, kernels: Kernels) -> Structure:
+def _structure(key: str, kernels: Kernels, forms: Mapping[int, Form] | None = None) -> Structure:
     interface = interface_of(kernels.canonical)
-    structure = Structure(key, interface, kernels.selection, kernels.build)
+    structure = Structure(key, interface, kernels.selection, kernels.build, forms or {})
     if kernels.selection.is_single:
         structure.kernel(kernels.selection.general)
     else:

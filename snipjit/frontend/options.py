@@ -11,6 +11,7 @@ from snipjit.passes import fx
 from snipjit.passes.fx.patterns.pattern import Pattern
 
 Rest = Literal["eager", "inductor"]
+Weights = Literal["in_place", "prepared"]
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,13 @@ class Options:
 
     rest  who runs the nodes that no kernel stands for: ``"eager"`` PyTorch or ``"inductor"``
     fuse  what becomes kernels, by the names of patterns; None: what does so by default
+    weights  how linear layers read theirs: ``"in_place"`` where they lie, or ``"prepared"``, from
+             a second copy in the order of kernels
     """
 
     rest: Rest = "eager"
     fuse: tuple[str, ...] | None = None
+    weights: Weights = "in_place"
 
     @staticmethod
     def of(options: Mapping[str, Any] | None) -> Options:
@@ -37,9 +41,10 @@ class Options:
         if "fuse" in options:
             options["fuse"] = _names(options["fuse"])
         result = Options(**options)
-        if result.rest not in get_args(Rest):
-            accepted = ", ".join(map(repr, get_args(Rest)))
-            raise OptionError(f"option rest={result.rest!r} is not one of {accepted}")
+        for name, values in (("rest", get_args(Rest)), ("weights", get_args(Weights))):
+            if (given := getattr(result, name)) not in values:
+                accepted = ", ".join(map(repr, values))
+                raise OptionError(f"option {name}={given!r} is not one of {accepted}")
         return result
 
     @property

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx
 from torch.export import Dim, ExportedProgram, export
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
 from snipjit.errors import InputError
 from snipjit.frontend.autocast_regions import with_casts
 from snipjit.frontend.files import load_pt2
 from snipjit.frontend.input_checks import InputChecks
 from snipjit.frontend.options import Options
+from snipjit.frontend.prepared_state import keep_prepared
 from snipjit.frontend.signature import bind, input_names
 from snipjit.frontend.torch_backend import fuse
 from snipjit.passes.fx import with_bodies
@@ -35,16 +36,28 @@ class Program:
     arguments that the model writes to are written to.
     """
 
-    def __init__(self, exported: ExportedProgram, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        exported: ExportedProgram,
+        options: Mapping[str, Any] | None = None,
+        *,
+        is_own: bool = False,
+    ) -> None:
+        """``is_own``: no one else has the export, so that it need not keep weights that kernels
+        have in their own order."""
         require_platform()
         check_version()
         chosen = Options.of(options)
         self.exported = exported
         program = lifted(exported)
         self.graph_module = program.graph_module
+        kept = _kept(program)
         for graph in with_bodies(self.graph_module):
-            fuse(graph, chosen, grad=False)
-        self._state = _bound_state(program)
+            own = graph is self.graph_module
+            fuse(graph, chosen, grad=False, weights=kept if own else ())
+        self.state = _bound_state(program)
+        if is_own and chosen.weights == "prepared" and chosen.rest == "eager":
+            _drop(exported, program, keep_prepared(self.graph_module, self.state, kept))
         self._written = _written(program)
         self._run = _runner(self.graph_module, program, chosen)
         self._check = InputChecks(program)
@@ -54,7 +67,7 @@ class Program:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program; InputError if the arguments are not as exported."""
-        given = [*self._state, *self._flatten(args, kwargs)]
+        given = [*self.state, *self._flatten(args, kwargs)]
         with torch.inference_mode():
             outputs = self._run(*(x.resolve_neg() if _is_neg(x) else x for x in given))
             if self._written:
@@ -91,7 +104,7 @@ def compile(
     """
     require_platform()
     if isinstance(target, str | Path):
-        target = load_pt2(target)
+        return Program(load_pt2(target), options, is_own=True)
     if isinstance(target, ExportedProgram):
         return Program(target, options)
     if not callable(target) or isinstance(target, type):
@@ -99,7 +112,8 @@ def compile(
         raise InputError(f"cannot compile a {kind}: pass an ExportedProgram, a .pt2 or a module")
     if not isinstance(args, tuple | list) or not isinstance(kwargs, Mapping | None):
         raise InputError("args must be a tuple of example arguments, and kwargs a dict of them")
-    return Program(_export(target, tuple(args), dict(kwargs or {}), dynamic_shapes), options)
+    exported = _export(target, tuple(args), dict(kwargs or {}), dynamic_shapes)
+    return Program(exported, options, is_own=True)
 
 
 def _export(
@@ -167,6 +181,26 @@ def lifted(exported: ExportedProgram) -> ExportedProgram:
         warnings.filterwarnings("ignore", category=UserWarning, message="erase_node")
         result: ExportedProgram = with_casts(exported).run_decompositions({})
         return result
+
+
+def _kept(exported: ExportedProgram) -> set[str]:
+    """The inputs of the lifted graph that are state which the program never changes."""
+    signature = exported.graph_signature
+    updated = {*signature.buffers_to_mutate.values(), *signature.parameters_to_mutate.values()}
+    return {
+        spec.arg.name
+        for spec in signature.input_specs
+        if spec.kind != InputKind.USER_INPUT and spec.target not in updated
+        if isinstance(spec.arg, TensorArgument)
+    }
+
+
+def _drop(exported: ExportedProgram, lifted: ExportedProgram, numbers: Collection[int]) -> None:
+    """Take tensors out of an export that the program has in another form."""
+    own = [s for s in lifted.graph_signature.input_specs if s.kind != InputKind.USER_INPUT]
+    for number in numbers:
+        for held in (exported.state_dict, exported.constants):
+            held.pop(own[number].target or "", None)
 
 
 def _bound_state(exported: ExportedProgram) -> list[Any]:

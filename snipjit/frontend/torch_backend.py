@@ -69,10 +69,13 @@ def backend(
     return compile_by_inductor(gm, example_inputs)
 
 
-def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenization:
+def fuse(
+    gm: fx.GraphModule, options: Options, grad: bool = True, weights: Collection[str] = ()
+) -> Tokenization:
     """Replace every candidate of a graph that can be compiled; record those that cannot.
 
-    ``grad=False`` says that the program never runs with gradients.
+    ``grad=False`` says that the program never runs with gradients. ``weights`` are the names of
+    inputs that are the same tensors at each call; parameters are so anyway.
     """
     tokenization = tokenize(gm, options.patterns)
     refused = list(tokenization.refusals)
@@ -80,13 +83,13 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     kinds: set[str] = set()
     # All before the first substitution, which takes nodes away.
     left = {c.outputs[0] for c in tokenization.candidates if grad and needs_grad(gm, c)}
-    structures: dict[int, Structure] = {}
+    structures: dict[tuple[int, ...], Structure] = {}
     for candidate in tokenization.candidates:
         output = candidate.outputs[0]
         made = (
             Refusal(output.name, NEEDS_GRAD, candidate.subgraph.name)
             if output in left
-            else _launcher(candidate, options, structures)
+            else _launcher(candidate, options, structures, weights)
         )
         if isinstance(made, Refusal):
             refused.append(made)
@@ -105,21 +108,35 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
 
 
 def _launcher(
-    candidate: Candidate, options: Options, structures: dict[int, Structure]
+    candidate: Candidate,
+    options: Options,
+    structures: dict[tuple[int, ...], Structure],
+    weights: Collection[str],
 ) -> Launcher | Refusal:
     """The launcher of a candidate, or why there is none; equal candidates share one Subgraph.
 
     Inductor lays out results as kernels do: there PyTorch's nodes take no kernel's place.
     """
     try:
-        same = id(candidate.subgraph)
+        kept = _weights(candidate, weights) if options.weights == "prepared" else ()
+        same = (id(candidate.subgraph), *kept)
         if same not in structures:
-            structures[same] = compile_subgraph(candidate.subgraph)
+            structures[same] = compile_subgraph(candidate.subgraph, weights=kept)
         structure = structures[same]
         wanted = structure.selection.has_nodes and options.rest == "eager"
         return launcher_of(structure, own_nodes(candidate) if wanted else None)
     except UnsupportedError as error:
         return Refusal(candidate.outputs[0].name, str(error), candidate.subgraph.name)
+
+
+def _weights(candidate: Candidate, known: Collection[str]) -> tuple[int, ...]:
+    """The numbers of the tensors of a call that are the same ones at each call."""
+    return tuple(
+        number
+        for number, node in enumerate(candidate.tensors)
+        if node.op in ("placeholder", "get_attr")
+        and (node.name in known or isinstance(traced_value(node), torch.nn.Parameter))
+    )
 
 
 def _report(refused: Sequence[Refusal], fused: Collection[str]) -> None:

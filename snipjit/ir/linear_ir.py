@@ -10,7 +10,7 @@ Grammar of the printed form (``ir/text/linear.py`` prints and parses it)::
                | block
     block    ::= (expression | buffer | loop | retry | join)*
     retry    ::= "retry" "%" value "{" block "}"
-    loop     ::= ("parallel" | "for") axis limits? carries? "step" int "masked"? ports?
+    loop     ::= ("parallel" | "for") axis limits? carries? "even"? "step" int "masked"? ports?
                  "{" block "}" tail*
     carries  ::= "carries" state ("and" state)*
     state    ::= "%" value monoid (("part" | "by" | "safe" | "scale" | "last") "%" value)*
@@ -66,8 +66,10 @@ The innermost loop over an axis is a *tile* loop: an iteration covers exactly ``
 ``tail`` pieces run after the main body on what remains, in order, each as long as its step fits; a
 ``masked`` piece runs while all of its vectors are needed, the last one while anything remains, and
 an iteration covers ``min(step, what remains)``. Only lanes axes are masked, and products in tiles
-(see there). Each port of a loop is a tensor that advances with it: by a number of elements, or by
-the run-time stride of the axis; ``rewind`` undoes the advance at the end.
+(see there). ``even`` loops make as few iterations, of nearly equal steps: 31 elements by 8 are 8,
+8, 8 and 7, and 17 are 6, 6 and 5; they have a piece of every step. Each port of a loop is a tensor
+that advances with it: by a number of elements, or by the run-time stride of the axis; ``rewind``
+undoes the advance at the end.
 
 **Limits.** ``for m where n upto m + 3`` shortens what is left of axis n in each iteration to the
 elements that satisfy it for some m of the iteration; ``from`` leaves all of them or none. A limit
@@ -97,6 +99,8 @@ are memory that its tasks share.
 load %t         the tile of tensor ``%t`` at the current position                  a move
 store %t %a     write the tile ``%a``                                              a move
 prefetch %t     ask for the cache lines of the tile of an input; no value          a move
+                ``{ahead}`` of the next tile along an axis; ``{along}`` tiles of
+                that other axis ask for a part each, in the order of memory
 pad %t          ``{axis, to}`` zeros in a buffer behind what the block has of an   a move
                 axis, up to a multiple of ``to`` elements; no value
 fill            ``{value}`` every element is ``value``                             a move
@@ -170,6 +174,7 @@ class Loop:
     limits: tuple[Limit, ...] = ()
     states: tuple[State, ...] = ()
     flag: str = ""
+    even: bool = False
 
     @property
     def step(self) -> int:

@@ -70,8 +70,10 @@ def holds_pairs(body: list[Statement], axis: str) -> bool:
     return any(axis in (e.type.pairs, e.attrs.get("pairs")) for e in expressions(body))
 
 
-def least_remainder(loop: Loop, piece: Piece, width: int) -> int:
-    """The least that must remain for a piece of a tile loop to run."""
+def least_remainder(loop: Loop, piece: Piece, width: int, rest: int = 0) -> int:
+    """The least that must remain for a piece of a tile loop to run, if ``rest`` remains."""
+    if loop.even:
+        return (piece.step - 1) * -(-rest // loop.step) + 1
     if not piece.masked:
         return piece.step
     return 1 if piece is loop.pieces[-1] else piece.step - width + 1

@@ -33,6 +33,7 @@ def call({arguments}):
         refuse({tensors})
     if {in_forward_ad}:
         refuse_tangents({tensors})
+    {forms}
     key = ({key})
     plan = plans.get(key) or make_plan(key)
     if plan is by_nodes:
@@ -74,11 +75,11 @@ _TAKE_SCRATCH = """block = take_scratch(pitch * threads + shared)
     slots[{scratch}] = block.address"""
 
 
-def source(interface: Interface, scratch: bool) -> str:
+def source(interface: Interface, scratch: bool, prepared: Iterable[int] = ()) -> str:
     """The text of ``call`` for inputs, scalars and outputs, with or without scratchpad.
 
     Its names: ``t`` inputs, ``d`` their dtypes, ``p`` their addresses, ``s`` scalars, ``r``
-    outputs, ``e`` their dtypes.
+    outputs, ``e`` their dtypes; ``f`` the forms of inputs that are prepared.
     """
     inputs = range(len(interface.inputs))
     outputs = range(len(interface.outputs))
@@ -89,6 +90,7 @@ def source(interface: Interface, scratch: bool) -> str:
         arguments=_comma([*(f"t{i}" for i in inputs), *(f"s{i}" for i in scalars)]),
         checks=" and ".join(f"t{i}.dtype is d{i} and t{i}.is_cpu" for i in inputs) or "True",
         tensors=_comma(f"t{i}" for i in inputs),
+        forms=_lines(1, (f"t{i} = f{i}(t{i})" for i in prepared)),
         key=_comma(f"t{i}.shape, t{i}.stride()" for i in inputs),
         layouts=_comma(f"shape{i}, strides{i}" for i in outputs),
         inputs=_lines(1, (_input(interface, i) for i in inputs)),

@@ -72,7 +72,7 @@ class Launcher:
         nodes: Callable[..., Any] | None = None,
     ) -> None:
         self.structure, self.nodes = structure, nodes
-        self.source = source(structure.interface, structure.uses_scratch)
+        self.source = source(structure.interface, structure.uses_scratch, structure.forms)
         self._plans: dict[Key, Plan] = {}
         self._older_plans: dict[Key, Plan] = {}
         self._calls = itertools.count()
@@ -119,6 +119,7 @@ class Launcher:
         return {
             **{f"d{i}": torch_dtype(spec) for i, spec in enumerate(interface.inputs)},
             **{f"e{i}": torch_dtype(spec) for i, spec in enumerate(interface.outputs)},
+            **{f"f{i}": form for i, form in self.structure.forms.items()},
             "by_nodes": BY_NODES,
             "calls": self._calls,
             "dense_inputs": dense_inputs,

@@ -67,7 +67,10 @@ def _meta(launcher: Launcher) -> Any:
     count = len(structure.interface.inputs)
 
     def meta(*args: Any) -> Any:
-        sizes = structure.interface.sizes([tensor.shape for tensor in args[:count]])
+        shapes = [tuple(tensor.shape) for tensor in args[:count]]
+        for number, form in structure.forms.items():
+            shapes[number] = form.shape(shapes[number])
+        sizes = structure.interface.sizes(shapes)
         layouts = structure.interface.output_layouts(sizes)
         outputs = [
             torch.empty_strided(shape, strides, dtype=dtype, device=args[0].device)

@@ -10,6 +10,7 @@ from snipjit.errors import UnsupportedError
 from snipjit.ir.schedule import Schedule
 from snipjit.runtime.interface import Interface, Ints, Shapes
 from snipjit.runtime.kernel import Kernel
+from snipjit.runtime.prepared_weights import Form
 from snipjit.runtime.runtime_configurator import RuntimeConfig, RuntimeConfigurator
 from snipjit.target.candidates import Serves
 
@@ -88,12 +89,14 @@ class Structure:
     interface  how all its kernels are called
     selection  which of them serves which sizes
     build      compiles a kernel; UnsupportedError where it has none, but never of the general one
+    forms      of inputs that are weights, by number: how they are prepared before a call
     """
 
     key: str
     interface: Interface
     selection: Selection
     build: Callable[[Choice], Kernel]
+    forms: Mapping[int, Form] = field(default_factory=dict)
     _kernels: dict[Choice, tuple[Kernel, RuntimeConfigurator] | None] = field(default_factory=dict)
     _seen: set[Ints] = field(default_factory=set)
 

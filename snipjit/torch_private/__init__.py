@@ -13,6 +13,7 @@ from snipjit.torch_private.calls import (
     on_recompile_limit,
     uncompiled,
 )
+from snipjit.torch_private.memory import StorageReference, version
 from snipjit.torch_private.names import HIGHEST, LOWEST, check_version
 from snipjit.torch_private.programs import guard_functions, guards_code, pytree, with_graph
 from snipjit.torch_private.targets import (
@@ -64,6 +65,7 @@ __all__ = [
     "PAD",
     "SET_GRAD_ENABLED",
     "OpOverload",
+    "StorageReference",
     "as_int",
     "check_version",
     "compile_by_inductor",
@@ -90,5 +92,6 @@ __all__ = [
     "true_or_false",
     "uncompiled",
     "unwrapped",
+    "version",
     "with_graph",
 ]

@@ -14,7 +14,7 @@ def iterations(loop: Loop, work: int, width: int) -> Iterator[tuple[Piece, int]]
     """The pieces of a loop in the order they run, with the elements each iteration covers."""
     whole = len(loop.pieces) == 1 or is_block_loop(loop)
     for piece in loop.pieces:
-        while work >= (1 if whole else least_remainder(loop, piece, width)):
+        while work >= (1 if whole else least_remainder(loop, piece, width, work)):
             yield piece, min(piece.step, work)
             work -= min(piece.step, work)
 

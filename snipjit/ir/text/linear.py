@@ -84,7 +84,7 @@ def _heads(loop: Loop) -> list[str]:
     if is_kind(loop, "join"):
         return [f"join {loop.axis}{_ports(loop.pieces[0])}", "} last"]
     kind = "parallel" if loop.parallel else "for"
-    first = f"{kind} {loop.axis}{_limits(loop)}{_states(loop)} step"
+    first = f"{kind} {loop.axis}{_limits(loop)}{_states(loop)}{' even' if loop.even else ''} step"
     heads = [first, *["} tail"] * (len(loop.pieces) - 1)]
     return [f"{head} {_piece(piece)}" for head, piece in zip(heads, loop.pieces, strict=True)]
 

@@ -128,11 +128,12 @@ def _parse_loop(tokens: Tokens) -> Loop:
     states = [_parse_state(tokens)] if tokens.accept("carries") else []
     while states and tokens.accept("and"):
         states.append(_parse_state(tokens))
+    even = tokens.accept("even")
     tokens.expect("step")
     pieces = [_parse_piece(tokens)]
     while tokens.accept("tail"):
         pieces.append(_parse_piece(tokens))
-    return Loop(axis, pieces, kind, tuple(limits), tuple(states))
+    return Loop(axis, pieces, kind, tuple(limits), tuple(states), even=even)
 
 
 def _parse_state(tokens: Tokens) -> State:

@@ -147,7 +147,12 @@ def _cut(lir: LinearIR, loop: Loop, limit: Limit, amounts: Amounts) -> set[int]:
 
 
 def _check_steps(lir: LinearIR, loop: Loop) -> None:
-    """Whole vectors of lanes, or less than one; masked pieces last, with falling steps."""
+    """Whole vectors of lanes, or less than one; masked pieces last, with falling steps.
+
+    An even loop has pieces of every step, none of them masked.
+    """
+    if loop.even and [(p.step, p.masked) for p in loop.pieces] != _every_step(loop):
+        raise fault(lir, loop, f"an even loop has pieces of every step from {loop.step} to 1")
     vectors = [p.step for p in loop.pieces if p.masked or p.step > lir.width]
     if loop.axis in lir.lanes and any(step % lir.width for step in vectors):
         raise fault(lir, loop, f"steps of the lanes axis must be multiples of {lir.width}")
@@ -158,6 +163,10 @@ def _check_steps(lir: LinearIR, loop: Loop) -> None:
     falling = [piece.step for piece in loop.pieces if piece.masked]
     if masked != sorted(masked) or falling != sorted(set(falling), reverse=True):
         raise fault(lir, loop, "masked pieces must come last, with falling steps")
+
+
+def _every_step(loop: Loop) -> list[tuple[int, bool]]:
+    return [(step, False) for step in range(loop.step, 0, -1)]
 
 
 def goes_beyond(lir: LinearIR, piece: Piece, axis: str) -> bool:
@@ -222,9 +231,10 @@ def tiles_end(loop: Loop, work: int, width: int) -> int:
     """
     end = 0
     for piece in loop.pieces:
-        if not piece.masked:
+        if not (piece.masked or loop.even):
             end += (work - end) // piece.step * piece.step
-        while piece.masked and work - end >= least_remainder(loop, piece, width):
+            continue
+        while work - end >= least_remainder(loop, piece, width, work - end):
             end += piece.step
     return end
 

@@ -22,6 +22,7 @@ class InsertSpecificIterations(LinearPass):
 
     what a loop goes over       its size unknown                   its size static
     rows (not in vectors)       main, then halves (4, 2, 1)        main, the halves it needs
+    ... of products alone       even, every number of rows         (likewise)
     lanes, blocks of a task     masked main, one masked vector     (blocks are of unknown size)
     ... products of pairs       masked, every number of vectors    (likewise)
     ... products alone          masked, every number of vectors    (likewise)
@@ -30,7 +31,8 @@ class InsertSpecificIterations(LinearPass):
     rows of tile registers      masked main, one register          those of the two it needs
     sums in tile registers      main: buffers are padded           main
 
-    Of halves each runs at most once. Masked pieces run as often as they fit, the last one while
+    Of halves each runs at most once. Tiles of products alone are of nearly equal size: each of them
+    reads the other factor anew. Masked pieces run as often as they fit, the last one while
     anything remains: a body that needs no mask would save nothing that pays for its code. What
     needs no whole panel goes on vector by vector; products of pairs take longer, so that more of
     them must be under way, and the rest gets one body of as many vectors as hold it. So do panels
@@ -101,7 +103,20 @@ def _with_tails(lir: LinearIR, loop: Loop, loops: Nest) -> Loop:
     """A loop of pieces of known size, if it is one of tiles."""
     if is_block_loop(loop) or len(loop.pieces) > 1:
         return loop
-    return replace(loop, pieces=_expanded(lir, loop.pieces[0], loop.axis, loops))
+    main, axis = loop.pieces[0], loop.axis
+    if main.step > 1 and _is_even(lir, loop, loops):
+        pieces = [Piece(rows, _body_for(main, rows)) for rows in range(main.step, 0, -1)]
+        return replace(loop, pieces=pieces, even=True)
+    return replace(loop, pieces=_expanded(lir, main, axis, loops))
+
+
+def _is_even(lir: LinearIR, loop: Loop, loops: Nest) -> bool:
+    """Whether a loop goes over rows, in tiles of products, and nothing is streamed."""
+    plan, streams = lir.plans.get(loop.axis), any(p.role == "stream" for p in lir.plans.values())
+    if plan is None or plan.role != "rows" or streams or not _has_accumulators(loop):
+        return False
+    is_cut = any(outer.axis == loop.axis for outer in loops)
+    return is_cut and not in_vectors(lir, loop.axis, expressions(loop.body))
 
 
 def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) -> list[Piece]:

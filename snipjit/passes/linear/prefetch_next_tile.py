@@ -29,7 +29,7 @@ class PrefetchNextTile(LinearPass):
             return lir
 
         def ask(body: list[Statement], loops: Nest) -> list[Statement]:
-            return [_asking(lir, s, loops[-1].axis) if _is_sum(s, loops) else s for s in body]
+            return [_asking(lir, s, loops) if _is_sum(s, loops) else s for s in body]
 
         lir.body = rewrite(lir.body, ask)
         return lir
@@ -42,16 +42,32 @@ def _is_sum(statement: Statement, loops: Nest) -> bool:
     return any(isinstance(e, Expression) and e.op == "fma" for e in statement.body)
 
 
-def _asking(lir: LinearIR, statement: Statement, axis: str) -> Statement:
+def _asking(lir: LinearIR, statement: Statement, loops: Nest) -> Statement:
     assert isinstance(statement, Loop)
+    axis = loops[-1].axis
     loads = [e for e in statement.body if isinstance(e, Expression) and e.op == "load"]
     more = [
         Expression("prefetch", None, e.inputs, e.type, {"ahead": axis})
         for e in loads
         if _is_by_element(lir, e.inputs[0], axis, statement.axis)
     ]
+    shared = {"ahead": loops[-2].axis if len(loops) > 1 else axis, "along": axis}
+    more += [
+        Expression("prefetch", None, e.inputs, e.type, shared)
+        for e in loads
+        if _is_next_panel(lir, e, loops)
+    ]
     pieces = [replace(piece, body=[*piece.body, *more]) for piece in statement.pieces]
     return replace(statement, pieces=pieces)
+
+
+def _is_next_panel(lir: LinearIR, e: Expression, loops: Nest) -> bool:
+    """Whether all tiles of a panel read blocks that were prepared, which the next ones follow."""
+    tensor = lir.tensors.get(e.inputs[0])
+    if tensor is None or tensor.block is None or len(loops) < 2:
+        return False
+    panel, tile = loops[-2:]
+    return is_kind(panel, "for") and tensor.block[0] == panel.axis and tile.axis not in tensor.axes
 
 
 def _is_by_element(lir: LinearIR, name: str, axis: str, summed: str) -> bool:

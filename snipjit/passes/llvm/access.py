@@ -133,7 +133,7 @@ class Access:
 
     def is_masked(self, index: Index) -> bool:
         """Whether some lanes of a contiguous vector lie beyond the tensor."""
-        if self.lanes is None or self.is_buffer:
+        if self.lanes is None or self.is_buffer or (self.block and self.block[0] == self.lanes):
             return False
         first = index.get(self.lanes, 0)
         held = elements_per_lane(self.lanes, self.pairs)

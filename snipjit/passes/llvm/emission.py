@@ -33,8 +33,12 @@ POINTER = ir.PointerType()
 class Scope:
     """What the loops around the current position have fixed."""
 
+    around: Scope | None = None
+    """The scope in which the innermost loop stands."""
     counts: dict[str, int] = field(default_factory=dict)
     """Elements of each axis in a tile."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """The same, in the main body of its loop."""
     index: dict[str, ir.Value] = field(default_factory=dict)
     """The first element of the tile or block along each axis (i64)."""
     work: dict[str, ir.Value] = field(default_factory=dict)
@@ -57,7 +61,9 @@ class Scope:
         """A copy for the body of a loop; the preamble and its cache are shared, splats are not."""
         return replace(
             self,
+            around=self,
             counts=dict(self.counts),
+            steps=dict(self.steps),
             index=dict(self.index),
             work=dict(self.work),
             valid=dict(self.valid),

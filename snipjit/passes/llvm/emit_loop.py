@@ -78,13 +78,22 @@ class _LoopEmitter(LoopState):
         if not isinstance(self.work, ir.Constant) or not isinstance(done, ir.Constant):
             return None
         rest = int(self.work.constant) - int(done.constant)
+        if self.loop.even:
+            return self.even_trips(piece, rest)
         if piece.masked:
             return -(-max(rest - self.smaller(piece), 0) // piece.step)
         return -(-rest // piece.step) if self.is_block else rest // piece.step
 
+    def even_trips(self, piece: Piece, rest: int) -> int:
+        """How many iterations of a piece an even loop makes of what remains."""
+        trips = 0
+        while rest >= least_remainder(self.loop, piece, self.emission.width, rest):
+            trips, rest = trips + 1, rest - piece.step
+        return trips
+
     def runs_once(self, number: int) -> bool:
         """Whether the piece before leaves work for at most one iteration of this one."""
-        if number == 0:
+        if number == 0 or self.loop.even:
             return False
         before, here = self.loop.pieces[number - 1], self.loop.pieces[number]
         if here.masked:
@@ -100,6 +109,12 @@ class _LoopEmitter(LoopState):
         """Whether another iteration of a piece is due."""
         builder, piece = self.emission.builder, self.loop.pieces[number]
         rest = _difference(builder, self.work, done)
+        if self.loop.even:
+            started = builder.add(rest, ir.Constant(I64, self.loop.step - 1))
+            tiles = builder.udiv(started, ir.Constant(I64, self.loop.step))
+            return builder.icmp_signed(
+                ">", rest, builder.mul(tiles, ir.Constant(I64, piece.step - 1))
+            )
         if piece.masked:
             return builder.icmp_signed(">", rest, ir.Constant(I64, self.smaller(piece)))
         needed = 1 if self.is_block else piece.step
@@ -172,7 +187,7 @@ class _LoopEmitter(LoopState):
             amount = builder.select(builder.icmp_signed("<", rest, amount), rest, amount)
             scope.work[axis] = amount
         else:
-            scope.counts[axis] = piece.step
+            scope.counts[axis], scope.steps[axis] = piece.step, self.loop.step
         for limit in self.loop.limits:
             if limit.axis != axis:
                 emit_limit(emission, limit, scope, piece.step, rest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from snipjit.ir.expression import Expression
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_convert import splat_first
+from snipjit.passes.llvm.emit_shared_prefetch import emit_shared_prefetch
 from snipjit.passes.llvm.indexed_access import IndexedAccess
 from snipjit.passes.llvm.pair_access import PairAccess
 from snipjit.passes.llvm.strided_access import StridedAccess
@@ -40,6 +41,9 @@ def emit_store(emission: Emission, e: Expression, tile: Tile) -> None:
 def emit_prefetch(emission: Emission, e: Expression) -> None:
     """Ask for every cache line of the tile of a tensor at its current position, or the next one."""
     access = StridedAccess(emission, e.inputs[0])
+    if "along" in e.attrs:
+        emit_shared_prefetch(emission, access, e)
+        return
     line = max(CACHE_LINE // access.bytes, 1)
     steps = (
         {access.lanes: max(emission.width, line if access.contiguous else 0)}

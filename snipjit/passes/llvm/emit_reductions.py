@@ -35,6 +35,7 @@ def emit_fma(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
             slot, place = tuple(index[axis] for axis in e.type.axes), {**index, **step}
             left, right = (emission.operand(tile, place, e.type.axes) for tile in (a, b))
             values[slot] = multiply(emission.builder, emission.target, left, right, values[slot])
+        keep_order(emission.builder)
     return emission.given(e.type, values)
 
 

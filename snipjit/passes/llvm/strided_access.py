@@ -14,7 +14,7 @@ from snipjit.passes.llvm.access import Access
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_transpose import columns_to_rows, rows_to_columns
 from snipjit.passes.llvm.tile import Index, Tile
-from snipjit.passes.llvm.vector_ir import I32, call_intrinsic, pick
+from snipjit.passes.llvm.vector_ir import I32, ask_for, pick
 
 
 class StridedAccess(Access):
@@ -121,5 +121,4 @@ class StridedAccess(Access):
             base = self.address(index)
             addresses = [self.row(base, index, lane) for lane in range(self.emission.width)]
         for address in addresses:
-            operands = [address, *(ir.Constant(I32, flag) for flag in (0, 3, 1))]
-            call_intrinsic(self.emission.builder, "llvm.prefetch.p0", ir.VoidType(), operands)
+            ask_for(self.emission.builder, address)

@@ -138,6 +138,13 @@ def type_suffix(type: ir.Type) -> str:
     return {F32: "f32", F64: "f64"}[type] if type in (F32, F64) else f"i{type.width}"
 
 
+def ask_for(builder: ir.IRBuilder, address: ir.Value, near: bool = True) -> None:
+    """Prefetch a cache line to be read, into the first level or only as near as the second."""
+    flags = (0, 3 if near else 2, 1)
+    operands = [address, *(ir.Constant(I32, flag) for flag in flags)]
+    call_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), operands)
+
+
 def call_intrinsic(
     builder: ir.IRBuilder, name: str, result: ir.Type, operands: Sequence[ir.Value]
 ) -> ir.Value:
