@@ -166,4 +166,65 @@ SEVERAL = {
     ),
 }
 
-FORMS = {**SPELLINGS, **SHAPES, **CHAINS, **SEVERAL}
+
+def _points(rank: int = 2, **options: Any) -> Callable[[], Any]:
+    return lambda: {"a": getattr(nn, f"Conv{rank}d")(24, 40, 1, **options)}
+
+
+def _channels_last() -> dict[str, Any]:
+    made = nn.Conv2d(24, 40, 1)
+    made.weight.data = made.weight.data.contiguous(memory_format=torch.channels_last)
+    return {"a": made}
+
+
+def _squeezed(m: Any, x: Tensor) -> Tensor:
+    small = F.silu(m.a(F.adaptive_avg_pool2d(x, 1)))
+    return x * torch.sigmoid(m.b(small))
+
+
+CONVOLUTIONS = {
+    "conv1d": Form(lambda m, x: m.a(x), _points(1), (2, 24, "L")),
+    "conv1d of tokens": Form(
+        lambda m, x: m.a(x.transpose(1, 2)).transpose(1, 2), _points(1), (2, "L", 24)
+    ),
+    "conv1d without a batch": Form(lambda m, x: m.a(x), _points(1), (24, "L")),
+    "conv2d": Form(lambda m, x: m.a(x), _points(), (2, 24, "L", 7)),
+    "conv2d without a bias": Form(lambda m, x: m.a(x), _points(bias=False), (2, 24, 5, "L")),
+    "conv2d without a batch": Form(lambda m, x: m.a(x), _points(), (24, "L", "L")),
+    "conv2d, same padding": Form(lambda m, x: m.a(x), _points(padding="same"), (2, 24, "L", 7)),
+    "conv2d, channels last": Form(
+        lambda m, x: F.relu(m.a(x.to(memory_format=torch.channels_last))),
+        _points(),
+        (2, 24, "L", 7),
+    ),
+    "conv2d of moved channels": Form(
+        lambda m, x: m.a(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), _points(), (2, "L", 7, 24)
+    ),
+    "conv2d, weights channels last": Form(
+        lambda m, x: m.a(x),
+        _channels_last,
+        (2, 24, "L", 7),
+    ),
+    "conv2d of a part": Form(lambda m, x: m.a(x[:, 1:, :, 2:]), _points(), (2, 25, "L", 7)),
+    "conv2d, gelu": Form(lambda m, x: F.gelu(m.a(x)), _points(), (1, 24, "L", 7)),
+    "conv2d of one channel": Form(
+        lambda m, x: m.a(x), lambda: {"a": nn.Conv2d(1, 3, 1)}, (2, 1, "L", 7)
+    ),
+    "conv2d to tokens": Form(
+        lambda m, x: m.a(x).flatten(2).transpose(1, 2), _points(), (2, 24, "L", 7)
+    ),
+    "conv2d, gate": Form(
+        lambda m, x: m.a(x) * torch.sigmoid(m.b(x)),
+        lambda: {"a": nn.Conv2d(24, 40, 1), "b": nn.Conv2d(24, 40, 1)},
+        (2, 24, "L", 7),
+    ),
+    "conv2d, squeezed": Form(
+        _squeezed,
+        lambda: {"a": nn.Conv2d(24, 5, 1), "b": nn.Conv2d(5, 24, 1)},
+        (2, 24, "L", 7),
+        kernels=2,
+    ),
+    "conv3d": Form(lambda m, x: m.a(x), _points(3), (2, 24, 3, "L", 4)),
+}
+
+FORMS = {**SPELLINGS, **SHAPES, **CHAINS, **SEVERAL, **CONVOLUTIONS}

@@ -78,6 +78,45 @@ def test_special_numbers(value: float) -> None:
     torch.testing.assert_close(have, model(x), equal_nan=True, rtol=2e-5, atol=4e-6)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": (1, 3), "padding": (0, 1)},
+        {"kernel_size": 1, "stride": 2},
+        {"kernel_size": 1, "groups": 2},
+        {"kernel_size": 1, "padding": 1},
+    ],
+    ids=str,
+)
+def test_other_convolutions_are_no_layers(options: dict[str, Any]) -> None:
+    model, x = nn.Conv2d(24, 40, **options).eval(), torch.randn(2, 24, 9, 7)
+    compiled = _compiled(model, "dynamic", x)
+    assert torch.equal(compiled(x), model(x))
+    stats = snipjit.stats()
+    assert (stats.subgraphs, stats.refusals) == (0, ())
+
+
+def test_transposed_convolutions_are_no_layers() -> None:
+    model, x = nn.ConvTranspose2d(24, 40, 1).eval(), torch.randn(2, 24, 9, 7)
+    assert torch.equal(_compiled(model, "dynamic", x)(x), model(x))
+    assert snipjit.stats().subgraphs == 0
+
+
+LAST = torch.channels_last
+
+
+@pytest.mark.parametrize("first", [torch.contiguous_format, LAST])
+def test_images_of_either_layout(first: torch.memory_format) -> None:
+    """One model is called with both: results lie as eager's."""
+    model, shape = nn.Conv2d(24, 40, 1).eval(), (2, 24, 9, 7)
+    x = torch.randn(shape).contiguous(memory_format=first)
+    compiled = _compiled(model, "dynamic", x)
+    for layout in (first, LAST, torch.contiguous_format):
+        _compare(compiled, model, torch.randn(shape).contiguous(memory_format=layout))
+    assert snipjit.stats().kernel_calls == 3
+
+
 def test_no_rows() -> None:
     form = FORMS["linear"]
     model, empty = form.model(), torch.randn(0, 7, 24)

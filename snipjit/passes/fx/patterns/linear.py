@@ -9,17 +9,19 @@ import torch
 from torch import fx
 
 from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.lift.convolutions import has_one_tap
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.layouts import LAYOUTS
 from snipjit.passes.fx.lift.products import PRODUCTS
 from snipjit.passes.fx.nodes.calls import Call, lookup
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
-from snipjit.passes.fx.nodes.traced import Size, is_tensor, literal, same, tensor, traced_value
+from snipjit.passes.fx.nodes.traced import Size, is_state, is_tensor, literal, same, tensor
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
 
 SIDES = {
     "linear": ("input", "weight"),
+    "convolution": ("input", "weight"),
     "addmm": ("mat1", "mat2"),
     "baddbmm": ("batch1", "batch2"),
     "tensordot": ("a", "b"),
@@ -77,12 +79,14 @@ def weight_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
     call = lookup(node)
     if call is None or call.op not in PRODUCTS or not is_tensor(node):
         return None
+    if call.op == "convolution" and not has_one_tap(call):
+        return None
     factors = [flow.read(node, factor) for factor in _factors(call)]
     if len(factors) != 2:
         return None
     weights = [factor for factor in factors if is_weight(factor)]
-    if len(weights) == 2:  # one matrix of the model's, and an input of two dims
-        weights = [factor for factor in weights if _is_parameter(factor)] or weights
+    if len(weights) == 2:  # one of the model's, and an input that has known sizes
+        weights = [factor for factor in weights if is_state(_given(factor))] or weights
     return weights[-1] if weights else None
 
 
@@ -97,11 +101,12 @@ def _factors(call: Call) -> list[fx.Node]:
 
 
 def is_weight(node: fx.Node) -> bool:
-    """Whether a value is a matrix of known sizes that the graph is given, laid out in any way."""
-    shape = tensor(node).shape
-    if len(shape) != 2 or not all(isinstance(size, int) for size in shape):
+    """Whether a value is a matrix of known sizes that the graph is given, laid out in any way, or
+    several of the module's own."""
+    shape, given = tensor(node).shape, _given(node)
+    if len(shape) < 2 or not all(isinstance(size, int) for size in shape):
         return False
-    return _given(node).op in ("placeholder", "get_attr")
+    return is_state(given) or (len(shape) == 2 and given.op == "placeholder")
 
 
 def _given(node: fx.Node) -> fx.Node:
@@ -111,10 +116,6 @@ def _given(node: fx.Node) -> fx.Node:
             break
         node = source
     return node
-
-
-def _is_parameter(node: fx.Node) -> bool:
-    return isinstance(traced_value(_given(node)), torch.nn.Parameter)
 
 
 def _input_of(flow: ValueFlow, node: fx.Node) -> fx.Node:
