@@ -118,6 +118,9 @@ SHAPES = {
     "columns of a weight": Form(
         lambda m, x: F.linear(x, m.w[:, 3:20]), _weights(w=(40, 24)), (2, "L", 17)
     ),
+    "thirds of a weight": Form(
+        lambda m, x: tuple(F.linear(x, w) for w in m.w.chunk(3)), _weights(w=(48, 24))
+    ),
     "transposed input": Form(lambda m, x: m.a(x.transpose(1, 2)), _linear(), (2, 24, "L")),
     "batch inside": Form(lambda m, x: m.a(x.transpose(0, 1)), _linear(), ("L", 3, 24)),
     "rows of an input": Form(lambda m, x: m.a(x[:, 1:]), _linear(), (2, "L", 24)),
@@ -227,4 +230,68 @@ CONVOLUTIONS = {
     "conv3d": Form(lambda m, x: m.a(x), _points(3), (2, 24, 3, "L", 4)),
 }
 
-FORMS = {**SPELLINGS, **SHAPES, **CHAINS, **SEVERAL, **CONVOLUTIONS}
+
+def _experts(*names: str, **more: tuple[int, ...]) -> Callable[[], Any]:
+    """Stacks of 3 weights, [24, 40] each."""
+    return _weights(**dict.fromkeys(names, (3, 24, 40)), **more)
+
+
+def _looped(m: Any, x: Tensor) -> Tensor:
+    return torch.stack([F.linear(part, w) for part, w in zip(x, m.w, strict=True)])
+
+
+def _all_of_one(m: Any, x: Tensor) -> tuple[Tensor, ...]:
+    return tuple(F.linear(x, m.w[expert]) for expert in range(3))
+
+
+STACKED = {
+    "bmm": Form(lambda m, x: torch.bmm(x, m.w), _experts("w"), (3, "L", 24)),
+    "operator": Form(lambda m, x: x @ m.w, _experts("w"), (3, "L", 24)),
+    "transposed weights": Form(lambda m, x: x @ m.w.mT, _weights(w=(3, 40, 24)), (3, "L", 24)),
+    "weights first": Form(lambda m, x: torch.bmm(m.w, x), _weights(w=(3, 40, 24)), (3, 24, "L")),
+    "experts inside": Form(lambda m, x: x.transpose(0, 1) @ m.w, _experts("w"), ("L", 3, 24)),
+    "baddbmm": Form(
+        lambda m, x: torch.baddbmm(m.b, x, m.w), _experts("w", b=(3, 1, 40)), (3, "L", 24)
+    ),
+    "baddbmm, scaled": Form(
+        lambda m, x: torch.baddbmm(m.b, x, m.w, beta=0.5, alpha=2.0),
+        _experts("w", b=(3, 1, 40)),
+        (3, "L", 24),
+    ),
+    "einsum of experts": Form(
+        lambda m, x: torch.einsum("ebk,ekn->ebn", x, m.w), _experts("w"), (3, "L", 24)
+    ),
+    "einsum, experts inside": Form(
+        lambda m, x: torch.einsum("bsek,enk->bsen", x, m.w),
+        _weights(w=(3, 40, 24)),
+        (2, "L", 3, 24),
+    ),
+    "einsum to heads": Form(
+        lambda m, x: torch.einsum("bsk,hkd->bhsd", x, m.w), _experts("w"), (2, "L", 24)
+    ),
+    "einsum of heads": Form(
+        lambda m, x: torch.einsum("bhsd,hdn->bsn", x, m.w), _experts("w"), (2, 3, "L", 24)
+    ),
+    "one input for all": Form(lambda m, x: x @ m.w, _experts("w"), ("L", 24)),
+    "a batch for all": Form(lambda m, x: x[:, None] @ m.w, _experts("w"), (2, "L", 24)),
+    "gate of experts": Form(
+        lambda m, x: F.silu(x @ m.w + m.b) * (x @ m.v),
+        _experts("w", "v", b=(3, 1, 40)),
+        (3, "L", 24),
+    ),
+    "mlp of experts": Form(
+        lambda m, x: x + F.gelu(x @ m.w) @ m.v,
+        _experts("w", v=(3, 40, 24)),
+        (3, "L", 24),
+        kernels=2,
+    ),
+    "halves of experts": Form(
+        lambda m, x: (lambda a, b: F.silu(a) * b)(*(x @ m.w).chunk(2, -1)),
+        _experts("w"),
+        (3, "L", 24),
+    ),
+    "loop": Form(_looped, _weights(w=(3, 40, 24)), (3, "L", 24), kernels=3),
+    "loop of one input": Form(_all_of_one, _weights(w=(3, 40, 24)), ("L", 24)),
+}
+
+FORMS = {**SPELLINGS, **SHAPES, **CHAINS, **SEVERAL, **CONVOLUTIONS, **STACKED}

@@ -103,6 +103,33 @@ def test_transposed_convolutions_are_no_layers() -> None:
     assert snipjit.stats().subgraphs == 0
 
 
+class Routed(nn.Module):
+    """Experts whose rows data choose."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.w = nn.Parameter(torch.randn(3, 24, 40).bfloat16())
+
+    def forward(self, x: Tensor, ends: Tensor) -> Tensor:
+        return F.silu(self.function(x, self.w, offs=ends))
+
+
+@pytest.mark.parametrize("place", ["torch._grouped_mm", "F.grouped_mm"])
+def test_groups_that_data_choose_stay(place: str) -> None:
+    home, name = place.split(".")
+    function = getattr({"torch": torch, "F": F}[home], name, None)
+    if function is None:
+        pytest.skip(f"this torch has no {place}")
+    model, x = Routed(function).eval(), torch.randn(9, 24).bfloat16()
+    compiled = torch.compile(model, backend="snipjit", options=OPTIONS)
+    ends = torch.tensor([2, 2, 9], dtype=torch.int32)
+    with pytest.warns(UserWarning, match="groups of rows whose sizes are data"):
+        torch.testing.assert_close(compiled(x, ends), model(x, ends))
+    (refusal,) = snipjit.stats().refusals
+    assert "accepted: groups of one size, as in bmm" in refusal.reason
+
+
 LAST = torch.channels_last
 
 

@@ -13,8 +13,9 @@ from snipjit.passes.fx.lift.convolutions import has_one_tap
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.layouts import LAYOUTS
 from snipjit.passes.fx.lift.products import PRODUCTS
-from snipjit.passes.fx.nodes.calls import Call, lookup
+from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.in_place import mutated
+from snipjit.passes.fx.nodes.op_row import spelled_by
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_state, is_tensor, literal, same, tensor
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
@@ -31,6 +32,13 @@ SIDES = {
 IDLE = ("cast", "dropout")
 """What may stand in a chain beside elementwise functions."""
 
+PARTS = frozenset(
+    spelling
+    for name in ("unbind", "chunk", "split", "split_with_sizes", "tensor_split")
+    for spelling in spelled_by(name)
+)
+"""What gives parts of a tensor, which are still its memory."""
+
 
 class Linear(Pattern):
     """A product with a matrix of the model's own, and what is computed of each of its elements.
@@ -46,14 +54,19 @@ class Linear(Pattern):
     name = "linear"
 
     def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
-        """Whether a node multiplies by a weight."""
-        return weight_of(flow, node) is not None
+        """Whether a node multiplies by a weight, or by several that data choose."""
+        return weight_of(flow, node) is not None or _is_grouped(node)
 
     def regions(
         self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
     ) -> Sequence[Region]:
         """With all layers of the input, with those that the chain meets, alone; with and without
         the chain."""
+        if _is_grouped(anchor):
+            raise RefusedError(
+                f"`{anchor.name}` ({spelled(anchor)}) multiplies groups of rows whose sizes are "
+                "data; accepted: groups of one size, as in bmm"
+            )
         if (dtype := tensor(anchor).dtype) != torch.float32:
             raise ExpectedError(f"`{anchor.name}` is {dtype}; accepted: torch.float32")
         layers = _layers(flow, anchor, taken)
@@ -90,6 +103,11 @@ def weight_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
     return weights[-1] if weights else None
 
 
+def _is_grouped(node: fx.Node) -> bool:
+    call = lookup(node)
+    return call is not None and call.op == "grouped_mm"
+
+
 def _factors(call: Call) -> list[fx.Node]:
     """Both factors of a product."""
     if call.op == "einsum":
@@ -110,12 +128,20 @@ def is_weight(node: fx.Node) -> bool:
 
 
 def _given(node: fx.Node) -> fx.Node:
-    """What layout ops lay out."""
-    while (call := lookup(node)) is not None and call.op in LAYOUTS:
-        if not is_tensor(source := call.get("input")):
-            break
+    """What layout ops lay out, and parts are of."""
+    while (source := _source(node)) is not None:
         node = source
     return node
+
+
+def _source(node: fx.Node) -> fx.Node | None:
+    call = lookup(node)
+    if call is not None and call.op in LAYOUTS:
+        source = call.get("input")
+    else:
+        source = node.args[0] if node.target in PARTS and node.args else None
+    is_list = isinstance(source, fx.Node) and source.target in PARTS
+    return source if is_list or is_tensor(source) else None
 
 
 def _input_of(flow: ValueFlow, node: fx.Node) -> fx.Node:
