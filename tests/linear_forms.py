@@ -118,6 +118,9 @@ SHAPES = {
     "columns of a weight": Form(
         lambda m, x: F.linear(x, m.w[:, 3:20]), _weights(w=(40, 24)), (2, "L", 17)
     ),
+    "thirds of a weight": Form(
+        lambda m, x: tuple(F.linear(x, w) for w in m.w.chunk(3)), _weights(w=(48, 24))
+    ),
     "transposed input": Form(lambda m, x: m.a(x.transpose(1, 2)), _linear(), (2, 24, "L")),
     "batch inside": Form(lambda m, x: m.a(x.transpose(0, 1)), _linear(), ("L", 3, 24)),
     "rows of an input": Form(lambda m, x: m.a(x[:, 1:]), _linear(), (2, "L", 24)),
@@ -166,4 +169,129 @@ SEVERAL = {
     ),
 }
 
-FORMS = {**SPELLINGS, **SHAPES, **CHAINS, **SEVERAL}
+
+def _points(rank: int = 2, **options: Any) -> Callable[[], Any]:
+    return lambda: {"a": getattr(nn, f"Conv{rank}d")(24, 40, 1, **options)}
+
+
+def _channels_last() -> dict[str, Any]:
+    made = nn.Conv2d(24, 40, 1)
+    made.weight.data = made.weight.data.contiguous(memory_format=torch.channels_last)
+    return {"a": made}
+
+
+def _squeezed(m: Any, x: Tensor) -> Tensor:
+    small = F.silu(m.a(F.adaptive_avg_pool2d(x, 1)))
+    return x * torch.sigmoid(m.b(small))
+
+
+CONVOLUTIONS = {
+    "conv1d": Form(lambda m, x: m.a(x), _points(1), (2, 24, "L")),
+    "conv1d of tokens": Form(
+        lambda m, x: m.a(x.transpose(1, 2)).transpose(1, 2), _points(1), (2, "L", 24)
+    ),
+    "conv1d without a batch": Form(lambda m, x: m.a(x), _points(1), (24, "L")),
+    "conv2d": Form(lambda m, x: m.a(x), _points(), (2, 24, "L", 7)),
+    "conv2d without a bias": Form(lambda m, x: m.a(x), _points(bias=False), (2, 24, 5, "L")),
+    "conv2d without a batch": Form(lambda m, x: m.a(x), _points(), (24, "L", "L")),
+    "conv2d, same padding": Form(lambda m, x: m.a(x), _points(padding="same"), (2, 24, "L", 7)),
+    "conv2d, channels last": Form(
+        lambda m, x: F.relu(m.a(x.to(memory_format=torch.channels_last))),
+        _points(),
+        (2, 24, "L", 7),
+    ),
+    "conv2d of moved channels": Form(
+        lambda m, x: m.a(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), _points(), (2, "L", 7, 24)
+    ),
+    "conv2d, weights channels last": Form(
+        lambda m, x: m.a(x),
+        _channels_last,
+        (2, 24, "L", 7),
+    ),
+    "conv2d of a part": Form(lambda m, x: m.a(x[:, 1:, :, 2:]), _points(), (2, 25, "L", 7)),
+    "conv2d, gelu": Form(lambda m, x: F.gelu(m.a(x)), _points(), (1, 24, "L", 7)),
+    "conv2d of one channel": Form(
+        lambda m, x: m.a(x), lambda: {"a": nn.Conv2d(1, 3, 1)}, (2, 1, "L", 7)
+    ),
+    "conv2d to tokens": Form(
+        lambda m, x: m.a(x).flatten(2).transpose(1, 2), _points(), (2, 24, "L", 7)
+    ),
+    "conv2d, gate": Form(
+        lambda m, x: m.a(x) * torch.sigmoid(m.b(x)),
+        lambda: {"a": nn.Conv2d(24, 40, 1), "b": nn.Conv2d(24, 40, 1)},
+        (2, 24, "L", 7),
+    ),
+    "conv2d, squeezed": Form(
+        _squeezed,
+        lambda: {"a": nn.Conv2d(24, 5, 1), "b": nn.Conv2d(5, 24, 1)},
+        (2, 24, "L", 7),
+        kernels=2,
+    ),
+    "conv3d": Form(lambda m, x: m.a(x), _points(3), (2, 24, 3, "L", 4)),
+}
+
+
+def _experts(*names: str, **more: tuple[int, ...]) -> Callable[[], Any]:
+    """Stacks of 3 weights, [24, 40] each."""
+    return _weights(**dict.fromkeys(names, (3, 24, 40)), **more)
+
+
+def _looped(m: Any, x: Tensor) -> Tensor:
+    return torch.stack([F.linear(part, w) for part, w in zip(x, m.w, strict=True)])
+
+
+def _all_of_one(m: Any, x: Tensor) -> tuple[Tensor, ...]:
+    return tuple(F.linear(x, m.w[expert]) for expert in range(3))
+
+
+STACKED = {
+    "bmm": Form(lambda m, x: torch.bmm(x, m.w), _experts("w"), (3, "L", 24)),
+    "operator": Form(lambda m, x: x @ m.w, _experts("w"), (3, "L", 24)),
+    "transposed weights": Form(lambda m, x: x @ m.w.mT, _weights(w=(3, 40, 24)), (3, "L", 24)),
+    "weights first": Form(lambda m, x: torch.bmm(m.w, x), _weights(w=(3, 40, 24)), (3, 24, "L")),
+    "experts inside": Form(lambda m, x: x.transpose(0, 1) @ m.w, _experts("w"), ("L", 3, 24)),
+    "baddbmm": Form(
+        lambda m, x: torch.baddbmm(m.b, x, m.w), _experts("w", b=(3, 1, 40)), (3, "L", 24)
+    ),
+    "baddbmm, scaled": Form(
+        lambda m, x: torch.baddbmm(m.b, x, m.w, beta=0.5, alpha=2.0),
+        _experts("w", b=(3, 1, 40)),
+        (3, "L", 24),
+    ),
+    "einsum of experts": Form(
+        lambda m, x: torch.einsum("ebk,ekn->ebn", x, m.w), _experts("w"), (3, "L", 24)
+    ),
+    "einsum, experts inside": Form(
+        lambda m, x: torch.einsum("bsek,enk->bsen", x, m.w),
+        _weights(w=(3, 40, 24)),
+        (2, "L", 3, 24),
+    ),
+    "einsum to heads": Form(
+        lambda m, x: torch.einsum("bsk,hkd->bhsd", x, m.w), _experts("w"), (2, "L", 24)
+    ),
+    "einsum of heads": Form(
+        lambda m, x: torch.einsum("bhsd,hdn->bsn", x, m.w), _experts("w"), (2, 3, "L", 24)
+    ),
+    "one input for all": Form(lambda m, x: x @ m.w, _experts("w"), ("L", 24)),
+    "a batch for all": Form(lambda m, x: x[:, None] @ m.w, _experts("w"), (2, "L", 24)),
+    "gate of experts": Form(
+        lambda m, x: F.silu(x @ m.w + m.b) * (x @ m.v),
+        _experts("w", "v", b=(3, 1, 40)),
+        (3, "L", 24),
+    ),
+    "mlp of experts": Form(
+        lambda m, x: x + F.gelu(x @ m.w) @ m.v,
+        _experts("w", v=(3, 40, 24)),
+        (3, "L", 24),
+        kernels=2,
+    ),
+    "halves of experts": Form(
+        lambda m, x: (lambda a, b: F.silu(a) * b)(*(x @ m.w).chunk(2, -1)),
+        _experts("w"),
+        (3, "L", 24),
+    ),
+    "loop": Form(_looped, _weights(w=(3, 40, 24)), (3, "L", 24), kernels=3),
+    "loop of one input": Form(_all_of_one, _weights(w=(3, 40, 24)), ("L", 24)),
+}
+
+FORMS = {**SPELLINGS, **SHAPES, **CHAINS, **SEVERAL, **CONVOLUTIONS, **STACKED}

@@ -78,6 +78,72 @@ def test_special_numbers(value: float) -> None:
     torch.testing.assert_close(have, model(x), equal_nan=True, rtol=2e-5, atol=4e-6)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": (1, 3), "padding": (0, 1)},
+        {"kernel_size": 1, "stride": 2},
+        {"kernel_size": 1, "groups": 2},
+        {"kernel_size": 1, "padding": 1},
+    ],
+    ids=str,
+)
+def test_other_convolutions_are_no_layers(options: dict[str, Any]) -> None:
+    model, x = nn.Conv2d(24, 40, **options).eval(), torch.randn(2, 24, 9, 7)
+    compiled = _compiled(model, "dynamic", x)
+    assert torch.equal(compiled(x), model(x))
+    stats = snipjit.stats()
+    assert (stats.subgraphs, stats.refusals) == (0, ())
+
+
+def test_transposed_convolutions_are_no_layers() -> None:
+    model, x = nn.ConvTranspose2d(24, 40, 1).eval(), torch.randn(2, 24, 9, 7)
+    assert torch.equal(_compiled(model, "dynamic", x)(x), model(x))
+    assert snipjit.stats().subgraphs == 0
+
+
+class Routed(nn.Module):
+    """Experts whose rows data choose."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.w = nn.Parameter(torch.randn(3, 24, 40).bfloat16())
+
+    def forward(self, x: Tensor, ends: Tensor) -> Tensor:
+        return F.silu(self.function(x, self.w, offs=ends))
+
+
+@pytest.mark.parametrize("place", ["torch._grouped_mm", "F.grouped_mm"])
+def test_groups_that_data_choose_stay(place: str) -> None:
+    home, name = place.split(".")
+    function = getattr({"torch": torch, "F": F}[home], name, None)
+    if function is None:
+        pytest.skip(f"this torch has no {place}")
+    model, x = Routed(function).eval(), torch.randn(9, 24).bfloat16()
+    compiled = torch.compile(model, backend="snipjit", options=OPTIONS)
+    ends = torch.tensor([2, 2, 9], dtype=torch.int32)
+    with pytest.warns(UserWarning, match="groups of rows whose sizes are data"):
+        torch.testing.assert_close(compiled(x, ends), model(x, ends))
+    (refusal,) = snipjit.stats().refusals
+    assert "accepted: groups of one size, as in bmm" in refusal.reason
+
+
+LAST = torch.channels_last
+
+
+@pytest.mark.parametrize("first", [torch.contiguous_format, LAST])
+def test_images_of_either_layout(first: torch.memory_format) -> None:
+    """One model is called with both: results lie as eager's."""
+    model, shape = nn.Conv2d(24, 40, 1).eval(), (2, 24, 9, 7)
+    x = torch.randn(shape).contiguous(memory_format=first)
+    compiled = _compiled(model, "dynamic", x)
+    for layout in (first, LAST, torch.contiguous_format):
+        _compare(compiled, model, torch.randn(shape).contiguous(memory_format=layout))
+    assert snipjit.stats().kernel_calls == 3
+
+
 def test_no_rows() -> None:
     form = FORMS["linear"]
     model, empty = form.model(), torch.randn(0, 7, 24)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -137,20 +137,6 @@ def test_programs_take_subclasses_that_are_memory_with_a_name() -> None:
     q = torch.randn(2, 3, 9, 16)
     program = snipjit.compile(attend, (q, q * 1, q * 2))
     torch.testing.assert_close(program(q, q.as_subclass(Named), q), attend(q, q, q))
-
-
-@pytest.fixture
-def mesh() -> Iterator[Any]:
-    """A device mesh of one process."""
-    distributed: Any = pytest.importorskip("torch.distributed")
-    if not distributed.is_available():
-        pytest.skip("this torch is built without torch.distributed")
-    from torch.distributed.device_mesh import init_device_mesh
-
-    store = distributed.HashStore()
-    distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
-    yield init_device_mesh("cpu", (1,))
-    distributed.destroy_process_group()
 
 
 def test_distributed_tensors(mesh: Any) -> None:

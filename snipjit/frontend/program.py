@@ -21,7 +21,7 @@ from snipjit.frontend.options import Options
 from snipjit.frontend.prepared_state import keep_prepared
 from snipjit.frontend.signature import bind, input_names
 from snipjit.frontend.torch_backend import fuse
-from snipjit.passes.fx import with_bodies
+from snipjit.passes.fx import note_state, with_bodies
 from snipjit.runtime.host import require_platform
 from snipjit.torch_private import check_version, compile_by_inductor, pytree
 
@@ -180,7 +180,9 @@ def lifted(exported: ExportedProgram) -> ExportedProgram:
         # torch 2.14 erases a copy twice.
         warnings.filterwarnings("ignore", category=UserWarning, message="erase_node")
         result: ExportedProgram = with_casts(exported).run_decompositions({})
-        return result
+    users = {*result.graph_signature.user_inputs}
+    note_state(node for node in result.graph.nodes if node.name not in users)
+    return result
 
 
 def _kept(exported: ExportedProgram) -> set[str]:

@@ -28,6 +28,7 @@ from snipjit.passes.fx.graph.plain_graph import make_plain
 from snipjit.passes.fx.graph.substitute import forget, substitute
 from snipjit.passes.fx.graph.writes import note_writes
 from snipjit.passes.fx.modules.open_attention_modules import OpenAttentionModules
+from snipjit.passes.fx.nodes.traced import note_state
 from snipjit.passes.fx.patterns.attention import Attention
 from snipjit.passes.fx.patterns.linear import Linear
 from snipjit.passes.fx.patterns.pattern import Pattern
@@ -59,6 +60,7 @@ __all__ = [
     "Tokenization",
     "forget",
     "needs_grad",
+    "note_state",
     "own_nodes",
     "substitute",
     "tokenize",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import fx
 
 from snipjit.ir.subgraph import Dim, TensorType
+from snipjit.passes.fx.lift.convolutions import check_one_tap
 from snipjit.passes.fx.lift.equation import Equation
 from snipjit.passes.fx.lift.layouts import transpose_last, view_to
 from snipjit.passes.fx.lift.subgraph_writer import Aligned, SubgraphWriter
@@ -23,7 +24,7 @@ from snipjit.passes.fx.nodes.calls import Call
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import is_tensor, tensor
 
-PRODUCTS = ("matmul", "baddbmm", "addmm", "linear", *CONTRACTIONS)
+PRODUCTS = ("matmul", "baddbmm", "addmm", "linear", "convolution", *CONTRACTIONS)
 """Canonical ops that multiply two tensors."""
 
 
@@ -64,6 +65,8 @@ class ProductLifter:
             return self._added(node, call)
         if call.op == "linear":
             return self._linear(node, call)
+        if call.op == "convolution":
+            return self._convolution(node, call)
         if call.op in CONTRACTIONS:
             return self._einsum(node, *read_contraction(node, call))
         if call.op == "sdpa":
@@ -138,6 +141,26 @@ class ProductLifter:
         value = self._product(node, call.get("input"), call.get("weight"), transposed=True)
         bias = call.get("bias")
         return value if bias is None else self.writer.op("add", value, self._operand(node, bias))
+
+    def _convolution(self, node: fx.Node, call: Call) -> str:
+        """The weight times the channels of each point, which are columns."""
+        check_one_tap(node, call)
+        write, more = self.writer, tensor(call.get("weight")).dim() - 2
+        weight = self._factor(node, call.get("weight"), 1, None)
+        first, *others = write.types[weight].dims
+        left = view_to(write, weight, (first, sum(others, ())))
+        points = self._factor(node, call.get("input"), -1 - more, None, shared=True)
+        *batch, channels = write.types[points].dims[:-more]
+        places = write.types[points].dims[-more:]
+        right = view_to(write, points, (*batch, channels, sum(places, ())))
+        value = self._multiply(node, left, right)
+        value = view_to(write, value, (*batch, first, *places))
+        if (bias := call.get("bias")) is None:
+            return value
+        added = self._operand(node, bias)
+        for _ in range(more):
+            added = write.insert_dim(added, 1)
+        return write.op("add", value, added)
 
     def _sdpa(self, node: fx.Node, call: Call) -> str:
         def factor(name: str) -> str:

@@ -24,6 +24,8 @@ from snipjit.torch_private import PAD
 
 _ONE, _TWO = "input", "input other"
 _MATMUL = (op.matmul, "__matmul__", torch.linalg.matmul)
+_CONVOLUTION = "input weight bias stride padding dilation groups"
+_TRANSPOSABLE = "input weight bias stride padding dilation transposed output_padding groups"
 _SDPA = "query key value attn_mask dropout_p is_causal scale enable_gqa"
 
 ROWS = (
@@ -53,6 +55,9 @@ ROWS = (
     Row("baddbmm", "input batch1 batch2 beta alpha", "baddbmm"),
     Row("addmm", "input mat1 mat2 beta alpha", "addmm"),
     Row("linear", "input weight bias", "", (F.linear, torch.ops.aten.linear.default)),
+    Row("convolution", _CONVOLUTION, "conv1d conv2d conv3d"),
+    Row("convolution", _TRANSPOSABLE, "convolution"),
+    Row("grouped_mm", "input mat2 offs bias out_dtype", "grouped_mm _grouped_mm"),
     Row("inner", _TWO, "inner"),
     Row("tensordot", "a b dims dims_other", "tensordot"),
     Row("einsum", "equation operands", "einsum"),

@@ -61,6 +61,23 @@ def tensor(node: fx.Node) -> torch.Tensor:
     return found
 
 
+STATE = "snipjit_state"
+"""Marks inputs of an exported program that are its parameters, buffers and constants."""
+
+
+def note_state(inputs: Iterable[fx.Node]) -> None:
+    """Note of inputs of a graph that they are its module's."""
+    for node in inputs:
+        if node.op == "placeholder":
+            node.meta[STATE] = True
+
+
+def is_state(node: fx.Node) -> bool:
+    """Whether a graph is given a value by its module, and not by the call."""
+    own = node.op == "get_attr" or node.meta.get(STATE, False)
+    return own or isinstance(traced_value(node), torch.nn.Parameter)
+
+
 def is_tensor(node: object) -> bool:
     """Whether an argument is a node with a tensor value."""
     return isinstance(node, fx.Node) and isinstance(value(node), torch.Tensor)

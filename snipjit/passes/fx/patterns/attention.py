@@ -20,7 +20,7 @@ from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_number, is_tensor, same, same_count, tensor
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
 
-PRODUCTS = tuple(op for op in ALL_PRODUCTS if op != "linear")
+PRODUCTS = tuple(op for op in ALL_PRODUCTS if op not in ("linear", "convolution"))
 MAX_HEAD = 512
 _MOVES = ("view", "transpose", "transpose_last", "permute", "movedim", "unsqueeze", "cast")
 

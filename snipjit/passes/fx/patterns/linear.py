@@ -9,17 +9,20 @@ import torch
 from torch import fx
 
 from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.lift.convolutions import has_one_tap
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.layouts import LAYOUTS
 from snipjit.passes.fx.lift.products import PRODUCTS
-from snipjit.passes.fx.nodes.calls import Call, lookup
+from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.in_place import mutated
+from snipjit.passes.fx.nodes.op_row import spelled_by
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
-from snipjit.passes.fx.nodes.traced import Size, is_tensor, literal, same, tensor, traced_value
+from snipjit.passes.fx.nodes.traced import Size, is_state, is_tensor, literal, same, tensor
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
 
 SIDES = {
     "linear": ("input", "weight"),
+    "convolution": ("input", "weight"),
     "addmm": ("mat1", "mat2"),
     "baddbmm": ("batch1", "batch2"),
     "tensordot": ("a", "b"),
@@ -28,6 +31,13 @@ SIDES = {
 
 IDLE = ("cast", "dropout")
 """What may stand in a chain beside elementwise functions."""
+
+PARTS = frozenset(
+    spelling
+    for name in ("unbind", "chunk", "split", "split_with_sizes", "tensor_split")
+    for spelling in spelled_by(name)
+)
+"""What gives parts of a tensor, which are still its memory."""
 
 
 class Linear(Pattern):
@@ -44,14 +54,19 @@ class Linear(Pattern):
     name = "linear"
 
     def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
-        """Whether a node multiplies by a weight."""
-        return weight_of(flow, node) is not None
+        """Whether a node multiplies by a weight, or by several that data choose."""
+        return weight_of(flow, node) is not None or _is_grouped(node)
 
     def regions(
         self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
     ) -> Sequence[Region]:
         """With all layers of the input, with those that the chain meets, alone; with and without
         the chain."""
+        if _is_grouped(anchor):
+            raise RefusedError(
+                f"`{anchor.name}` ({spelled(anchor)}) multiplies groups of rows whose sizes are "
+                "data; accepted: groups of one size, as in bmm"
+            )
         if (dtype := tensor(anchor).dtype) != torch.float32:
             raise ExpectedError(f"`{anchor.name}` is {dtype}; accepted: torch.float32")
         layers = _layers(flow, anchor, taken)
@@ -77,13 +92,20 @@ def weight_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
     call = lookup(node)
     if call is None or call.op not in PRODUCTS or not is_tensor(node):
         return None
+    if call.op == "convolution" and not has_one_tap(call):
+        return None
     factors = [flow.read(node, factor) for factor in _factors(call)]
     if len(factors) != 2:
         return None
     weights = [factor for factor in factors if is_weight(factor)]
-    if len(weights) == 2:  # one matrix of the model's, and an input of two dims
-        weights = [factor for factor in weights if _is_parameter(factor)] or weights
+    if len(weights) == 2:  # one of the model's, and an input that has known sizes
+        weights = [factor for factor in weights if is_state(_given(factor))] or weights
     return weights[-1] if weights else None
+
+
+def _is_grouped(node: fx.Node) -> bool:
+    call = lookup(node)
+    return call is not None and call.op == "grouped_mm"
 
 
 def _factors(call: Call) -> list[fx.Node]:
@@ -97,24 +119,29 @@ def _factors(call: Call) -> list[fx.Node]:
 
 
 def is_weight(node: fx.Node) -> bool:
-    """Whether a value is a matrix of known sizes that the graph is given, laid out in any way."""
-    shape = tensor(node).shape
-    if len(shape) != 2 or not all(isinstance(size, int) for size in shape):
+    """Whether a value is a matrix of known sizes that the graph is given, laid out in any way, or
+    several of the module's own."""
+    shape, given = tensor(node).shape, _given(node)
+    if len(shape) < 2 or not all(isinstance(size, int) for size in shape):
         return False
-    return _given(node).op in ("placeholder", "get_attr")
+    return is_state(given) or (len(shape) == 2 and given.op == "placeholder")
 
 
 def _given(node: fx.Node) -> fx.Node:
-    """What layout ops lay out."""
-    while (call := lookup(node)) is not None and call.op in LAYOUTS:
-        if not is_tensor(source := call.get("input")):
-            break
+    """What layout ops lay out, and parts are of."""
+    while (source := _source(node)) is not None:
         node = source
     return node
 
 
-def _is_parameter(node: fx.Node) -> bool:
-    return isinstance(traced_value(_given(node)), torch.nn.Parameter)
+def _source(node: fx.Node) -> fx.Node | None:
+    call = lookup(node)
+    if call is not None and call.op in LAYOUTS:
+        source = call.get("input")
+    else:
+        source = node.args[0] if node.target in PARTS and node.args else None
+    is_list = isinstance(source, fx.Node) and source.target in PARTS
+    return source if is_list or is_tensor(source) else None
 
 
 def _input_of(flow: ValueFlow, node: fx.Node) -> fx.Node:
