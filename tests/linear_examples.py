@@ -180,3 +180,28 @@ parallel e step 8 {
 }
 """
 """A linear layer by rows: panels of rows around tiles of columns."""
+PREPARED = """
+linear @prepared lanes d e x 4
+axis m : rows task 8 tile 3 vectors 2 unroll 2
+axis e : columns task 16 panel 8 tile 3 vectors 2 unroll 2
+axis d : contraction tile 3 vectors 2 unroll 2
+input %x : f32[m][d]
+input %w : f32[e][d] block e 4
+output %y : f32[m][e] order 0 1
+parallel e step 16 {
+  parallel m step 8 {
+    for e step 8 {
+      for m step 3 {
+        %s = fill {value=0.0} : f32[m e]
+        for d step 2 {
+          %x.tile = load %x : f32[m d]
+          %w.tile = load %w : f32[d e]
+          %s = fma %x.tile %w.tile %s {over=(d)} : f32[m e]
+        }
+        store %y %s : f32[m e]
+      }
+    }
+  }
+}
+"""
+"""A linear layer whose weight lies in blocks: panels of columns around tiles of rows."""

@@ -13,6 +13,7 @@ import pytest
 from snipjit.ir.schedule import Schedule
 from snipjit.passes import graph, linear
 from snipjit.passes.base import Pass
+from snipjit.passes.graph.prepare_weights import PrepareWeights
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes
 from snipjit.target.target_machine import TARGETS
 
@@ -23,6 +24,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 PASSES: tuple[Pass, ...] = (
     *graph.PIPELINE,
     SpecializeSizes(),
+    PrepareWeights(),
     *dict.fromkeys((*linear.pipeline(TARGETS[0]), *linear.pipeline(TARGETS[0], Schedule.COLUMNS))),
 )
 

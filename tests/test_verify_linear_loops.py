@@ -47,6 +47,7 @@ REMAINDERS = [
         "masked pieces must come last, with falling steps",
     ),
     ("  }\n}\n", "  } tail 1 { }\n}\n", "a block loop over axis m has no tails"),
+    ("for d step 2", "for d even step 2", "an even loop has pieces of every step from 2 to 1"),
 ]
 PORTS = [
     ("%x by 1 %y by 1 {", "%x by 1 {", "step 16 must move: %x by 1 %y by 1"),

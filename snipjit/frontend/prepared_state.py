@@ -11,19 +11,19 @@ from snipjit.runtime.kernel_cache import launchers
 from snipjit.runtime.prepared_weights import Form
 
 
-def keep_prepared(gm: fx.GraphModule, state: list[Any], weights: Collection[str]) -> list[int]:
+def keep_prepared(gm: fx.GraphModule, state: list[Any], written: Collection[int]) -> list[int]:
     """Put blocks in the place of weights that only kernels read, which want them so.
 
-    ``state`` are the first inputs of the graph, ``weights`` the names of those that it never
-    changes. What nothing reads, such as another name of a weight, is dropped. Returns the numbers
-    of those that were replaced.
+    ``state`` are the first inputs of the graph, ``written`` the numbers of those that it changes.
+    What nothing reads, such as another name of a weight, is dropped. Returns the numbers of those
+    that were replaced.
     """
     forms: Mapping[Any, Mapping[int, Form]]
     forms = {launcher.call: launcher.structure.forms for launcher in launchers()}
     inputs = [node for node in gm.graph.nodes if node.op == "placeholder"]
     replaced = []
     for number, node in enumerate(inputs[: len(state)]):
-        if node.name not in weights:
+        if number in written:
             continue
         wanted = {form for user in node.users for form in _wanted(user, node, forms)}
         if len(wanted) == 1 and (form := wanted.pop()) is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import fx
 from torch.export import Dim, ExportedProgram, export
-from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.export.graph_signature import InputKind, OutputKind
 
 from snipjit.errors import InputError
 from snipjit.frontend.autocast_regions import with_casts
@@ -51,14 +51,11 @@ class Program:
         self.exported = exported
         program = lifted(exported)
         self.graph_module = program.graph_module
-        kept = _kept(program)
         for graph in with_bodies(self.graph_module):
-            own = graph is self.graph_module
-            fuse(graph, chosen, grad=False, weights=kept if own else ())
-        self.state = _bound_state(program)
+            fuse(graph, chosen, grad=False)
+        self.state, self._written = _bound_state(program), _written(program)
         if is_own and chosen.weights == "prepared" and chosen.rest == "eager":
-            _drop(exported, program, keep_prepared(self.graph_module, self.state, kept))
-        self._written = _written(program)
+            _drop(exported, program, keep_prepared(self.graph_module, self.state, self._written))
         self._run = _runner(self.graph_module, program, chosen)
         self._check = InputChecks(program)
         self._places, _ = input_names(exported)
@@ -183,18 +180,6 @@ def lifted(exported: ExportedProgram) -> ExportedProgram:
     users = {*result.graph_signature.user_inputs}
     note_state(node for node in result.graph.nodes if node.name not in users)
     return result
-
-
-def _kept(exported: ExportedProgram) -> set[str]:
-    """The inputs of the lifted graph that are state which the program never changes."""
-    signature = exported.graph_signature
-    updated = {*signature.buffers_to_mutate.values(), *signature.parameters_to_mutate.values()}
-    return {
-        spec.arg.name
-        for spec in signature.input_specs
-        if spec.kind != InputKind.USER_INPUT and spec.target not in updated
-        if isinstance(spec.arg, TensorArgument)
-    }
 
 
 def _drop(exported: ExportedProgram, lifted: ExportedProgram, numbers: Collection[int]) -> None:

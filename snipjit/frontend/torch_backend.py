@@ -27,7 +27,7 @@ from snipjit.passes.fx import (
     with_bodies,
 )
 from snipjit.passes.fx.graph.traceable import make_traceable
-from snipjit.passes.fx.nodes.traced import traced_value
+from snipjit.passes.fx.nodes.traced import is_state, traced_value
 from snipjit.refusal import Refusal
 from snipjit.runtime.host import require_platform
 from snipjit.runtime.kernel_cache import launcher_of
@@ -69,13 +69,10 @@ def backend(
     return compile_by_inductor(gm, example_inputs)
 
 
-def fuse(
-    gm: fx.GraphModule, options: Options, grad: bool = True, weights: Collection[str] = ()
-) -> Tokenization:
+def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenization:
     """Replace every candidate of a graph that can be compiled; record those that cannot.
 
-    ``grad=False`` says that the program never runs with gradients. ``weights`` are the names of
-    inputs that are the same tensors at each call; parameters are so anyway.
+    ``grad=False`` says that the program never runs with gradients.
     """
     tokenization = tokenize(gm, options.patterns)
     refused = list(tokenization.refusals)
@@ -89,7 +86,7 @@ def fuse(
         made = (
             Refusal(output.name, NEEDS_GRAD, candidate.subgraph.name)
             if output in left
-            else _launcher(candidate, options, structures, weights)
+            else _launcher(candidate, options, structures)
         )
         if isinstance(made, Refusal):
             refused.append(made)
@@ -108,17 +105,14 @@ def fuse(
 
 
 def _launcher(
-    candidate: Candidate,
-    options: Options,
-    structures: dict[tuple[int, ...], Structure],
-    weights: Collection[str],
+    candidate: Candidate, options: Options, structures: dict[tuple[int, ...], Structure]
 ) -> Launcher | Refusal:
     """The launcher of a candidate, or why there is none; equal candidates share one Subgraph.
 
     Inductor lays out results as kernels do: there PyTorch's nodes take no kernel's place.
     """
     try:
-        kept = _weights(candidate, weights) if options.weights == "prepared" else ()
+        kept = _weights(candidate) if options.weights == "prepared" else ()
         same = (id(candidate.subgraph), *kept)
         if same not in structures:
             structures[same] = compile_subgraph(candidate.subgraph, weights=kept)
@@ -129,14 +123,10 @@ def _launcher(
         return Refusal(candidate.outputs[0].name, str(error), candidate.subgraph.name)
 
 
-def _weights(candidate: Candidate, known: Collection[str]) -> tuple[int, ...]:
-    """The numbers of the tensors of a call that are the same ones at each call."""
-    return tuple(
-        number
-        for number, node in enumerate(candidate.tensors)
-        if node.op in ("placeholder", "get_attr")
-        and (node.name in known or isinstance(traced_value(node), torch.nn.Parameter))
-    )
+def _weights(candidate: Candidate) -> tuple[int, ...]:
+    """The numbers of the tensors of a call that are the module's own, the same at each call."""
+    own = (node.op in ("placeholder", "get_attr") and is_state(node) for node in candidate.tensors)
+    return tuple(number for number, is_own in enumerate(own) if is_own)
 
 
 def _report(refused: Sequence[Refusal], fused: Collection[str]) -> None:

@@ -23,6 +23,11 @@ class StorageReference:
         """The same for all tensors of the storage."""
         return int(self._reference.cdata)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the memory is no one's any more."""
+        return bool(self._reference.expired())
+
 
 def version(tensor: torch.Tensor) -> int:
     """How often a tensor was written to, as far as PyTorch counts it."""

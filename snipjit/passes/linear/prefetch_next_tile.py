@@ -16,11 +16,15 @@ class PrefetchNextTile(LinearPass):
 
     A tile reads so many rows of a weight side by side, each once; the hardware follows a row only
     after its first lines, and rows are short. Where an axis is streamed, what is read so lies in a
-    cache: all panels of a task read it.
+    cache: all panels of a task read it. Of a weight in blocks the first tile of a panel reads all
+    and the others find it in a cache: together they ask for the next panel's, a part each, so that
+    memory is as busy in the last tile as in the first.
 
     Before:  for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma … } }
     After:   for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma …
                                                prefetch %w {ahead=m} : f32[m d] } }
+    Before:  for n step 48 { for m step 8 { … ; for d step 4 { %w.tile = load %w … } } }
+    After:   … with prefetch %w {ahead=n, along=m} : f32[d n] in it
     """
 
     def rewrite(self, lir: LinearIR) -> LinearIR:

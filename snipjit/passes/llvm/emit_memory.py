@@ -10,9 +10,7 @@ from snipjit.passes.llvm.indexed_access import IndexedAccess
 from snipjit.passes.llvm.pair_access import PairAccess
 from snipjit.passes.llvm.strided_access import StridedAccess
 from snipjit.passes.llvm.tile import Tile, indices
-
-CACHE_LINE = 64
-"""Bytes that a prefetch brings."""
+from snipjit.passes.llvm.vector_ir import CACHE_LINE
 
 
 def emit_load(emission: Emission, e: Expression) -> Tile:

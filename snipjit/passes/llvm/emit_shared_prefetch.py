@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from llvmlite import ir
 
 from snipjit.ir.expression import Expression
 from snipjit.passes.llvm.access import Access
 from snipjit.passes.llvm.emission import Emission, Scope
-from snipjit.passes.llvm.vector_ir import I8, I64, ask_for, call_intrinsic
+from snipjit.passes.llvm.vector_ir import CACHE_LINE, I64, ask_for, call_intrinsic
 
-CACHE_LINE = 64
 MOST_LINES = 2
 """Lines of a block that an iteration asks for: two tiles or more bring all of the next panel."""
 
@@ -21,65 +22,88 @@ def emit_shared_prefetch(emission: Emission, access: Access, e: Expression) -> N
     that memory is as busy in the first tile as in the last. A block lies in memory as it is read,
     from where the innermost loop began.
     """
-    ahead, along = e.attrs["ahead"], e.attrs["along"]
-    assert access.block is not None
+    ahead, tile = e.attrs["ahead"], emission.scope.around
     (summed,) = (axis for axis in access.axes if axis != ahead)
-    scope, tile = emission.scope, emission.scope.around
+    stride, block = access.stride(summed), access.block
     assert tile is not None
-    held, stride = scope.counts[summed], access.stride(summed)
     assert stride is not None
-    read = held * stride * access.bytes
-    part = _Part(emission, tile, along, summed, read, held)
-    offset = part.offset(scope.index[summed])
-    panel, pointer = scope.counts[ahead], tile.pointers[access.tensor.name]
-    for first in range(panel, 2 * panel, access.block[1]):
-        block = access.offset(access.into_blocks(pointer, ahead, first), offset)
-        for line in range(min(MOST_LINES, -(-read // CACHE_LINE))):
-            address = emission.builder.gep(
-                block, [ir.Constant(I64, line * CACHE_LINE)], source_etype=I8
-            )
+    assert block is not None
+    part = _Part(emission, tile, e.attrs["along"], summed, stride * access.bytes)
+    offset, pointer = part.offset(), tile.pointers[access.tensor.name]
+    panel = emission.scope.counts[ahead]
+    for first in range(panel, 2 * panel, block[1]):
+        place = access.offset(access.into_blocks(pointer, ahead, first), offset)
+        for line in range(min(MOST_LINES, part.lines)):
+            address = access.offset(place, ir.Constant(I64, line * CACHE_LINE))
             ask_for(emission.builder, address, near=False)
 
 
+@dataclass
 class _Part:
-    """What of a block an iteration of the summing loop asks for; bytes from its beginning."""
+    """The part of a block that an iteration asks for.
 
-    def __init__(
-        self, emission: Emission, tile: Scope, along: str, summed: str, read: int, held: int
-    ) -> None:
-        self.builder, self.entry, self.held = emission.builder, emission.entry, held
-        self.begin = tile.index.get(summed, ir.Constant(I64, 0))
-        size = emission.lir.axes[summed]
-        work = tile.work.get(summed)
-        if work is None:
-            work = ir.Constant(I64, size) if size else emission.field(f"size.{summed}")
-        bytes_read = self.builder.mul(work, ir.Constant(I64, read // held))
-        self.last = self.builder.sub(bytes_read, ir.Constant(I64, CACHE_LINE))
-        step, around = tile.steps[along], tile.around
+    tile    the scope around the loop that sums
+    along   the axis of the tiles
+    summed  the axis of that loop
+    bytes   what a block has of one element of it
+    """
+
+    emission: Emission
+    tile: Scope
+    along: str
+    summed: str
+    bytes: int
+
+    @property
+    def count(self) -> int:
+        """Elements of the summed axis in an iteration."""
+        return self.emission.scope.counts[self.summed]
+
+    @property
+    def lines(self) -> int:
+        """Lines of a block that an iteration reads."""
+        return -(-self.count * self.bytes // CACHE_LINE)
+
+    def offset(self) -> ir.Value:
+        """Where the part begins, in bytes from the beginning of the block, which ends before."""
+        builder, work = self.emission.builder, self._work()
+        begin = self.tile.index.get(self.summed, ir.Constant(I64, 0))
+        index = builder.sub(self.emission.scope.index[self.summed], begin)
+        done = builder.udiv(index, ir.Constant(I64, self.count))
+        before = builder.mul(self._tile_number(), _rounded_up(builder, work, self.count))
+        place = builder.mul(builder.add(before, done), self._bytes_of_part())
+        read = builder.mul(work, ir.Constant(I64, self.bytes))
+        last = builder.sub(read, ir.Constant(I64, CACHE_LINE))
+        return call_intrinsic(builder, "llvm.umin.i64", I64, [place, last])
+
+    def _work(self) -> ir.Value:
+        """Elements of the summed axis that the loop goes over."""
+        if self.summed in self.tile.work:
+            return self.tile.work[self.summed]
+        size = self.emission.lir.axes[self.summed]
+        return ir.Constant(I64, size) if size else self.emission.field(f"size.{self.summed}")
+
+    def _tile_number(self) -> ir.Value:
+        """How many tiles of the panel were before this one."""
+        builder, around = self.emission.builder, self.tile.around
         assert around is not None
-        rows = emission.field(f"step.{along}")
-        slot = f"part {along} {step} {read}"
+        first = around.index.get(self.along, ir.Constant(I64, 0))
+        rows = builder.sub(self.tile.index[self.along], first)
+        return _rounded_up(builder, rows, self.tile.steps[self.along])
+
+    def _bytes_of_part(self) -> ir.Value:
+        """Whole lines, computed once a kernel: tasks have as many tiles, or fewer."""
+        emission, entry, step = self.emission, self.emission.entry, self.tile.steps[self.along]
+        slot = f"part of {self.lines} lines along {self.along} by {step}"
         if slot not in emission.loaded:
-            tiles = self.rounded_up(self.entry, rows, step)
-            lines = self.entry.udiv(
-                self.entry.add(tiles, ir.Constant(I64, -(-read // CACHE_LINE) - 1)), tiles
-            )
-            emission.loaded[slot] = self.entry.mul(lines, ir.Constant(I64, CACHE_LINE))
-        self.moved = emission.loaded[slot]
-        zero = ir.Constant(I64, 0)
-        row = self.builder.sub(tile.index[along], around.index.get(along, zero))
-        number = self.rounded_up(self.builder, row, step)
-        trips = self.rounded_up(self.builder, work, held)
-        self.start = self.builder.mul(self.builder.mul(number, trips), self.moved)
+            tiles = _rounded_up(entry, emission.field(f"step.{self.along}"), step)
+            more = entry.add(tiles, ir.Constant(I64, self.lines - 1))
+            lines = entry.udiv(more, tiles)
+            emission.loaded[slot] = entry.mul(lines, ir.Constant(I64, CACHE_LINE))
+        return emission.loaded[slot]
 
-    def offset(self, index: ir.Value) -> ir.Value:
-        """Where the part of an iteration begins."""
-        builder = self.builder
-        trip = builder.udiv(builder.sub(index, self.begin), ir.Constant(I64, self.held))
-        place = builder.add(self.start, builder.mul(trip, self.moved))
-        return call_intrinsic(builder, "llvm.umin.i64", I64, [place, self.last])
 
-    def rounded_up(self, builder: ir.IRBuilder, amount: ir.Value, step: int) -> ir.Value:
-        """How many steps cover an amount."""
-        more = builder.add(amount, ir.Constant(I64, step - 1))
-        return builder.udiv(more, ir.Constant(I64, step))
+def _rounded_up(builder: ir.IRBuilder, amount: ir.Value, step: int) -> ir.Value:
+    """How many steps cover an amount."""
+    more = builder.add(amount, ir.Constant(I64, step - 1))
+    return builder.udiv(more, ir.Constant(I64, step))

@@ -138,6 +138,10 @@ def type_suffix(type: ir.Type) -> str:
     return {F32: "f32", F64: "f64"}[type] if type in (F32, F64) else f"i{type.width}"
 
 
+CACHE_LINE = 64
+"""Bytes that a prefetch brings."""
+
+
 def ask_for(builder: ir.IRBuilder, address: ir.Value, near: bool = True) -> None:
     """Prefetch a cache line to be read, into the first level or only as near as the second."""
     flags = (0, 3 if near else 2, 1)

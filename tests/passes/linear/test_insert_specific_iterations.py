@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from snipjit.ir.linear_ir import Loop
+from snipjit.ir.interpret.loops import iterations
+from snipjit.ir.linear_ir import Loop, Piece
+from snipjit.ir.text.linear import print_linear
 from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.ir.verify.linear_loops import tiles_end
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
-from tests.linear_examples import LAYER, before_and_after
+from tests.linear_examples import LAYER, PREPARED, before_and_after
 
 COPY = """
 linear @g lanes m x 4
@@ -99,3 +102,24 @@ def test_rows_that_share_a_panel_are_one_piece() -> None:
     """Three rows would be two and one, each of which reads all of the weight."""
     text = PANEL.replace("lanes m x 4", "lanes d x 4").replace("for m step 12", "for m step 4")
     assert pieces(text, "m") == [(4, False), (3, False), (2, False), (1, False)]
+
+
+def test_tiles_of_products_alone_are_even() -> None:
+    lir = InsertSpecificIterations().run(parse_linear(PREPARED))
+    loops = [s for s, _ in lir.walk() if isinstance(s, Loop) and s.axis == "m" and not s.parallel]
+    assert [[piece.step for piece in loop.pieces] for loop in loops] == [
+        [3, 2, 1],
+        [6, 5, 4, 3, 2, 1],
+    ]
+    assert all(loop.even for loop in loops)
+    assert parse_linear(print_linear(lir)) == lir
+
+
+@pytest.mark.parametrize(
+    ("work", "tiles"),
+    [(1, [1]), (8, [8]), (9, [5, 4]), (17, [6, 6, 5]), (31, [8, 8, 8, 7]), (33, [7, 7, 7, 6, 6])],
+)
+def test_even_loops_share_what_there_is(work: int, tiles: list[int]) -> None:
+    loop = Loop("m", [Piece(step, []) for step in range(8, 0, -1)], even=True)
+    assert [count for _, count in iterations(loop, work, 4)] == tiles
+    assert tiles_end(loop, work, 4) == work

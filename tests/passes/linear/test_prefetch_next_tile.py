@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from snipjit.compiler import emit
+import pytest
+
+from benchmarks import structures
+from snipjit.compiler import emit, lower
 from snipjit.ir.expression import Expression
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.text.parse_linear import parse_linear
 from snipjit.passes.linear.prefetch_next_tile import PrefetchNextTile
 from tests.kernels import TARGETS
-from tests.linear_examples import LAYER, before_and_after, final
+from tests.linear_examples import LAYER, PREPARED, before_and_after, final
 
 
 def _asked(text: str) -> list[tuple[str, ...]]:
@@ -30,6 +33,24 @@ def test_only_rows_along_the_sum() -> None:
 def test_what_is_streamed_is_in_a_cache() -> None:
     streamed = LAYER.replace("axis e : columns task 8", "axis e : stream block 8")
     assert _asked(streamed) == []
+
+
+def test_tiles_of_a_panel_share_the_next_one(golden: Callable[[str], None]) -> None:
+    golden(before_and_after(PrefetchNextTile(), PREPARED))
+    assert _asked(PREPARED) == [("x",), ("w",)]
+    assert _asked(PREPARED.replace(" block e 4", "")) == [("x",)]
+
+
+@pytest.mark.parametrize("row", TARGETS)
+def test_what_is_shared_is_emitted(row: str) -> None:
+    """Of each block of a panel lines are asked for, and never beyond what is there of it."""
+    target = TARGETS[row]
+    lir = lower(structures.linear(48, 96, block=target.lanes), target, schedule=Schedule.OUTPUTS)
+    shared = [e for e in lir.expressions() if "along" in e.attrs]
+    text = emit(lir, target)
+    assert shared
+    assert text.count("i32 0, i32 2, i32 1)") >= len(shared)
+    assert "llvm.umin.i64" in text
 
 
 def test_it_asks_one_tile_ahead() -> None:
