@@ -29,6 +29,7 @@ from snipjit.recipes import interface_of, recipe_of
 from snipjit.runtime import engine
 from snipjit.runtime.disk_cache import DiskCache, disk_cache
 from snipjit.runtime.host import require_executable_memory
+from snipjit.runtime.huge_pages import empty_in_huge_pages
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES
 from snipjit.runtime.launcher import Launcher
@@ -72,7 +73,7 @@ def form_of(target: TargetMachine, swapped: bool) -> Form:
 
     def compile() -> Form:
         structure = STRUCTURES.get(key, lambda: _structure(key, Kernels(writer, target)))
-        return Form(target.lanes, swapped, Launcher(structure).call)
+        return Form(target.lanes, swapped, Launcher(structure, empty=empty_in_huge_pages).call)
 
     return FORMS.get(key) or FORMS.setdefault(key, compile())
 

@@ -99,8 +99,8 @@ are memory that its tasks share.
 load %t         the tile of tensor ``%t`` at the current position                  a move
 store %t %a     write the tile ``%a``                                              a move
 prefetch %t     ask for the cache lines of the tile of an input; no value          a move
-                ``{ahead}`` of the next tile along an axis; ``{along}`` tiles of
-                that other axis ask for a part each, in the order of memory
+                ``{ahead}`` of the next tile along an axis, or so many tiles on, ``{by}``;
+                ``{along}`` tiles of that other axis ask for a part of it each
 pad %t          ``{axis, to}`` zeros in a buffer behind what the block has of an   a move
                 axis, up to a multiple of ``to`` elements; no value
 fill            ``{value}`` every element is ``value``                             a move

@@ -21,7 +21,7 @@ class Rule:
 RULES: dict[str, Rule] = {
     "load": Rule((1,), optional=("registers",)),
     "store": Rule((2,), optional=("registers",)),
-    "prefetch": Rule((1,), optional=("ahead", "along")),
+    "prefetch": Rule((1,), optional=("ahead", "along", "by")),
     "pad": Rule((1,), ("axis", "to")),
     "fill": Rule((0,), ("value",), optional=("registers",)),
     "iota": Rule((0,), ("axis",)),

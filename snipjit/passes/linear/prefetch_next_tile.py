@@ -9,6 +9,9 @@ from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Statement, is_kind
 from snipjit.ir.regions import rewrite
 from snipjit.passes.linear.linear_pass import LinearPass
 
+NEAR = 32
+"""Elements of the summed axis from what is read of a block to what is asked for: half a page."""
+
 
 @dataclass(frozen=True)
 class PrefetchNextTile(LinearPass):
@@ -18,13 +21,14 @@ class PrefetchNextTile(LinearPass):
     after its first lines, and rows are short. Where an axis is streamed, what is read so lies in a
     cache: all panels of a task read it. Of a weight in blocks the first tile of a panel reads all
     and the others find it in a cache: together they ask for the next panel's, a part each, so that
-    memory is as busy in the last tile as in the first.
+    memory is as busy in the last tile as in the first. In a block the hardware loses its way at the
+    end of each page, so that the next lines are asked for too.
 
     Before:  for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma … } }
     After:   for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma …
                                                prefetch %w {ahead=m} : f32[m d] } }
     Before:  for n step 48 { for m step 8 { … ; for d step 4 { %w.tile = load %w … } } }
-    After:   … with prefetch %w {ahead=n, along=m} : f32[d n] in it
+    After:   … with prefetch %w {ahead=d, by=8} ; prefetch %w {ahead=n, along=m} in it
     """
 
     def rewrite(self, lir: LinearIR) -> LinearIR:
@@ -48,21 +52,19 @@ def _is_sum(statement: Statement, loops: Nest) -> bool:
 
 def _asking(lir: LinearIR, statement: Statement, loops: Nest) -> Statement:
     assert isinstance(statement, Loop)
-    axis = loops[-1].axis
-    loads = [e for e in statement.body if isinstance(e, Expression) and e.op == "load"]
-    more = [
-        Expression("prefetch", None, e.inputs, e.type, {"ahead": axis})
-        for e in loads
-        if _is_by_element(lir, e.inputs[0], axis, statement.axis)
-    ]
-    shared = {"ahead": loops[-2].axis if len(loops) > 1 else axis, "along": axis}
-    more += [
-        Expression("prefetch", None, e.inputs, e.type, shared)
-        for e in loads
-        if _is_next_panel(lir, e, loops)
-    ]
+    more = []
+    for e in (e for e in statement.body if isinstance(e, Expression) and e.op == "load"):
+        if _is_by_element(lir, e.inputs[0], loops[-1].axis, statement.axis):
+            more.append(_prefetch(e, ahead=loops[-1].axis))
+        if _is_next_panel(lir, e, loops):
+            more.append(_prefetch(e, ahead=statement.axis, by=NEAR // statement.step or 1))
+            more.append(_prefetch(e, ahead=loops[-2].axis, along=loops[-1].axis))
     pieces = [replace(piece, body=[*piece.body, *more]) for piece in statement.pieces]
     return replace(statement, pieces=pieces)
+
+
+def _prefetch(load: Expression, **attrs: object) -> Expression:
+    return Expression("prefetch", None, load.inputs, load.type, attrs)
 
 
 def _is_next_panel(lir: LinearIR, e: Expression, loops: Nest) -> bool:

@@ -53,7 +53,8 @@ def emit_prefetch(emission: Emission, e: Expression) -> None:
     for index in indices(access.axes, emission.scope.counts, steps):
         if "ahead" in e.attrs:
             axis = e.attrs["ahead"]
-            index = {**index, axis: index.get(axis, 0) + emission.scope.counts[axis]}
+            further = emission.scope.counts[axis] * e.attrs.get("by", 1)
+            index = {**index, axis: index.get(axis, 0) + further}
         access.prefetch(index)
 
 

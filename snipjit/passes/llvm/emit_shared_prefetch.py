@@ -92,14 +92,18 @@ class _Part:
         return _rounded_up(builder, rows, self.tile.steps[self.along])
 
     def _bytes_of_part(self) -> ir.Value:
-        """Whole lines, computed once a kernel: tasks have as many tiles, or fewer."""
+        """Whole lines, computed once a kernel: tasks have as many tiles, or fewer.
+
+        0 where a panel has one tile: that is never done with memory before the panel is.
+        """
         emission, entry, step = self.emission, self.emission.entry, self.tile.steps[self.along]
         slot = f"part of {self.lines} lines along {self.along} by {step}"
         if slot not in emission.loaded:
             tiles = _rounded_up(entry, emission.field(f"step.{self.along}"), step)
             more = entry.add(tiles, ir.Constant(I64, self.lines - 1))
-            lines = entry.udiv(more, tiles)
-            emission.loaded[slot] = entry.mul(lines, ir.Constant(I64, CACHE_LINE))
+            lines = entry.mul(entry.udiv(more, tiles), ir.Constant(I64, CACHE_LINE))
+            alone = entry.icmp_signed("<=", tiles, ir.Constant(I64, 1))
+            emission.loaded[slot] = entry.select(alone, ir.Constant(I64, 0), lines)
         return emission.loaded[slot]
 
 
