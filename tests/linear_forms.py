@@ -112,6 +112,7 @@ SHAPES = {
     "two outputs": Form(lambda m, x: m.a(x), _linear(24, 2)),
     "one output": Form(lambda m, x: m.a(x), _linear(24, 1)),
     "one input": Form(lambda m, x: m.a(x), _linear(1, 40), (2, "L", 1)),
+    "repeated": Form(lambda m, x: m.a(x[:, None].expand(-1, 3, -1, -1)), _linear()),
     "odd": Form(lambda m, x: m.a(x), _linear(77, 131), (2, "L", 77)),
     "long": Form(lambda m, x: m.a(x), _linear(1100, 50), ("L", 1100)),
     "rows of a weight": Form(lambda m, x: F.linear(x, m.w[:17]), _weights(w=(40, 24))),
