@@ -112,6 +112,7 @@ SHAPES = {
     "two outputs": Form(lambda m, x: m.a(x), _linear(24, 2)),
     "one output": Form(lambda m, x: m.a(x), _linear(24, 1)),
     "one input": Form(lambda m, x: m.a(x), _linear(1, 40), (2, "L", 1)),
+    "repeated": Form(lambda m, x: m.a(x[:, None].expand(-1, 3, -1, -1)), _linear()),
     "odd": Form(lambda m, x: m.a(x), _linear(77, 131), (2, "L", 77)),
     "long": Form(lambda m, x: m.a(x), _linear(1100, 50), ("L", 1100)),
     "rows of a weight": Form(lambda m, x: F.linear(x, m.w[:17]), _weights(w=(40, 24))),
@@ -274,6 +275,8 @@ STACKED = {
     ),
     "one input for all": Form(lambda m, x: x @ m.w, _experts("w"), ("L", 24)),
     "a batch for all": Form(lambda m, x: x[:, None] @ m.w, _experts("w"), (2, "L", 24)),
+    "one bias": Form(lambda m, x: x @ m.w + m.b, _experts("w", b=(1, 1, 40)), (3, "L", 24)),
+    "one weight": Form(lambda m, x: x @ m.w[:1] + m.b, _experts("w", b=(1, 1, 40)), (2, "L", 24)),
     "gate of experts": Form(
         lambda m, x: F.silu(x @ m.w + m.b) * (x @ m.v),
         _experts("w", "v", b=(3, 1, 40)),
@@ -290,7 +293,7 @@ STACKED = {
         _experts("w"),
         (3, "L", 24),
     ),
-    "loop": Form(_looped, _weights(w=(3, 40, 24)), (3, "L", 24), kernels=3),
+    "loop": Form(_looped, _weights(w=(3, 40, 24)), (3, "L", 24), 3),
     "loop of one input": Form(_all_of_one, _weights(w=(3, 40, 24)), ("L", 24)),
 }
 

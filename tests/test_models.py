@@ -23,6 +23,7 @@ pytest.importorskip("diffusers")
 
 from tests.models import CASES
 from tests.models.case import Case
+from tests.models.layers import LAYERS
 
 QUICK = {("Bert", "sdpa"), ("Llama", "eager"), ("Gemma3", "eager"), ("Whisper", "sdpa")}
 QUICK |= {("Swin", "eager"), ("DiT", "sdpa")}
@@ -96,6 +97,35 @@ def test_model(case: Case, implementation: str) -> None:
     assert kernels <= stats.kernels_compiled <= 2 * kernels  # by rows, and by columns for few
     assert stats.kernel_calls == case.fused * len(case.sizes)
     assert _graphs() - before == 1
+
+
+QUICK_LAYERS = {("Bert", "sdpa"), ("DeepseekV3", "sdpa"), ("ViT", "sdpa")}
+"""Of these also the linear layers, for ``make test``."""
+
+
+@pytest.mark.parametrize(
+    ("case", "implementation"),
+    [
+        pytest.param(case, name, id=f"{case.name}-{name}", marks=marks)
+        for case in CASES
+        for name in case.implementations
+        for marks in [[] if (case.name, name) in QUICK_LAYERS else [pytest.mark.models]]
+    ],
+)
+def test_model_with_its_layers(case: Case, implementation: str) -> None:
+    """Attention is taken as without them, and no layer is refused."""
+    model = case.model(implementation)
+    options: dict[str, Any] = {"fuse": ("attention", "linear")}
+    compiled = torch.compile(model, backend="snipjit", dynamic=True, options=options)
+    for size in case.sizes:
+        inputs = case.inputs(*size)
+        assert_equal(compiled(**inputs), model(**inputs))
+    stats = snipjit.stats()
+    kernels = case.fused + LAYERS[case.name]
+    reasons = [refusal.reason for refusal in stats.refusals]
+    assert (stats.subgraphs, len(reasons)) == (kernels, case.refused.count), reasons
+    assert all(refusal.pattern == "attention" for refusal in stats.refusals), reasons
+    assert stats.kernel_calls == kernels * len(case.sizes)
 
 
 NARROW = {("Llama", "eager"), ("Llama", "sdpa"), ("Bert", "eager"), ("Gemma2", "eager")}

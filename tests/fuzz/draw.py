@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from tests.fuzz.programs import Input, Kind, Line, Program, Ref
+from tests.fuzz.draw_layers import Layers
+from tests.fuzz.drawing import FLOATS, NUMBERS, Drawing, longer_by
+from tests.fuzz.programs import Kind, Program, Ref
 
-LENGTHS = (0, 1, 1, 2, 3, 5, 7, 9, 13, 17, 31, 33, 40)
 HEAD_SIZES = (1, 2, 4, 5, 7, 8, 8, 16, 16, 17, 24)
 UNARY = ("F.relu", "F.gelu", "F.silu", "F.elu", "F.softplus", "abs", "neg", "sigmoid", "tanh")
-NUMBERS = (0.125, 0.3, 1.7, 2.0, -0.5)
-FLOATS = ("float32", "float32", "bfloat16", "float16")
 LOWEST = {name: torch.finfo(getattr(torch, name)).min for name in set(FLOATS)}
 
 
@@ -24,32 +23,24 @@ def draw(seed: int, few: bool = False, longer: int = 0) -> Program:
 
     ``longer`` is added to the numbers of rows and columns: what is drawn does not depend on them.
     """
-    return _Draw(random.Random(seed), few, longer).program()
+    return _drawing(seed, few, longer).program()
 
 
 def other_sizes(seed: int, few: bool = False) -> Program | None:
-    """The program of a seed for other lengths, which a dynamic trace takes too; None if none do.
+    """The program of a seed for other lengths, which a dynamic trace takes too; None if none do."""
+    drawn = _drawing(seed, few)
+    drawn.program()
+    longer = longer_by(drawn.lengths(), drawn.others())
+    return None if longer is None else draw(seed, few, longer)
 
-    Sizes of 0 and 1 are constants of a trace, and equal sizes are one symbol.
-    """
-    drawn = _Draw(random.Random(seed), few)
-    others = {drawn.batch, drawn.heads, drawn.heads // drawn.groups, drawn.d, drawn.e}
-    lengths = {drawn.rows, drawn.columns}
-    longer = next(n for n in range(11, 99) if not {x + n for x in lengths} & {*others, *lengths})
-    fits = min(lengths) > 1 and not lengths & others
-    return draw(seed, few, longer) if fits else None
+
+def _drawing(seed: int, few: bool, longer: int = 0) -> _Draw | Layers:
+    """Every fourth seed draws linear layers, the others attention."""
+    return (Layers if seed % 4 == 3 else _Draw)(random.Random(seed), few, longer)
 
 
 @dataclass
-class _Draw:
-    random: random.Random
-    few: bool = False
-    longer: int = 0
-    inputs: list[Input] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
-    results: list[str] = field(default_factory=list)
-    notes: set[str] = field(default_factory=set)
-
+class _Draw(Drawing):
     def __post_init__(self) -> None:
         size = self.size
         self.dtype = self.pick(*FLOATS)
@@ -64,31 +55,13 @@ class _Draw:
         self.groups = 2 if grouped else 1
         self.rows, self.columns = self.rows + self.longer, self.columns + self.longer
 
-    def size(self) -> int:
-        return int(self.pick(*(LENGTHS[1:] if self.few else LENGTHS)))
+    def lengths(self) -> set[int]:
+        """The sizes that change."""
+        return {self.rows, self.columns}
 
-    def pick(self, *choices: Any) -> Any:
-        return self.random.choice(choices)
-
-    def chance(self, share: float) -> bool:
-        return self.random.random() < share
-
-    def call(self, target: str, *args: Any, **kwargs: Any) -> Ref:
-        """A line, and the value it makes; the op is noted."""
-        out = f"x{len(self.lines)}"
-        self.lines.append(Line(out, target, args, tuple(kwargs.items())))
-        self.notes.add(target)
-        return Ref(out)
-
-    def input(
-        self, name: str, shape: tuple[int, ...], content: str = "normal", dtype: str = ""
-    ) -> Ref:
-        order = list(range(len(shape)))
-        if self.chance(0.3):
-            self.random.shuffle(order)
-        found = f"{name}{len(self.inputs)}" if name in [i.name for i in self.inputs] else name
-        self.inputs.append(Input(found, shape, dtype or self.dtype, tuple(order), content))
-        return Ref(found)
+    def others(self) -> set[int]:
+        """The sizes that do not."""
+        return {self.batch, self.heads, self.heads // self.groups, self.d, self.e}
 
     # The parts of attention in turn.
 
@@ -100,9 +73,7 @@ class _Draw:
         self.m, self.n = self.call("size", q, 2), self.call("size", k, 2)
         out = self.whole(q, k, v) if self.chance(0.25) else self.written(q, k, v)
         self.results.insert(0, self.merged(out).name)
-        return Program(
-            tuple(self.inputs), tuple(self.lines), tuple(self.results), frozenset(self.notes)
-        )
+        return self.finished()
 
     def heads_of(self, name: str, length: int, heads: int, size: int) -> Ref:
         """[B, H, S, D], however it comes."""

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from snipjit.passes.fx import note_state
 from tests.traces import Trace
 
 HOMES: dict[str, Any] = {"torch": torch, "F": F, "operator": operator, "inf": math.inf}
@@ -60,13 +61,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Input:
-    """A tensor: its shape, element type, memory order, and how its numbers are drawn."""
+    """A tensor: its shape, element type, memory order, and how its numbers are drawn.
+
+    A ``weight`` is the model's own, and of known sizes in every trace; of others ``static`` dims.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     order: tuple[int, ...]
     content: str = "normal"
+    static: tuple[int, ...] = (-1,)
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether it is the model's own."""
+        return self.content == "weight"
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype}{list(self.shape)} order {self.order} {self.content}"
@@ -74,12 +84,13 @@ class Input:
 
 @dataclass(frozen=True)
 class Program:
-    """Inputs, lines in order, and the values that are returned."""
+    """Inputs, lines in order, and the values that are returned; ``fuse`` is the option for it."""
 
     inputs: tuple[Input, ...]
     lines: tuple[Line, ...]
     results: tuple[str, ...]
     notes: frozenset[str] = field(default_factory=frozenset)
+    fuse: tuple[str, ...] = ("attention",)
 
     def __str__(self) -> str:
         head = f"def model({', '.join(given.name for given in self.inputs)}):"
@@ -104,7 +115,10 @@ class Program:
         trace = Trace(dynamic)
         nodes: dict[str, Any] = {}
         for given, tensor in zip(self.inputs, tensors, strict=True):
-            nodes[given.name] = trace.input(tensor, static=(tensor.dim() - 1,))
+            static = range(tensor.dim()) if given.is_weight else given.static
+            nodes[given.name] = trace.input(tensor, static=[dim % tensor.dim() for dim in static])
+            if given.is_weight:
+                note_state([nodes[given.name]])
         for line in self.lines:
             args, kwargs = _filled(line, lambda ref: nodes[ref.name], wide=False)
             target: Any = line.target if "." not in line.target else function(line.target)
@@ -133,15 +147,17 @@ class Program:
 
 
 class Model(torch.nn.Module):
-    """A program as a module, for Dynamo and torch.export."""
+    """A program as a module with its weights, for Dynamo and torch.export."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, tensors: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.call = source_function(program)
+        own = [t for t, of in zip(tensors, program.inputs, strict=False) if of.is_weight]
+        self.weights = torch.nn.ParameterList(torch.nn.Parameter(t, False) for t in own)
 
     def forward(self, *tensors: Tensor) -> Any:
         """The results in a tuple."""
-        return self.call(*tensors)
+        return self.call(*self.weights, *tensors)
 
 
 def source_function(program: Program) -> Callable[..., Any]:

@@ -75,19 +75,25 @@ def run(program: Program, calls: list[list[Tensor]], mode: str) -> list[tuple[Te
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         compiled = _compiled(program, calls[0], mode)
-        return [tuple(compiled(*_copies(given))) for given in calls]
+        own = 0 if mode in MODES[:2] else sum(given.is_weight for given in program.inputs)
+        return [tuple(compiled(*_copies(given[own:]))) for given in calls]
 
 
 def _compiled(program: Program, given: list[Tensor], mode: str) -> Callable[..., Any]:
-    if mode in ("static", "dynamic"):
+    options: dict[str, Any] = {"fuse": program.fuse}
+    if mode in MODES[:2]:
         gm = program.trace(given, mode == "dynamic")
-        fuse(gm, Options(), grad=False)
+        fuse(gm, Options.of(options), grad=False)
         return gm
+    model = Model(program, given)
+    inputs = [t for t, of in zip(given, program.inputs, strict=True) if not of.is_weight]
     if mode == "export":
-        return snipjit.compile(Model(program), tuple(_copies(given)))
+        return snipjit.compile(model, tuple(_copies(inputs)), options=options)
     torch.compiler.reset()
     dynamic = mode == "compile dynamic"
-    found: Callable[..., Any] = torch.compile(Model(program), backend="snipjit", dynamic=dynamic)
+    found: Callable[..., Any] = torch.compile(
+        model, backend="snipjit", dynamic=dynamic, options=options
+    )
     return found
 
 

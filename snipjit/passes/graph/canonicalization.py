@@ -20,7 +20,8 @@ class Canonicalization(Pass):
 
     A dim of traced size 1 (``ones``) that meets a longer dim takes that dim's axes if it is a batch
     dim: the broadcast is then a run-time stride of 0. Against an axis that products or reductions
-    work on, or against the last axis of a result, it becomes ``[]``: such broadcasts are compiled.
+    work on, or against the last axis of a result, it becomes ``[]``: such broadcasts are compiled,
+    and so are those where one of the sizes is static (a stack of weights).
     So it does as the last factor of such a dim (``q1``, a batch of 1 in the dim of the rows), where
     vectors and tiles lie. The attribute has then done its work and goes.
 
@@ -140,7 +141,9 @@ class _Solver:
             if dim not in longer:
                 target = self.axes.resolve(longer[0])
                 compiled = self._axes_of(self.vectorised).intersection(target)
-                self.axes.unify(dim, () if compiled else target)
+                own = self.axes.resolve(dim)
+                static = any(self.axes.size(axis) is not None for axis in (*own, *target))
+                self.axes.unify(dim, () if compiled or static else target)
         strong += longer
         return True
 

@@ -156,3 +156,41 @@ def test_rows_end_with_an_axis_that_is_longer_than_1(ones: str, kept: int) -> No
     assert len(rows) == kept
     assert rows == after["c"].type.dims[0] == after["r"].type.dims[0]
     assert sum(after["q"].type.dims[:2], ()) == rows
+
+
+STACKED = """
+    subgraph @g
+    axis x0
+    axis x1
+    axis x2
+    axis w0 = SIZE
+    axis w1 = 8
+    axis w2 = 16
+    axis c0
+    axis c1
+    axis c2
+    %x = parameter : f32[x0][x1][x2]
+    %w = parameter ONES : f32[w0][w1][w2]
+    %c = parameter {ones=(0, 1)} : f32[c0][c1][c2]
+    %s = matmul %x %w : f32[x0][x1][w2]
+    %y = add %s %c : f32[x0][x1][w2]
+    %r = result %y {order=(0, 1, 2)} : f32[x0][x1][w2]
+"""
+
+
+def test_what_meets_one_of_several_weights_is_compiled_so() -> None:
+    """The stack has a static size, which no call may contradict by a dim of size 1."""
+    text = lines(STACKED.replace("SIZE", "3").replace("ONES ", ""))
+    after = Canonicalization().run(parse_subgraph(text))
+    x, w, c = (node.type.dims for node in after.parameters)
+    assert (x[0], c[:2]) == (w[0], ((), ()))
+    assert after.axes[w[0][0]] == 3
+
+
+def test_a_stack_of_one_weight_is_compiled_so() -> None:
+    """It says nothing of the batch."""
+    text = lines(STACKED.replace("SIZE", "1").replace("ONES", "{ones=(0)}"))
+    after = Canonicalization().run(parse_subgraph(text))
+    x, w, c = (node.type.dims for node in after.parameters)
+    assert (w[0], c[0]) == ((), x[0])
+    assert after.axes[x[0][0]] is None

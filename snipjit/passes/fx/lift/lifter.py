@@ -201,7 +201,7 @@ class Lifter:
             return self.value(source)
         if shared and (source, feature, single) in self._shared:
             return self._shared[source, feature, single]
-        value, parameter, absorbed = self._operands.lift(source, feature, single)
+        value, parameter, absorbed = self._operands.lift(source, feature, single, shared)
         dim = self.writer.types[value].dims[feature]
         self._check(source, self.writer.axes.size(dim))
         self.stands_for[parameter] = absorbed

@@ -33,7 +33,8 @@ class OperandLifter:
     After:   %a = parameter : f32[a0][a1][a2_0 a2_1];  %0 = view %a;  %1 = transpose %0
 
     The chain is cut where a view regroups elements, where a dim would hold two unknown sizes at run
-    time, where a dim would have two axes along which a kernel goes in blocks, and below what the
+    time, where a dim would have two axes along which a kernel goes in blocks, below an expand of
+    what no other operand is aligned with (no operand would tell its size), and below what the
     graph writes to: a copy that is written to afterwards is no longer what it was copied from.
     """
 
@@ -43,11 +44,12 @@ class OperandLifter:
         self._taken = taken
 
     def lift(
-        self, operand: fx.Node, feature: int, single: int | None
+        self, operand: fx.Node, feature: int, single: int | None, alone: bool = False
     ) -> tuple[str, str, set[fx.Node]]:
         """The value of an operand, its Parameter, and the nodes that it stands for.
 
-        ``feature`` is its dim whose size is compiled in, ``single`` one that must be of one axis.
+        ``feature`` is its dim whose size is compiled in, ``single`` one that must be of one axis;
+        ``alone`` tells that no other operand is aligned with its other dims.
         """
         chain = self._chain(operand)
         for length in range(len(chain) - 1, 0, -1):
@@ -55,6 +57,8 @@ class OperandLifter:
             try:
                 value = self._below(chain, length, parameter)
                 self._check(chain, length, (parameter, value), feature, single)
+                if alone:
+                    self._check_expanded(operand, value)
                 return value, parameter, set(chain[:length])
             except RefusedError:
                 continue
@@ -113,6 +117,11 @@ class OperandLifter:
             static = [a for a in axes.leaves(dim) if a in known and isinstance(axes.sizes[a], int)]
             if len(axes.leaves(dim)) - len(static) > 1:
                 raise RefusedError(f"the sizes in a dim of `{chain[length].name}` are not known")
+
+    def _check_expanded(self, operand: fx.Node, value: str) -> None:
+        axes = self.writer.axes
+        if axes.expanded.intersection(axes.leaves(self.writer.types[value].axes)):
+            raise RefusedError(f"`{operand.name}` would be expanded inside")
 
     def _scaled(self, node: fx.Node, call: Call, value: str) -> str:
         def operand(argument: object) -> str:

@@ -120,7 +120,9 @@ class ProductLifter:
 
     def _einsum(self, node: fx.Node, equation: Equation, lhs: fx.Node, rhs: fx.Node) -> str:
         dims = feature_dims(equation, self._inner(node, lhs, rhs))
-        left, right = (self._factor(node, *of) for of in zip((lhs, rhs), *dims, strict=True))
+        (feature, single), (own, other) = zip(*dims, strict=True)
+        left = self._factor(node, lhs, feature, single, shared=not equation.batch)
+        right = self._factor(node, rhs, own, other)
         return write_einsum(self.writer, equation, left, right, partial(self._multiply, node))
 
     def _added(self, node: fx.Node, call: Call) -> str:
