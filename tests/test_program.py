@@ -146,3 +146,19 @@ def test_inductor_compiles_a_loaded_program(tmp_path: Path) -> None:
     program = snipjit.compile(path, options={"rest": "inductor"})
     q = torch.randn(1, 2, 31, 8)
     torch.testing.assert_close(program(q, k), Merged()(q, k), rtol=1e-5, atol=1e-5)
+
+
+class Sized(nn.Module):
+    """Attention of two inputs whose lengths must be equal."""
+
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        result: Tensor = Attention()(q + k, k)
+        return result
+
+
+def test_examples_may_be_views() -> None:
+    q, k = torch.randn(2, 1, 2, 31, 8)
+    program = snipjit.compile(Sized(), (q[:, :, :7], k[:, :, :7]))
+    torch.testing.assert_close(program(q, k), Sized()(q, k), rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        assert program(q[:, :, :7], k[:, :, :7]).shape == (1, 2, 7, 8)
