@@ -22,7 +22,7 @@ TEST += ["diffusers==0.42.*"]  # models for the tests
 setup(
     name="snipjit",
     version=_VERSION.group(1),
-    description="A JIT compiler that turns attention into fused, shape-agnostic CPU kernels",
+    description="A JIT compiler: attention and linear layers as shape-agnostic CPU kernels",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

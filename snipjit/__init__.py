@@ -1,4 +1,4 @@
-"""snipjit: attention subgraphs of PyTorch models as fused, shape-agnostic CPU kernels.
+"""snipjit: attention and linear layers of PyTorch models as fused, shape-agnostic CPU kernels.
 
 ``torch.compile(model, backend="snipjit")`` needs no import of this package; ``compile`` builds
 standalone programs, ``explain`` shows what is fused and what is not, ``stats`` counts.

@@ -10,7 +10,7 @@ class Refusal:
     """A candidate that kept its original nodes: the node it starts from, and why.
 
     pattern      what would have been taken: ``"attention"``, ``"linear"``
-    is_expected  whether it surprises nobody: a softmax over classes is no attention
+    is_expected  whether it surprises nobody: a softmax over classes, a layer of float64
     """
 
     node: str
@@ -19,4 +19,4 @@ class Refusal:
     is_expected: bool = False
 
     def __str__(self) -> str:
-        return f"{self.node}: {self.reason}"
+        return f"{self.pattern} at {self.node}: {self.reason}"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tests import linear_forms
+from tests.linear_forms import Form
+from tests.linear_stays import ENDS, STAYS
 from tests.models import KINDS
 from tests.models.case import BOTH, Case
 from tests.passes.fx import test_extra_results
@@ -17,9 +21,10 @@ _HEAD = """\
 # Supported forms
 
 Written by `python -m tests.supported` from the forms and models that the tests run; a test fails
-where it is out of date. A form is a kind and not a template: other models that write attention of
-the same operations, in any order, are fused alike. `snipjit.explain(model, ...)` tells for any
-model what is fused and why something is not.
+where it is out of date. A form is a kind and not a template: other models that write attention or
+linear layers of the same operations, in any order, are fused alike. `snipjit.explain(model, ...)`
+tells for any model what is fused and why something is not; the option `fuse` says what is looked
+for.
 """
 
 _FORMS = """
@@ -33,6 +38,49 @@ _RESULTS = """
 ## Scores and weights that are read elsewhere
 
 Further results of the same kernel (`tests/passes/fx/test_extra_results.py`).
+"""
+
+_LINEAR = """
+## Linear layers
+
+A linear layer is a product with a matrix that the model holds, or is given, with sizes that are
+known, in float32 (`tests/test_linear_forms.py`). Here `m.a`, `m.b`, … are `nn.Linear`, `m.w`, … are
+parameters, and L a length that changes. Each form is compiled with dynamic
+and static shapes and from exported programs, and compared with float64; results have the shape and
+the strides that eager gives them.
+
+* Behind the product the same kernel computes biases, elementwise functions and sums with other
+  tensors (residuals), up to the first value that anything else reads; views, transposes and splits
+  of heads cost nothing.
+* Layers of one input that are as wide become one kernel: queries, keys and values, or a gate and
+  what it gates. Of others each is a kernel of its own.
+* Weights are read where they lie, at every call: whatever changes them between calls is seen, and
+  tied weights need nothing.
+"""
+
+_NOTES = {
+    "Convolutions": """
+Those of one tap multiply each position by a matrix: kernel and stride 1, one group, no padding.
+""",
+    "Stacked": """
+Several weights in one tensor of the model, as experts have them, by `bmm` and its like.
+""",
+}
+"""What is said above the tables of some forms."""
+
+_STAYS = """
+### What stays
+
+With PyTorch, and why. A reason that `explain` lists is quoted; without one, nothing is taken for a
+linear layer (`tests/test_linear_stays.py`). So do weights that are subclasses of `torch.Tensor`
+(quantized, distributed), and layers that need gradients: call the model under `torch.no_grad()` or
+`torch.inference_mode()`.
+"""
+
+_ENDS = """
+### Where a chain ends
+
+The layer becomes a kernel; from here on everything runs as before.
 """
 
 _MODELS = """
@@ -49,7 +97,14 @@ last column says which softmaxes stay outside.
 def page() -> str:
     """The text of the page."""
     parts = [_HEAD, _FORMS, _table(("form", "what it is"), _forms())]
-    parts += [_RESULTS, _table(("form", "results"), _results()), _MODELS]
+    parts += [_RESULTS, _table(("form", "results"), _results()), _LINEAR]
+    for title, forms in _groups().items():
+        parts += [
+            f"### {title}\n{_NOTES.get(title, '')}",
+            _table(("form", "as written", "x", "kernels"), _layers(forms)),
+        ]
+    parts += [_STAYS, _table(("form", "why", "what `explain` says"), _stays())]
+    parts += [_ENDS, _table(("form", "why"), _ends()), _MODELS]
     for kind, cases in KINDS.items():
         title = f"\n### {kind}\n"
         rows = [_model(case) for case in sorted(cases, key=lambda case: case.name.lower())]
@@ -65,6 +120,59 @@ def _forms() -> Iterable[tuple[str, ...]]:
 def _results() -> Iterable[tuple[str, ...]]:
     for function, count in test_extra_results.FORMS:
         yield function.__name__.replace("_", " "), str(count)
+
+
+def _groups() -> dict[str, dict[str, Form]]:
+    """The forms of linear layers by kind: each table of their module under its name."""
+    tables = {name: table for name, table in vars(linear_forms).items() if isinstance(table, dict)}
+    groups = {
+        name.capitalize(): table
+        for name, table in tables.items()
+        if name.isupper() and name != "FORMS"
+    }
+    assert {form for table in groups.values() for form in table} == {*linear_forms.FORMS}
+    return groups
+
+
+def _layers(forms: dict[str, Form]) -> Iterable[tuple[str, ...]]:
+    for name, form in forms.items():
+        sizes = ", ".join(map(str, form.shape))
+        yield name, f"`{_source(form.function)}`", f"[{sizes}]", str(form.kernels)
+
+
+def _source(function: Callable[..., object]) -> str:
+    """What a function of parts and an input computes, in one line."""
+    tree = ast.parse(inspect.getsource(linear_forms))
+    for node in ast.walk(tree):
+        line, args = getattr(node, "lineno", 0), [arg.arg for arg in _arguments(node)]
+        if line != function.__code__.co_firstlineno or args != ["m", "x"]:
+            continue
+        if isinstance(node, ast.Lambda):
+            return ast.unparse(node.body)
+        if isinstance(node, ast.FunctionDef):
+            return "; ".join(ast.unparse(_plain(statement)) for statement in node.body)
+    raise AssertionError(f"{function} is not of tests/linear_forms.py")
+
+
+def _arguments(node: ast.AST) -> list[ast.arg]:
+    return node.args.args if isinstance(node, ast.Lambda | ast.FunctionDef) else []
+
+
+def _plain(statement: ast.stmt) -> ast.AST:
+    """A statement without what only types need."""
+    if isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        return ast.Assign([statement.target], statement.value, lineno=statement.lineno)
+    return statement
+
+
+def _stays() -> Iterable[tuple[str, ...]]:
+    for name, stay in STAYS.items():
+        yield name, stay.why, f"… {stay.reason}" if stay.reason else ""
+
+
+def _ends() -> Iterable[tuple[str, ...]]:
+    for name, stay in ENDS.items():
+        yield name, stay.why
 
 
 def _model(case: Case) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,3 +128,37 @@ def test_no_backward_graph_is_compiled_for_parameters(monkeypatch: pytest.Monkey
     inputs = (torch.randn(1, 2, 7, 8), torch.randn(1, 2, 7, 8))
     snipjit.compile(Attention(), inputs, options={"rest": "inductor"})
     assert enabled == [False]
+
+
+class Merged(nn.Module):
+    """Attention whose result has its last two dims merged: a size that is made of another."""
+
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        result: Tensor = Attention()(q, k).flatten(2)
+        return result
+
+
+def test_inductor_compiles_a_loaded_program(tmp_path: Path) -> None:
+    length = Dim("length", min=2, max=100)
+    q, k = torch.randn(2, 1, 2, 7, 8)
+    path = tmp_path / "merged.pt2"
+    torch.export.save(export(Merged(), (q, k), dynamic_shapes=({2: length}, None)), path)
+    program = snipjit.compile(path, options={"rest": "inductor"})
+    q = torch.randn(1, 2, 31, 8)
+    torch.testing.assert_close(program(q, k), Merged()(q, k), rtol=1e-5, atol=1e-5)
+
+
+class Sized(nn.Module):
+    """Attention of two inputs whose lengths must be equal."""
+
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        result: Tensor = Attention()(q + k, k)
+        return result
+
+
+def test_examples_may_be_views() -> None:
+    q, k = torch.randn(2, 1, 2, 31, 8)
+    program = snipjit.compile(Sized(), (q[:, :, :7], k[:, :, :7]))
+    torch.testing.assert_close(program(q, k), Sized()(q, k), rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        assert program(q[:, :, :7], k[:, :, :7]).shape == (1, 2, 7, 8)

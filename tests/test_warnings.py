@@ -1,4 +1,4 @@
-"""What a user is told without asking: attention that stays with PyTorch, no further graphs."""
+"""What a user is told without asking: what stays with PyTorch, no further graphs."""
 
 from __future__ import annotations
 

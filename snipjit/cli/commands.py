@@ -20,17 +20,19 @@ import torch
 import snipjit
 from snipjit.cli.compare import Call, error_between, interleaved_medians, tensors, usual_tolerance
 from snipjit.cli.random_inputs import Inputs, dynamic_sizes, random_inputs
-from snipjit.errors import InputError, SnipjitError
+from snipjit.errors import InputError, OptionError, SnipjitError
 from snipjit.frontend.files import load_inputs, load_pt2
 from snipjit.frontend.option_types import (
     Parser,
     module,
+    option,
     positive_float,
     positive_int,
     seed,
     size,
     threads,
 )
+from snipjit.frontend.options import Options
 from snipjit.frontend.signature import bind
 from snipjit.runtime.disk_cache import disk_cache
 from snipjit.runtime.engine import host_features
@@ -63,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="snipjit", description="Fused, shape-agnostic attention kernels for the CPU."
+        prog="snipjit",
+        description="Attention and linear layers as fused, shape-agnostic kernels for the CPU.",
     )
     parser.add_argument("--version", action="version", version=f"snipjit {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -94,6 +97,15 @@ def _add_model(parser: Parser) -> None:
         action="append",
         help="a module that registers what the model takes or returns; of transformers and "
         "diffusers the usual ones are known",
+    )
+    parser.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        type=option,
+        action="append",
+        default=[],
+        help="an option of compilation, as torch.compile takes it: rest=inductor, or "
+        "fuse=attention,linear",
     )
 
 
@@ -132,10 +144,11 @@ def _run(options: argparse.Namespace) -> int:
     """Compile an exported program and run it on random or given inputs."""
     if options.threads:
         torch.set_num_threads(options.threads)
+    chosen = _chosen(options)
     exported = load_pt2(options.model)
     args, kwargs = _inputs(exported, options)
     snipjit.reset_stats()
-    program = snipjit.compile(exported)
+    program = snipjit.compile(exported, options=chosen)
     outputs = _first_call(program, args, kwargs)
     _print_run(exported, (args, kwargs), outputs)
     ours: Call = lambda: program(*args, **kwargs)  # noqa: E731
@@ -200,7 +213,8 @@ def _print_run(exported: torch.export.ExportedProgram, inputs: Inputs, outputs: 
     for symbol, allowed in dynamic_sizes(exported).items():
         _print("dynamic", f"{symbol} in {allowed}")
     made = f"{stats.kernels_compiled} kernels compiled, {stats.kernels_loaded} from disk"
-    _print("fused", f"{stats.subgraphs} subgraphs, {made}")
+    found = ", ".join(f"{count} {name}" for name, count in stats.patterns.items()) or "0"
+    _print("fused", f"{found} subgraph(s), {made}")
     for refusal in stats.refusals:
         _print("refused", str(refusal))
     _print("outputs", _describe(outputs))
@@ -222,8 +236,19 @@ def _print(title: str, text: str) -> None:
 
 def _explain(options: argparse.Namespace) -> int:
     """Print the subgraphs found in an exported program, their IR, and every refusal's reason."""
-    print(snipjit.explain(load_pt2(options.model)))
+    chosen = _chosen(options)
+    print(snipjit.explain(load_pt2(options.model), options=chosen))
     return 0
+
+
+def _chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of compilation. OptionError if there are none such."""
+    chosen: dict[str, Any] = {}
+    for name, value in options.option:
+        if chosen.setdefault(name, value) != value:
+            raise OptionError(f"--option {name} is given twice")
+    Options.of(chosen)  # before a large file is read
+    return chosen
 
 
 def _cache(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from typing import NoReturn
+from typing import Any, NoReturn
 
 MAX_THREADS = 1024
 """The most that ``--threads`` takes."""
@@ -58,6 +58,20 @@ def size(text: str) -> tuple[str, int]:
     if not name or not size.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=INT")
     return name, int(size)
+
+
+LISTS = ("fuse",)
+"""Options of compilation that are lists of names."""
+
+
+def option(text: str) -> tuple[str, Any]:
+    """A ``NAME=VALUE`` pair, an option of compilation; of a list the names between commas."""
+    name, found, value = text.partition("=")
+    if not name or not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    if name in LISTS:
+        return name, [one.strip() for one in value.split(",") if one.strip()]
+    return name, value
 
 
 def module(text: str) -> str:

@@ -126,11 +126,14 @@ def _export(
 
 
 def _distinct(examples: Any) -> Any:
-    """The examples without repeated tensors: export would take two equal ones for one input."""
+    """The examples without repeated tensors, and without views.
+
+    Export would take two equal ones for one input, and compare sizes of what views are of.
+    """
     seen: set[int] = set()
 
     def copy(value: Any) -> Any:
-        if isinstance(value, torch.Tensor) and id(value) in seen:
+        if isinstance(value, torch.Tensor) and (id(value) in seen or value._is_view()):
             return value.clone()
         seen.add(id(value))
         return value

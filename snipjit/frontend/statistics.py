@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from snipjit.refusal import Refusal
@@ -18,6 +20,7 @@ class Stats:
     kernel_calls      calls of kernels
     configurations    calls whose shapes and strides were new to their kernel
     refusals          candidates that stayed as they were
+    patterns          subgraphs by the pattern that found them: ``{"attention": 12}``
     """
 
     subgraphs: int
@@ -26,6 +29,7 @@ class Stats:
     kernel_calls: int
     configurations: int
     refusals: tuple[Refusal, ...]
+    patterns: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def kernels(self) -> int:
@@ -37,7 +41,7 @@ class Stats:
 class _Log:
     """What the backend reports, and the totals at the last reset."""
 
-    subgraphs: int = 0
+    patterns: Counter[str] = field(default_factory=Counter)
     refusals: list[Refusal] = field(default_factory=list)
     base: tuple[int, ...] = (0, 0, 0, 0)
 
@@ -45,9 +49,9 @@ class _Log:
 _log = _Log()
 
 
-def record_subgraph() -> None:
-    """A candidate was replaced by a kernel."""
-    _log.subgraphs += 1
+def record_subgraph(pattern: str) -> None:
+    """A candidate that a pattern found was replaced by a kernel."""
+    _log.patterns[pattern] += 1
 
 
 def record_refusal(refusal: Refusal) -> None:
@@ -67,10 +71,11 @@ def stats() -> Stats:
     compiled, loaded, calls, configurations = (
         now - then for now, then in zip(_totals(), _log.base, strict=True)
     )
-    refusals = tuple(_log.refusals)
-    return Stats(_log.subgraphs, compiled, loaded, calls, configurations, refusals)
+    found, refusals = dict(_log.patterns), tuple(_log.refusals)
+    total = sum(found.values())
+    return Stats(total, compiled, loaded, calls, configurations, refusals, found)
 
 
 def reset_stats() -> None:
     """Count from zero; compiled kernels stay."""
-    _log.subgraphs, _log.refusals, _log.base = 0, [], _totals()
+    _log.patterns, _log.refusals, _log.base = Counter(), [], _totals()

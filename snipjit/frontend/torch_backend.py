@@ -82,19 +82,18 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     left = {c.outputs[0] for c in tokenization.candidates if grad and needs_grad(gm, c)}
     structures: dict[tuple[int, ...], Structure] = {}
     for candidate in tokenization.candidates:
-        output = candidate.outputs[0]
         made = (
-            Refusal(output.name, NEEDS_GRAD, candidate.subgraph.name)
-            if output in left
+            candidate.refused(NEEDS_GRAD)
+            if candidate.outputs[0] in left
             else _launcher(candidate, options, structures)
         )
         if isinstance(made, Refusal):
             refused.append(made)
             continue
         substitute(gm, candidate, _target(made, candidate, options))
-        record_subgraph()
+        record_subgraph(candidate.pattern)
         fused += candidate.nodes
-        kinds.add(candidate.subgraph.name)
+        kinds.add(candidate.pattern)
     for opening in tokenization.openings:
         opening.close(fused)
     _report(refused, kinds)
@@ -120,7 +119,7 @@ def _launcher(
         wanted = structure.selection.has_nodes and options.rest == "eager"
         return launcher_of(structure, own_nodes(candidate) if wanted else None)
     except UnsupportedError as error:
-        return Refusal(candidate.outputs[0].name, str(error), candidate.subgraph.name)
+        return candidate.refused(str(error))
 
 
 def _weights(candidate: Candidate) -> tuple[int, ...]:
@@ -141,10 +140,12 @@ def _report(refused: Sequence[Refusal], fused: Collection[str]) -> None:
         refusal for refusal in told if refusal.pattern not in fused
     ]
     if first:
-        kind = KINDS.get(first[0].pattern, first[0].pattern)
-        what = kind if first[0].pattern in fused else f"all {kind} of a graph"
+        reason = first[0].reason
+        alike = dict.fromkeys(refusal.pattern for refusal in first if refusal.reason == reason)
+        kinds = " and ".join(KINDS.get(pattern, pattern) for pattern in alike)
+        what = f"all {kinds} of a graph" if alike.keys().isdisjoint(fused) else kinds
         warnings.warn(
-            f"snipjit left {what} to PyTorch: {first[0].reason} (snipjit.explain lists it)",
+            f"snipjit left {what} to PyTorch: {reason} (snipjit.explain lists it)",
             stacklevel=3,
         )
 

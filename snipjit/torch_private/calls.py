@@ -38,7 +38,21 @@ def compile_by_inductor(gm: fx.GraphModule, examples: Sequence[Any]) -> Callable
         from torch._dynamo import lookup_backend
 
         compiler = lookup_backend("inductor")
+    _forget_sizes_of_expressions(examples)
     return cast(Callable[..., Any], compiler(gm, list(examples)))
+
+
+def _forget_sizes_of_expressions(examples: Sequence[Any]) -> None:
+    """Of what symbols were when a program was exported, keep that of symbols.
+
+    Programs from files have that of sizes such as ``64*s53`` too, over which torch 2.13 stumbles.
+    """
+    for example in examples:
+        sizes = getattr(getattr(example, "fake_mode", None), "shape_env", None)
+        known = getattr(sizes, "backed_var_to_val", None)
+        if isinstance(known, dict):
+            for size in [size for size in known if not getattr(size, "is_Symbol", True)]:
+                del known[size]
 
 
 @contextmanager

@@ -43,11 +43,14 @@ ON_REQUEST: tuple[Pattern, ...] = (Linear(),)
 
 def tokenize(gm: fx.GraphModule, patterns: Sequence[Pattern] | None = None) -> Tokenization:
     """What every pattern finds, modules opened on the way; the graph keeps its meaning."""
+    patterns = PATTERNS if patterns is None else patterns
+    if not patterns:
+        return Tokenization((), ())
     note_writes(gm.graph)
     note_earlier_views(gm.graph)
-    opened = OpenAttentionModules().run(gm)
+    opened = OpenAttentionModules(patterns[0].name).run(gm)
     make_plain(gm.graph)
-    found = recognise(gm.graph, PATTERNS if patterns is None else patterns)
+    found = recognise(gm.graph, patterns)
     refusals = (*opened.refusals, *found.refusals)
     return Tokenization(found.candidates, refusals, opened.openings)
 

@@ -14,8 +14,8 @@ def with_bodies(gm: fx.GraphModule) -> list[fx.GraphModule]:
 
     A body runs in the grad mode of its call; where the graph changes the mode, which of them it is
     cannot be seen from inside, so the bodies are left alone. Those of ``torch.cond`` and its like
-    are traced again if any operand requires grad, whether attention reads it or not; they are
-    marked, and all attention in them needs gradients.
+    are traced again if any operand requires grad, whether a candidate reads it or not; they are
+    marked, and all candidates in them need gradients.
     """
     found, traced_again = [gm], {gm: False}
     for graph in found:

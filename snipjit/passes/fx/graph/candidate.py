@@ -35,6 +35,15 @@ class Candidate:
     place: fx.Node
     versions: Mapping[tuple[fx.Node, fx.Node], fx.Node]
 
+    @property
+    def pattern(self) -> str:
+        """The name of the pattern that found it."""
+        return self.subgraph.name
+
+    def refused(self, reason: str) -> Refusal:
+        """Why it keeps its nodes."""
+        return Refusal(self.outputs[0].name, reason, self.pattern)
+
 
 @dataclass(frozen=True)
 class Tokenization:

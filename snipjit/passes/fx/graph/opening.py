@@ -1,7 +1,7 @@
 """An opened module: what was written for its one node, and the way back.
 
-The node itself stays in the graph, read by nothing, until it is known whether its attention became
-a kernel. If not, it takes its place again: PyTorch's own code for it is faster than its parts.
+The node itself stays in the graph, read by nothing, until it is known whether any part of it
+became a kernel. If not, it takes its place again: PyTorch's own code is faster than its parts.
 """
 
 from __future__ import annotations

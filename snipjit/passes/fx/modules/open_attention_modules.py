@@ -41,8 +41,11 @@ class OpenAttentionModules(Pass):
              %a = scaled_dot_product_attention(q, k, v); %o = linear(a.permute(…).flatten(2), …)
              %r = relu(o)
 
-    What was opened can be closed again: see ``Opening``.
+    What was opened can be closed again: see ``Opening``. ``pattern`` is what is looked for first in
+    the parts, and not found where a module stays closed.
     """
+
+    pattern: str = "attention"
 
     def run(self, ir: fx.GraphModule) -> Tokenization:
         """The openings of a graph module, and the modules that stay closed with the reason."""
@@ -57,7 +60,7 @@ class OpenAttentionModules(Pass):
                 opening = _opening(node, write)
             except RefusedError as refused:
                 erase(write.nodes)
-                refusals.append(Refusal(node.name, str(refused)))
+                refusals.append(Refusal(node.name, str(refused), self.pattern))
                 continue
             opening.open()
             openings.append(opening)
