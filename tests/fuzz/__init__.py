@@ -2,7 +2,7 @@
 
 ================  =================================================================================
 ``programs``      what is drawn: lines that can be run, traced, exported, and printed as Python
-``draw``          a program and its inputs from a seed
+``draw``          a program and its inputs from a seed: attention, or ``draw_layers``
 ``runs``          a program by eager PyTorch, in float64, and by snipjit on one target row
 ``check``         what is wrong with a seed, and what it covered
 ``shrink``        the smallest program that is still wrong

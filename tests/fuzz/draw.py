@@ -1,4 +1,4 @@
-"""Draws a program: attention in one of the ways in which models write it."""
+"""Draws a program: attention in one of the ways in which models write it, or linear layers."""
 
 from __future__ import annotations
 

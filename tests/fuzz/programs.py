@@ -1,4 +1,4 @@
-"""Programs: a few lines of calls on named values, as models write attention."""
+"""Programs: a few lines of calls on named values, as models write them."""
 
 from __future__ import annotations
 

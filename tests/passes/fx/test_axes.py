@@ -47,6 +47,14 @@ def test_what_is_left_matches_by_elimination() -> None:
     assert axes.regroup(dims, [2, 4, 8, 9]) == (("b",), ("c_0",), ("c_1",), ("n",))
 
 
+def test_dims_without_elements() -> None:
+    """Any product with a 0 in it is 0: what is left tells how many dims are meant."""
+    axes, (b, m, c) = _axes(b=0, m=13, c=24)
+    assert axes.regroup([b, m, c], [0, 24]) == (("b", "m"), c)
+    assert axes.regroup([b, m, c], [0, 13, 4, 6]) == (b, m, ("c_0",), ("c_1",))
+    assert axes.regroup([m, b, c], [0, 24]) == (("m", "b"), c)
+
+
 def test_other_cuts_are_refused() -> None:
     axes, dims = _axes(h=4, m=7)
     with pytest.raises(RefusedError, match="regroups elements; accepted: splits and merges"):

@@ -84,7 +84,7 @@ class Axes:
             if is_one(size) and not (axes and is_one(self.sizes[axes[0]])):
                 found.append(())
                 continue
-            group = self._merge(axes, size)
+            group = self._merge(axes, shape[len(found) :])
             if group:
                 del axes[: len(group)]
                 following = shape[len(found) + 1 : len(found) + 2]
@@ -106,10 +106,14 @@ class Axes:
                 return [*axes[:at], *self.parts[axis], *axes[at + 1 :]]
         return []
 
-    def _merge(self, axes: list[str], size: Size) -> Dim:
+    def _merge(self, axes: list[str], sizes: Sequence[Size]) -> Dim:
+        """The axes that make the first size; if it is 0, such that others make the other sizes."""
+        empty = isinstance(sizes[0], int) and sizes[0] == 0
         for count in range(1, len(axes) + 1):
-            if same(self.size(tuple(axes[:count])), size):
-                return tuple(axes[:count])
+            group, others = tuple(axes[:count]), tuple(axes[count:])
+            fits = not empty or same(self.size(others), product(sizes[1:]))
+            if fits and same(self.size(group), sizes[0]):
+                return group
         return ()
 
     def _stray(self, axes: list[str], following: Sequence[Size]) -> Dim:

@@ -57,7 +57,6 @@ ROWS = (
     Row("linear", "input weight bias", "", (F.linear, torch.ops.aten.linear.default)),
     Row("convolution", _CONVOLUTION, "conv1d conv2d conv3d"),
     Row("convolution", _TRANSPOSABLE, "convolution"),
-    Row("grouped_mm", "input mat2 offs bias out_dtype", "grouped_mm _grouped_mm"),
     Row("inner", _TWO, "inner"),
     Row("tensordot", "a b dims dims_other", "tensordot"),
     Row("einsum", "equation operands", "einsum"),

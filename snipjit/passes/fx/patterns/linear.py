@@ -39,6 +39,9 @@ PARTS = frozenset(
 )
 """What gives parts of a tensor, which are still its memory."""
 
+GROUPED = frozenset((*spelled_by("grouped_mm"), *spelled_by("_grouped_mm")))
+"""Products of rows with those weights that data choose."""
+
 
 class Linear(Pattern):
     """A product with a matrix of the model's own, and what is computed of each of its elements.
@@ -55,14 +58,14 @@ class Linear(Pattern):
 
     def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
         """Whether a node multiplies by a weight, or by several that data choose."""
-        return weight_of(flow, node) is not None or _is_grouped(node)
+        return weight_of(flow, node) is not None or node.target in GROUPED
 
     def regions(
         self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
     ) -> Sequence[Region]:
         """With all layers of the input, with those that the chain meets, alone; with and without
         the chain."""
-        if _is_grouped(anchor):
+        if anchor.target in GROUPED:
             raise RefusedError(
                 f"`{anchor.name}` ({spelled(anchor)}) multiplies groups of rows whose sizes are "
                 "data; accepted: groups of one size, as in bmm"
@@ -101,11 +104,6 @@ def weight_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
     if len(weights) == 2:  # one of the model's, and an input that has known sizes
         weights = [factor for factor in weights if is_state(_given(factor))] or weights
     return weights[-1] if weights else None
-
-
-def _is_grouped(node: fx.Node) -> bool:
-    call = lookup(node)
-    return call is not None and call.op == "grouped_mm"
 
 
 def _factors(call: Call) -> list[fx.Node]:
