@@ -60,6 +60,23 @@ def _pretend_host(name: str) -> None:
     engine.host_features.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def attention_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests count kernels of attention: without options nothing else is fused in them."""
+    if request.node.get_closest_marker("all_patterns") is None:
+        from snipjit.frontend.options import Options
+        from snipjit.passes import fx
+
+        wanted = Options.patterns.fget
+
+        def patterns(options: Options) -> Any:
+            if options.fuse is not None:
+                return wanted(options)
+            return tuple(one for one in fx.PATTERNS if one.name != "linear")
+
+        monkeypatch.setattr(Options, "patterns", property(patterns))
+
+
 # How many tests of each target row ran on the host itself, ran emulated, were skipped.
 
 OUTCOMES = ("native", "emulated", "skipped")

@@ -12,6 +12,7 @@ from torch.export import Dim
 
 import snipjit
 from snipjit.passes.fx import tokenize
+from snipjit.passes.fx.patterns import attention
 
 
 class Attention(torch.nn.Module):
@@ -80,7 +81,7 @@ def test_decomposed_programs(name: str, dynamic: bool) -> None:
 
 def test_a_causal_mask_is_made_of_indices() -> None:
     program = torch.export.export(Attention(is_causal=True), _inputs()).run_decompositions()
-    (candidate,) = tokenize(program.graph_module).candidates
+    (candidate,) = tokenize(program.graph_module, [attention.Attention()]).candidates
     assert len(candidate.tensors) == 3
     assert len(candidate.subgraph.of("iota")) == 2
     (softmax,) = candidate.subgraph.of("softmax")

@@ -8,7 +8,8 @@ Grammar of the printed form (``ir/text/linear.py`` prints and parses it)::
                  ("parts" dim* ("of" axis dim)*)?
                | "scalar" "%" name
                | block
-    block    ::= (expression | buffer | loop | retry | join)*
+    block    ::= (expression | buffer | loop | retry | once | join)*
+    once     ::= "once" axis* "{" block "}"
     retry    ::= "retry" "%" value "{" block "}"
     loop     ::= ("parallel" | "for") axis limits? carries? "even"? "step" int "masked"? ports?
                  "{" block "}" tail*
@@ -87,6 +88,10 @@ maximum are of ``exp(x - max)``: they follow it when it moves (``passes/linear/o
 **Retries.** ``retry %again { … }`` runs its body, and once more if that has made the register true,
 which was false: what was tried, for instance a limit, can be found wanting and left.
 
+**Once.** ``once m { … }`` fills buffers. It runs its body, but not where they still hold what it
+would fill them with: where this worker ran it last at the same place of those axes. Such buffers
+are no other's memory at any time.
+
 **Joins.** A parallel loop whose body holds ``join c { … } last { … }`` is *split*: its iterations
 are chunks of an axis, together one *group* of tasks. A chunk has at least ``step`` elements, and
 more where axis c, which numbers the chunks and has a static size, would not suffice; there is at
@@ -155,7 +160,7 @@ class Piece:
     ports: list[LoopPort] = field(default_factory=list)
 
 
-LoopKind = Literal["for", "parallel", "retry", "join"]
+LoopKind = Literal["for", "parallel", "retry", "once", "join"]
 
 
 @dataclass
@@ -165,6 +170,7 @@ class Loop:
     for       the pieces run one after another over the work amount of the axis
     parallel  so do those of tasks, at the same time
     retry     over no axis: the body runs once more if it has set the register ``flag``
+    once      over no axis: the body runs if it ran at another place of the axes ``at`` before
     join      where the tasks that the axis numbers meet: what each does there, and the last
     """
 
@@ -175,6 +181,7 @@ class Loop:
     states: tuple[State, ...] = ()
     flag: str = ""
     even: bool = False
+    at: tuple[str, ...] = ()
 
     @property
     def step(self) -> int:
@@ -200,6 +207,11 @@ class Loop:
 def retry(flag: str, body: list[Statement]) -> Loop:
     """Statements that run again if they set ``flag``."""
     return Loop("", [Piece(1, body)], "retry", flag=flag)
+
+
+def once(at: tuple[str, ...], body: list[Statement]) -> Loop:
+    """Statements that fill buffers, unless these hold it already."""
+    return Loop("", [Piece(1, body)], "once", at=at)
 
 
 def is_kind(statement: Statement, kind: LoopKind) -> TypeGuard[Loop]:

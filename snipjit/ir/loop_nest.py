@@ -49,6 +49,13 @@ def shared_buffers(lir: LinearIR) -> dict[str, Buffer]:
     return {buffer.name: buffer for buffer in found}
 
 
+def kept_buffers(body: list[Statement]) -> set[str]:
+    """The buffers that hold what was filled in before, also from one task to the next."""
+    filled = [s for s, _ in walk(body) if is_kind(s, "once")]
+    stores = (e for s in filled for e in expressions(s.body) if e.op == "store")
+    return {e.inputs[0] for e in stores}
+
+
 def most(lir: LinearIR, axis: str, loops: Iterable[Loop]) -> int | None:
     """The most elements of an axis that loops leave at once; None if that is unbounded."""
     steps = [loop.step for loop in loops if loop.axis == axis and not join_of(loop)]

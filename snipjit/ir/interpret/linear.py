@@ -97,6 +97,8 @@ class _Machine:
                     return
             elif is_kind(statement, "retry"):
                 self._retry(statement)
+            elif is_kind(statement, "once"):
+                self.block(statement.body)
             elif isinstance(statement, Loop) and (join := join_of(statement)):
                 self._split(statement, join)
             elif isinstance(statement, Loop):

@@ -71,6 +71,11 @@ def _statement_lines(statement: Statement, depth: int) -> Iterator[tuple[str, St
         for inner in statement.body:
             yield from _statement_lines(inner, depth + 1)
         yield indent + "}", None
+    elif is_kind(statement, "once"):
+        yield f"{indent}once {' '.join(statement.at)} {{", statement
+        for inner in statement.body:
+            yield from _statement_lines(inner, depth + 1)
+        yield indent + "}", None
     else:
         for head, piece in zip(_heads(statement), statement.pieces, strict=True):
             yield f"{indent}{head} {{", statement

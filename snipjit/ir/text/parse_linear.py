@@ -7,7 +7,17 @@ text may be edited by hand.
 from __future__ import annotations
 
 from snipjit.ir.expression import Expression, ValueType
-from snipjit.ir.linear_ir import STRIDE, LinearIR, Loop, LoopKind, LoopPort, Piece, Statement, retry
+from snipjit.ir.linear_ir import (
+    STRIDE,
+    LinearIR,
+    Loop,
+    LoopKind,
+    LoopPort,
+    Piece,
+    Statement,
+    once,
+    retry,
+)
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.parts import Parts
 from snipjit.ir.schedule import ROLES, SIZES, AxisPlan
@@ -99,6 +109,11 @@ def _block(tokens: Tokens) -> list[Statement]:
         elif tokens.accept("retry"):
             flag = tokens.word("%value", "%")
             body.append(retry(flag, _braces(tokens)))
+        elif tokens.accept("once"):
+            at = []
+            while tokens.peek() != "{":
+                at.append(tokens.word("an axis"))
+            body.append(once(tuple(at), _braces(tokens)))
         else:
             body.append(_parse_expression(tokens))
     return body

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Piece, Statement, walk
-from snipjit.ir.loop_nest import most, shared_buffers, task_body
+from snipjit.ir.loop_nest import kept_buffers, most, shared_buffers, task_body
 from snipjit.ir.tensors import Buffer
 from snipjit.ir.verify.linear_loops import fault, goes_beyond, tiles_end
 
@@ -21,6 +21,7 @@ def check_buffers(lir: LinearIR) -> None:
     _check_scopes(lir, lir.body, ())
     _check_offsets(lir, task_body(lir), [])
     _check_shared_offsets(lir)
+    _check_kept_offsets(lir)
 
 
 def _check_shape(lir: LinearIR, buffer: Buffer, loops: Nest) -> None:
@@ -176,6 +177,16 @@ def _check_shared_offsets(lir: LinearIR) -> None:
         size = one.stride(one.axes[0]) * one.element.bytes
         if (one.offset or 0) + size > (two.offset or 0):
             raise _collision(lir, one, two)
+
+
+def _check_kept_offsets(lir: LinearIR) -> None:
+    """What is filled once is no other buffer's memory."""
+    buffers = lir.buffers()
+    for name in sorted(kept_buffers(lir.body)):
+        life = _Life(buffers[name], 0, 0)
+        for other in buffers.values():
+            if other.name not in (name, *shared_buffers(lir)) and life.overlaps(other):
+                raise _collision(lir, life.buffer, other)
 
 
 def _collision(lir: LinearIR, one: Buffer, two: Buffer) -> Exception:

@@ -33,6 +33,9 @@ def check_place(lir: LinearIR, loop: Loop, loops: tuple[Loop, ...]) -> None:
 
     if is_kind(loop, "retry"):
         return
+    if is_kind(loop, "once"):
+        _check_once(lir, loop, loops)
+        return
     demand(loop.axis in lir.axes, f"the loop has unknown axes: {loop.axis}")
     demand(bool(loop.pieces), "a loop needs a body")
     lone = all(parallel_loop(body) for body in (lir.body, *(outer.body for outer in loops)))
@@ -43,6 +46,20 @@ def check_place(lir: LinearIR, loop: Loop, loops: tuple[Loop, ...]) -> None:
         demand(piece.step > 0, "a step must be at least 1")
         beyond = loop.axis in lir.lanes or goes_beyond(lir, piece, loop.axis)
         demand(not piece.masked or beyond, f"only lanes axes ({' '.join(lir.lanes)}) can be masked")
+
+
+def _check_once(lir: LinearIR, loop: Loop, loops: tuple[Loop, ...]) -> None:
+    """What it fills buffers with depends on the place of its axes, and on nothing else."""
+    places = {outer.axis for outer in loops} - {""}
+    for e in expressions(loop.body):
+        if e.op == "store" and e.inputs[0] not in lir.buffers():
+            raise fault(lir, loop, f"a store to %{e.inputs[0]} may not be left out")
+        if e.op != "load" or e.inputs[0] in lir.buffers():
+            continue
+        if missing := sorted({*lir.tensors[e.inputs[0]].axes} & places - {*loop.at}):
+            raise fault(lir, loop, f"%{e.inputs[0]} has other places along axis {missing[0]}")
+    if unknown := [axis for axis in loop.at if axis not in places]:
+        raise fault(lir, loop, f"no loop over axis {unknown[0]} is around it")
 
 
 def fault(lir: LinearIR, statement: Statement, message: str) -> VerificationError:
@@ -105,7 +122,7 @@ def _is_tile(loop: Loop, piece: Piece) -> bool:
 
 def _check_remainders(lir: LinearIR, body: list[Statement], amounts: Amounts) -> None:
     for loop in body:
-        if isinstance(loop, Loop) and loop.kind in ("join", "retry"):
+        if isinstance(loop, Loop) and loop.kind in ("join", "once", "retry"):
             for piece in loop.pieces:
                 _check_remainders(lir, piece.body, amounts)
         elif isinstance(loop, Loop):

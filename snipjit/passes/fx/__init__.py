@@ -34,11 +34,8 @@ from snipjit.passes.fx.patterns.linear import Linear
 from snipjit.passes.fx.patterns.pattern import Pattern
 from snipjit.passes.fx.patterns.recognise import recognise
 
-PATTERNS: tuple[Pattern, ...] = (Attention(),)
+PATTERNS: tuple[Pattern, ...] = (Attention(), Linear())
 """In the order in which they take regions; another pattern is another line."""
-
-ON_REQUEST: tuple[Pattern, ...] = (Linear(),)
-"""Those of which options ask."""
 
 
 def tokenize(gm: fx.GraphModule, patterns: Sequence[Pattern] | None = None) -> Tokenization:
@@ -57,7 +54,6 @@ def tokenize(gm: fx.GraphModule, patterns: Sequence[Pattern] | None = None) -> T
 
 __all__ = [
     "NEEDS_GRAD",
-    "ON_REQUEST",
     "PATTERNS",
     "Candidate",
     "Tokenization",

@@ -24,6 +24,7 @@ from snipjit.passes.linear.initialize_accumulators import InitializeAccumulators
 from snipjit.passes.linear.insert_buffers import InsertBuffers
 from snipjit.passes.linear.insert_load_store import InsertLoadStore
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
+from snipjit.passes.linear.keep_packed import KeepPacked
 from snipjit.passes.linear.limit_loops import LimitLoops
 from snipjit.passes.linear.mark_loops import MarkLoops
 from snipjit.passes.linear.pack_operands import PackOperands
@@ -72,6 +73,7 @@ def pipeline(
         ExtractLoopInvariants(),  # after loads: they are what is mostly invariant
         PrefetchNextTile(),  # likewise, and before tails
         PrefetchStrided(),  # before tails, which want it too
+        KeepPacked(),  # all that fills buffers is there; before their memory is shared
         AllocateBuffers(),  # lives are final; before tails, which share their offsets
         InsertSpecificIterations(),  # copies bodies, so everything above works on one
         AssignTiles(target),  # of each piece: only some fill tile registers

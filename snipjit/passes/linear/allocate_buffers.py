@@ -10,7 +10,7 @@ from snipjit.errors import ScratchpadError
 from snipjit.ir.call_args import CACHE_LINE
 from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import LinearIR, Loop, Statement, bodies, walk
-from snipjit.ir.loop_nest import shared_buffers, task_body
+from snipjit.ir.loop_nest import kept_buffers, shared_buffers, task_body
 from snipjit.ir.tensors import Buffer
 from snipjit.passes.linear.linear_pass import LinearPass
 
@@ -22,7 +22,8 @@ SCRATCHPAD_LIMIT = 2 << 20
 class AllocateBuffers(LinearPass):
     """Buffers whose lives overlap get different colours; a colour is a range of the scratchpad.
 
-    A buffer lives from its declaration to the last use in the declaring body. One that is last
+    A buffer lives from its declaration to the last use in the declaring body, one that is filled
+    ``once`` for ever. One that is last
     read in the very loop body that first writes another of equal shape can share its memory: the
     element is read before it is overwritten (a *cluster*). The pass may run again after an edit.
 
@@ -98,12 +99,15 @@ def _lives(body: list[Statement]) -> dict[str, tuple[int, int]]:
 def _clusters(lir: LinearIR, buffers: list[Buffer]) -> dict[str, str]:
     """The representative of each buffer's cluster."""
     cluster = {buffer.name: buffer.name for buffer in buffers}
+    kept = kept_buffers(lir.body)
     shapes = {buffer.name: (buffer.dtype, tuple(buffer.extents.items())) for buffer in buffers}
     for inner in bodies(task_body(lir)):
         lives = _lives(inner)
         for one, (_, end) in lives.items():
             for two, (start, stop) in lives.items():
                 joined = cluster[two] == two and list(cluster.values()).count(two) == 1
+                if {one, two} & kept:
+                    continue
                 if one != two and shapes[one] == shapes[two] and end == start and joined:
                     others = [lives[o] for o in lives if o != one and cluster[o] == cluster[one]]
                     apart = all(last < start or stop < first for first, last in others)
@@ -131,6 +135,8 @@ def _interference(body: list[Statement], clusters: dict[str, str]) -> nx.Graph[s
     """An edge between clusters that hold values at the same time."""
     graph: nx.Graph[str] = nx.Graph()
     graph.add_nodes_from(clusters.values())
+    for kept in kept_buffers(body):
+        graph.add_edges_from((clusters[kept], o) for o in clusters.values() if o != clusters[kept])
     for inner in bodies(body):
         lives = _lives(inner)
         for name, (start, end) in lives.items():

@@ -16,6 +16,7 @@ from snipjit.passes.llvm.emission import POINTER, Emission, Scope, TaskGroup
 from snipjit.passes.llvm.emit_join import emit_join
 from snipjit.passes.llvm.emit_loop import emit_loop
 from snipjit.passes.llvm.emit_memory import emit_load, emit_prefetch, emit_store
+from snipjit.passes.llvm.emit_once import emit_once
 from snipjit.passes.llvm.emit_operations import emit_operation, emit_scalar
 from snipjit.passes.llvm.emit_pad import emit_pad
 from snipjit.passes.llvm.emit_retry import emit_retry
@@ -138,6 +139,8 @@ def _emit_loop(emission: Emission, loop: Loop) -> None:
 
     if is_kind(loop, "retry"):
         emit_retry(emission, loop, emit_body)
+    elif is_kind(loop, "once"):
+        emit_once(emission, loop, emit_body)
     elif is_kind(loop, "join"):
         emit_join(emission, loop, emit_body)
     else:

@@ -18,6 +18,7 @@ from snipjit.passes.fx import Candidate, Tokenization, substitute, tokenize
 from snipjit.passes.fx.graph.candidate import Number
 from snipjit.passes.fx.graph.head_scale import HeadScale, Length
 from snipjit.passes.fx.graph.traceable import make_traceable
+from snipjit.passes.fx.patterns.attention import Attention
 from snipjit.passes.graph import PIPELINE
 
 make_traceable()
@@ -32,7 +33,7 @@ class Capture:
     tokens: Tokenization = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tokens = tokenize(self.gm)
+        self.tokens = tokenize(self.gm, [Attention()])
 
     @property
     def candidate(self) -> Candidate:

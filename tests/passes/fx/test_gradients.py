@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from snipjit.passes.fx import needs_grad, tokenize
+from snipjit.passes.fx.patterns.attention import Attention
 from tests.passes.fx.attention_forms import qkv
 
 
@@ -14,7 +15,9 @@ def _needed(model: Callable[..., Tensor], *inputs: Tensor) -> list[bool]:
     found: list[bool] = []
 
     def backend(gm: fx.GraphModule, _: Sequence[Any]) -> Callable[..., Any]:
-        found.extend(needs_grad(gm, candidate) for candidate in tokenize(gm).candidates)
+        found.extend(
+            needs_grad(gm, candidate) for candidate in tokenize(gm, [Attention()]).candidates
+        )
         return gm.forward
 
     torch._dynamo.reset()
@@ -72,7 +75,7 @@ def test_a_region_without_gradients() -> None:
 def test_aten_graphs_search_the_producers() -> None:
     exported = torch.export.export(Projected(), qkv()).run_decompositions({})
     gm = exported.graph_module
-    (candidate,) = tokenize(gm).candidates
+    (candidate,) = tokenize(gm, [Attention()]).candidates
     assert needs_grad(gm, candidate)
     with torch.no_grad():
         assert not needs_grad(gm, candidate)

@@ -17,6 +17,7 @@ from snipjit.errors import InputError
 from snipjit.frontend.options import Options
 from snipjit.frontend.torch_backend import fuse
 from snipjit.passes.fx import tokenize
+from snipjit.passes.fx.patterns.attention import Attention
 from tests.passes.fx.attention_modules import (
     ATTENTIONS,
     LAYERS,
@@ -61,7 +62,7 @@ def test_open_graph(form: Form) -> None:
     found: list[int] = []
 
     def backend(gm: fx.GraphModule, _: Sequence[Any]) -> Callable[..., Any]:
-        tokens = tokenize(gm)
+        tokens = tokenize(gm, [Attention()])
         assert not tokens.refusals
         found.append(len(tokens.candidates))
         gm.recompile()
@@ -244,7 +245,7 @@ def test_nested_tensors_stay_closed() -> None:
     )
     node.meta["example_value"] = source.meta["example_value"]
     graph.output(node)
-    (refusal,) = tokenize(fx.GraphModule(nn.Module(), graph)).refusals
+    (refusal,) = tokenize(fx.GraphModule(nn.Module(), graph), [Attention()]).refusals
     assert "is a nested tensor; accepted: padded tensors" in refusal.reason
 
 

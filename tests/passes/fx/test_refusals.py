@@ -174,8 +174,9 @@ def test_no_shapes() -> None:
             return F.scaled_dot_product_attention(q, k, v)
 
     from snipjit.passes.fx import tokenize
+    from snipjit.passes.fx.patterns.attention import Attention
 
-    (refusal,) = tokenize(torch.fx.symbolic_trace(Plain())).refusals
+    (refusal,) = tokenize(torch.fx.symbolic_trace(Plain()), [Attention()]).refusals
     assert "of rank 1; accepted" in refusal.reason or "no traced tensor" in refusal.reason
 
 
