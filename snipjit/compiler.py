@@ -42,21 +42,23 @@ log = logging.getLogger(__name__)
 
 
 def compile_subgraph(
-    subgraph: Subgraph, target: TargetMachine | None = None, weights: Collection[int] = ()
+    subgraph: Subgraph,
+    target: TargetMachine | None = None,
+    weights: Collection[int] = (),
+    prepare: bool = False,
 ) -> Structure:
     """The structure of a positional Subgraph, from the cache if it was compiled before.
 
     Where there is one kernel for all sizes it is compiled now; of several, each when a call brings
-    sizes that it serves. ``weights`` are numbers of parameters that are prepared for the kernels,
-    as far as these can read them so. Raises UnsupportedError if this version cannot compile it, or
-    if this process may not run what it compiles.
+    sizes that it serves. ``weights`` are numbers of parameters that are the same tensors at each
+    call; to ``prepare`` is to have kernels read them in their own order, as far as they can. Raises
+    UnsupportedError if this version cannot compile it, or if this process may not run what it
+    compiles; SlowerError if PyTorch multiplies by a weight faster as it lies.
     """
     require_executable_memory()
     target = target or select(engine.host_features())
     dumps = Dumps.of(subgraph)
-    plain = optimize(subgraph, dumps)
-    canonical = prepared(plain, target, weights)
-    swapped = swaps(plain, canonical)
+    canonical, swapped = with_weights(optimize(subgraph, dumps), target, weights, prepare)
     key = f"{_key(canonical, target)}\n{swapped}" if swapped else _key(canonical, target)
 
     def compile() -> Structure:
@@ -64,6 +66,18 @@ def compile_subgraph(
         return _structure(key, Kernels(canonical, target, dumps), forms)
 
     return STRUCTURES.get(key, compile)
+
+
+def with_weights(
+    canonical: Subgraph, target: TargetMachine, weights: Collection[int], prepare: bool
+) -> tuple[Subgraph, dict[int, bool]]:
+    """A canonical Subgraph that reads its weights as it is to; by their numbers those prepared.
+
+    True stands for those that are given as [k][n]. Raises SlowerError as ``compile_subgraph``.
+    """
+    made = prepared(canonical, target, weights if prepare else ())
+    linear.refuse_across(made, weights)
+    return made, swaps(canonical, made)
 
 
 def form_of(target: TargetMachine, swapped: bool) -> Form:

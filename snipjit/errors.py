@@ -9,6 +9,10 @@ class UnsupportedError(SnipjitError):
     """Valid, but not compiled by this version; a backend keeps the original nodes."""
 
 
+class SlowerError(UnsupportedError):
+    """Valid, and faster as it is: PyTorch has a better way for it."""
+
+
 class ScratchpadError(UnsupportedError):
     """The buffers of a kernel are too large for its scratchpad: smaller blocks may do."""
 

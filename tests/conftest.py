@@ -65,14 +65,12 @@ def attention_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Most tests count kernels of attention: without options nothing else is fused in them."""
     if request.node.get_closest_marker("all_patterns") is None:
         from snipjit.frontend.options import Options
-        from snipjit.passes import fx
 
-        wanted = Options.patterns.fget
+        wanted: Any = Options.patterns
 
         def patterns(options: Options) -> Any:
-            if options.fuse is not None:
-                return wanted(options)
-            return tuple(one for one in fx.PATTERNS if one.name != "linear")
+            found, is_all = wanted.fget(options), options.fuse is None
+            return tuple(one for one in found if not (is_all and one.name == "linear"))
 
         monkeypatch.setattr(Options, "patterns", property(patterns))
 

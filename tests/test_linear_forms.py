@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,12 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import snipjit
+from snipjit.passes import linear
 from tests.linear_forms import FORMS
 
-OPTIONS: dict[str, Any] = {"fuse": ("attention", "linear")}
+OPTIONS: dict[str, Any] = {"fuse": ("attention", "linear", "convolution")}
 LENGTHS = (9, 1, 31, 17)
 LONG = pytest.mark.long
 ROADS = ["dynamic", pytest.param("static", marks=LONG), pytest.param("program", marks=LONG)]
+
+
+@pytest.fixture
+def across(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights as [k][n] are compiled too, though users have PyTorch multiply by them."""
+    monkeypatch.setattr(linear, "refuse_across", lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +65,7 @@ def _compare(compiled: Callable[[Tensor], Any], model: nn.Module, x: Tensor) -> 
 
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("name", FORMS)
+@pytest.mark.usefixtures("across")
 def test_forms(name: str, road: str) -> None:
     form = FORMS[name]
     model = form.model()
@@ -144,15 +153,35 @@ def test_images_of_either_layout(first: torch.memory_format) -> None:
     assert snipjit.stats().kernel_calls == 3
 
 
+@pytest.mark.parametrize("name", ["matmul", "addmm", "einsum, kn"])
+def test_weights_that_lie_across_stay(name: str) -> None:
+    form = FORMS[name]
+    model, x = form.model(), form.input(9)
+    compiled = _compiled(model, "dynamic", x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _compare(compiled, model, x)
+    (refusal,) = snipjit.stats().refusals
+    assert refusal.is_expected
+    assert "by which PyTorch multiplies faster" in refusal.reason
+
+
 def test_no_rows() -> None:
     form = FORMS["linear"]
     model, empty = form.model(), torch.randn(0, 7, 24)
     assert _compiled(model, "dynamic", empty)(empty).shape == (0, 7, 40)
 
 
-def test_left_to_pytorch_by_default() -> None:
+@pytest.mark.all_patterns
+def test_taken_by_default() -> None:
     model, x = FORMS["linear"].model(), FORMS["linear"].input(9)
     torch.compile(model, backend="snipjit")(x)
+    assert snipjit.stats().subgraphs == 1
+
+
+def test_left_to_pytorch_on_request() -> None:
+    model, x = FORMS["linear"].model(), FORMS["linear"].input(9)
+    snipjit.compile(model, (x,), options={"fuse": ["attention"]})
     assert snipjit.stats().subgraphs == 0
 
 
@@ -272,7 +301,7 @@ def test_computed_weights_stay() -> None:
     assert snipjit.stats().subgraphs == 0
 
 
-@pytest.mark.parametrize("value", ["linear", ["attention", "convolution"], 3])
+@pytest.mark.parametrize("value", ["linear", ["attention", "softmax"], 3])
 def test_options_that_do_not_exist(value: Any) -> None:
     with pytest.raises(snipjit.OptionError, match="accepted: "):
         snipjit.compile(FORMS["linear"].model(), (torch.randn(2, 9, 24),), options={"fuse": value})

@@ -13,7 +13,7 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
-from snipjit.compiler import Kernels, optimize
+from snipjit.compiler import Kernels, optimize, with_weights
 from snipjit.errors import InputError, UnsupportedError
 from snipjit.frontend.files import load_pt2
 from snipjit.frontend.options import Options
@@ -22,11 +22,11 @@ from snipjit.ir.text.linear import print_linear
 from snipjit.ir.text.subgraph import print_subgraph
 from snipjit.passes.fx import NEEDS_GRAD, Candidate, needs_grad, tokenize, with_bodies
 from snipjit.passes.fx.nodes.traced import tensor
-from snipjit.passes.fx.patterns.pattern import Pattern
 from snipjit.recipes import interface_of
 from snipjit.refusal import Refusal
 from snipjit.runtime.engine import host_features
 from snipjit.runtime.host import require_executable_memory, require_platform
+from snipjit.runtime.prepared_weights import shape_of_blocks
 from snipjit.runtime.structure import Choice
 from snipjit.target.target_machine import select
 from snipjit.torch_private import traced_number, uncompiled
@@ -129,7 +129,7 @@ def explain(
     on systems but x86-64 Linux.
     """
     require_platform()
-    explainer = _Explainer(Options.of(options).patterns)
+    explainer = _Explainer(Options.of(options))
     if isinstance(target, ExportedProgram) or not callable(target):
         if not isinstance(target, ExportedProgram | str | Path):
             kind = type(target).__name__
@@ -161,7 +161,7 @@ def _as_written(target: Callable[..., Any]) -> AbstractContextManager[None]:
 class _Explainer:
     """Explains graphs; equal candidates are lowered once."""
 
-    patterns: tuple[Pattern, ...]
+    options: Options
     known: dict[tuple[str, tuple[Choice, ...]], tuple[Choice, str]] = field(default_factory=dict)
 
     def report(self, found: list[Explained | Refusal], graphs: int) -> Report:
@@ -170,7 +170,7 @@ class _Explainer:
             tuple(item for item in found if isinstance(item, Explained)),
             tuple(item for item in found if isinstance(item, Refusal)),
             graphs,
-            tuple(pattern.name for pattern in self.patterns),
+            tuple(pattern.name for pattern in self.options.patterns),
         )
 
     def graphs(self, gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
@@ -179,7 +179,7 @@ class _Explainer:
 
     def graph(self, gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
         """What becomes of each candidate of a graph."""
-        tokenization = tokenize(gm, self.patterns)
+        tokenization = tokenize(gm, self.options.patterns)
         found: list[Explained | Refusal] = [*tokenization.refusals]
         for candidate in tokenization.candidates:
             if grad and needs_grad(gm, candidate):
@@ -192,14 +192,16 @@ class _Explainer:
         """Its kernel, or why there is none."""
         try:
             require_executable_memory()
-            kernels = Kernels(optimize(candidate.subgraph), select(host_features()))
-            canonical = print_subgraph(kernels.canonical)
-            key = canonical, tuple(_choices(kernels, candidate))
+            target, prepare = select(host_features()), self.options.weights == "prepared"
+            plain, weights = optimize(candidate.subgraph), candidate.weights
+            made, swapped = with_weights(plain, target, weights, prepare)
+            kernels, canonical = Kernels(made, target), print_subgraph(made)
+            key = canonical, tuple(_choices(kernels, candidate, swapped))
             if key not in self.known:
                 choice, lir = kernels.first(key[1])
                 self.known[key] = choice, print_linear(lir)
         except UnsupportedError as error:
-            return candidate.refused(str(error))
+            return candidate.refused(error)
         choice, linear = self.known[key]
         nodes = tuple(node.name for node in candidate.nodes)
         kernel = choice.name(kernels.selection.features)
@@ -207,10 +209,16 @@ class _Explainer:
         return Explained(nodes, tokenized, canonical, kernel, linear, candidate.pattern)
 
 
-def _choices(kernels: Kernels, candidate: Candidate) -> list[Choice]:
-    """The kernels for the sizes that were traced; the general one where nothing is known of one."""
+def _choices(kernels: Kernels, candidate: Candidate, swapped: Mapping[int, bool]) -> list[Choice]:
+    """The kernels for the sizes that were traced; the general one where nothing is known of one.
+
+    ``swapped``: the weights that are prepared, and whether each is given as [k][n].
+    """
     shapes = [[_traced(size) for size in tensor(node).shape] for node in candidate.tensors]
     known = [[size for size in shape if size is not None] for shape in shapes]
+    for number, swap in swapped.items():
+        blocks = shape_of_blocks(known[number], kernels.target.lanes, swap)
+        shapes[number], known[number] = [*blocks], [*blocks]
     if known != shapes:
         return [kernels.selection.general]
     return kernels.selection.choices(interface_of(kernels.canonical).sizes(known), seen=())

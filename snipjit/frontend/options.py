@@ -19,7 +19,7 @@ class Options:
     """How a model is compiled.
 
     rest  who runs the nodes that no kernel stands for: ``"eager"`` PyTorch or ``"inductor"``
-    fuse  what becomes kernels, by the names of patterns; None: of all of them
+    fuse  what becomes kernels, by the names of patterns; None: of all but those on request
     weights  how linear layers read theirs: ``"in_place"`` where they lie, or ``"prepared"``, from
              a second copy in the order of kernels
     """
@@ -52,14 +52,18 @@ class Options:
         """The patterns that find what is fused, in their order."""
         if self.fuse is None:
             return fx.PATTERNS
-        return tuple(pattern for pattern in fx.PATTERNS if pattern.name in self.fuse)
+        return tuple(pattern for pattern in _all() if pattern.name in self.fuse)
+
+
+def _all() -> tuple[Pattern, ...]:
+    return (*fx.PATTERNS, *fx.ON_REQUEST)
 
 
 def _names(value: Any) -> tuple[str, ...] | None:
     """A list of names of patterns, each once."""
     if value is None:
         return None
-    known = [pattern.name for pattern in fx.PATTERNS]
+    known = [pattern.name for pattern in _all()]
     if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
         raise OptionError(f"option fuse={value!r:.60} is no list; accepted: names of {known}")
     for name in value:

@@ -27,7 +27,7 @@ from snipjit.passes.fx import (
     with_bodies,
 )
 from snipjit.passes.fx.graph.traceable import make_traceable
-from snipjit.passes.fx.nodes.traced import is_state, traced_value
+from snipjit.passes.fx.nodes.traced import traced_value
 from snipjit.refusal import Refusal
 from snipjit.runtime.host import require_platform
 from snipjit.runtime.kernel_cache import launcher_of
@@ -111,21 +111,18 @@ def _launcher(
     Inductor lays out results as kernels do: there PyTorch's nodes take no kernel's place.
     """
     try:
-        kept = _weights(candidate) if options.weights == "prepared" else ()
-        same = (id(candidate.subgraph), *kept)
+        weights = candidate.weights
+        same = (id(candidate.subgraph), *weights)
         if same not in structures:
-            structures[same] = compile_subgraph(candidate.subgraph, weights=kept)
+            prepare = options.weights == "prepared"
+            structures[same] = compile_subgraph(
+                candidate.subgraph, weights=weights, prepare=prepare
+            )
         structure = structures[same]
         wanted = structure.selection.has_nodes and options.rest == "eager"
         return launcher_of(structure, own_nodes(candidate) if wanted else None)
     except UnsupportedError as error:
-        return candidate.refused(str(error))
-
-
-def _weights(candidate: Candidate) -> tuple[int, ...]:
-    """The numbers of the tensors of a call that are the module's own, the same at each call."""
-    own = (node.op in ("placeholder", "get_attr") and is_state(node) for node in candidate.tensors)
-    return tuple(number for number, is_own in enumerate(own) if is_own)
+        return candidate.refused(error)
 
 
 def _report(refused: Sequence[Refusal], fused: Collection[str]) -> None:

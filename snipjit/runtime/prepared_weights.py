@@ -20,6 +20,12 @@ from snipjit.torch_private import StorageReference, version
 Write = Callable[[torch.Tensor], torch.Tensor]
 
 
+def shape_of_blocks(shape: Iterable[int], block: int, swapped: bool) -> tuple[int, ...]:
+    """The shape of the blocks of a weight [n][k], or of one given as [k][n]."""
+    columns, summed = tuple(shape)[::-1] if swapped else tuple(shape)
+    return -(-columns // block), summed, block
+
+
 @dataclass(frozen=True, eq=False)
 class Blocks:
     """What was written, and the memory it was made from, which keeps its identity meanwhile."""
@@ -68,8 +74,7 @@ class Form:
 
     def shape(self, shape: Iterable[int]) -> tuple[int, ...]:
         """The shape of the blocks of a weight of some shape."""
-        columns, summed = tuple(shape)[::-1] if self.swapped else tuple(shape)
-        return -(-columns // self.block), summed, self.block
+        return shape_of_blocks(shape, self.block, self.swapped)
 
     def forget(self, weight: torch.Tensor | None = None) -> None:
         """Drop what was written of a weight and of what shares its memory; of all, if None."""

@@ -97,8 +97,6 @@ class _Machine:
                     return
             elif is_kind(statement, "retry"):
                 self._retry(statement)
-            elif is_kind(statement, "once"):
-                self.block(statement.body)
             elif isinstance(statement, Loop) and (join := join_of(statement)):
                 self._split(statement, join)
             elif isinstance(statement, Loop):
@@ -129,6 +127,8 @@ class _Machine:
         return [limit for limit in limits if not limit.when or self._is_set(limit.when, loop)]
 
     def _loop(self, loop: Loop) -> None:
+        if is_kind(loop, "once"):
+            return self.block(loop.body)
         whole = self.ranges[loop.axis]
         for limit in self._limits(loop, own=True):
             self.ranges[loop.axis] = limit.within(self.ranges, self.scalars)
@@ -247,7 +247,6 @@ class _Machine:
         return align(array, axes, e.type.axes)
 
     def _write(self, e: Expression, value: Array) -> None:
-        """Assign to the current part of a value."""
         assert e.output is not None
         if e.output not in self.arrays:
             self.arrays[e.output] = e.type.axes, self._empty(e.type, e.type.axes)
@@ -263,8 +262,8 @@ class _Machine:
         missing = tuple(i for i, axis in enumerate(own) if axis not in axes)
         if any(array.shape[i] != 1 for i in missing):
             raise self._fault(e, f"%{name} has no axis for {len(missing)} axes of %{value}")
-        kept = tuple(axis for axis in own if axis in axes)
-        target[...] = round_to(self.held[name], align(array.squeeze(missing), kept, axes))
+        kept = align(array.squeeze(missing), tuple(axis for axis in own if axis in axes), axes)
+        target[...] = round_to(self.held[name], kept)
 
     def _declare(self, buffer: Buffer) -> None:
         shape, dtype = tuple(buffer.extents.values()), self._held_as(buffer)
@@ -278,8 +277,9 @@ class _Machine:
         self.origins[buffer.name] = {axis: self.ranges[axis][0] for axis in buffer.axes}
 
     def _empty(self, held: Typed, axes: tuple[str, ...]) -> Array:
-        dtype = self._held_as(held)
-        return np.full([self.sizes[axis] for axis in axes], unset(dtype), dtype)
+        return np.full(
+            [self.sizes[a] for a in axes], unset(self._held_as(held)), self._held_as(held)
+        )
 
     def _held_as(self, held: Typed) -> np.dtype[Any]:
         """The type of the arrays that stand for an element type."""

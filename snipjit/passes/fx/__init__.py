@@ -30,12 +30,15 @@ from snipjit.passes.fx.graph.writes import note_writes
 from snipjit.passes.fx.modules.open_attention_modules import OpenAttentionModules
 from snipjit.passes.fx.nodes.traced import note_state
 from snipjit.passes.fx.patterns.attention import Attention
-from snipjit.passes.fx.patterns.linear import Linear
+from snipjit.passes.fx.patterns.linear import Convolution, Linear
 from snipjit.passes.fx.patterns.pattern import Pattern
 from snipjit.passes.fx.patterns.recognise import recognise
 
 PATTERNS: tuple[Pattern, ...] = (Attention(), Linear())
 """In the order in which they take regions; another pattern is another line."""
+
+ON_REQUEST: tuple[Pattern, ...] = (Convolution(),)
+"""Those of which options ask."""
 
 
 def tokenize(gm: fx.GraphModule, patterns: Sequence[Pattern] | None = None) -> Tokenization:
@@ -54,6 +57,7 @@ def tokenize(gm: fx.GraphModule, patterns: Sequence[Pattern] | None = None) -> T
 
 __all__ = [
     "NEEDS_GRAD",
+    "ON_REQUEST",
     "PATTERNS",
     "Candidate",
     "Tokenization",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from snipjit.errors import SlowerError
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Subgraph
 from snipjit.passes.linear.convert_graph_to_linear import are_layers, column_axes, output_axes
@@ -32,6 +35,24 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     if layers:
         few.append(Serves(Schedule.ROWS, rows, candidate(target, Schedule.ROWS).most_rows))
     return (*(few if rows else ()), Serves(general))
+
+
+def refuse_across(subgraph: Subgraph, numbers: Collection[int]) -> None:
+    """Raise SlowerError where a linear layer would read a weight, of those parameters, across.
+
+    It lies as [k][n], so that what a sum goes over is a row apart in memory, and each page holds
+    but a few rows: half as fast as a library that packs what it reads.
+    """
+    weights = {node.name for i, node in enumerate(subgraph.parameters) if i in numbers}
+    for product in subgraph.of("brgemm") if are_layers(subgraph) else ():
+        for node in (subgraph[name] for name in product.inputs if name in weights):
+            inner, summed = node.type.axes[-1:], {*product.attrs["over"]}
+            if "block" in node.attrs or not summed & {*node.type.axes} or summed & {*inner}:
+                continue
+            raise SlowerError(
+                f"%{node.name} lies in memory as [k][n], by which PyTorch multiplies faster; "
+                "accepted: [n][k], as of nn.Linear, or weights='prepared' and some columns"
+            )
 
 
 def multiplies_weights(subgraph: Subgraph) -> bool:

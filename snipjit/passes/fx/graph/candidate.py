@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from torch import fx
 
+from snipjit.errors import SlowerError, UnsupportedError
 from snipjit.ir.subgraph import Subgraph
 from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.graph.opening import Opening
+from snipjit.passes.fx.nodes.traced import is_state
 from snipjit.refusal import Refusal
 
 Number = fx.Node | float | HeadScale
@@ -40,9 +42,17 @@ class Candidate:
         """The name of the pattern that found it."""
         return self.subgraph.name
 
-    def refused(self, reason: str) -> Refusal:
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """The numbers of the tensors that are the module's own, the same ones at each call."""
+        inputs = ("placeholder", "get_attr")
+        found = enumerate(self.tensors)
+        return tuple(number for number, node in found if node.op in inputs and is_state(node))
+
+    def refused(self, reason: str | UnsupportedError) -> Refusal:
         """Why it keeps its nodes."""
-        return Refusal(self.outputs[0].name, reason, self.pattern)
+        is_expected = isinstance(reason, SlowerError)
+        return Refusal(self.outputs[0].name, str(reason), self.pattern, is_expected)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ class Linear(Pattern):
 
     def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
         """Whether a node multiplies by a weight, or by several that data choose."""
-        return weight_of(flow, node) is not None or node.target in GROUPED
+        is_product = weight_of(flow, node) is not None and not is_convolution(node)
+        return is_product or node.target in GROUPED
 
     def regions(
         self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
@@ -88,6 +89,25 @@ class Linear(Pattern):
     def is_fixed(self, node: fx.Node) -> bool:
         """Whether a factor is a weight."""
         return is_weight(node)
+
+
+class Convolution(Linear):
+    """A convolution of one tap, which is a linear layer of every pixel.
+
+    It is taken on request alone: oneDNN does it faster, above all where channels lie last.
+    """
+
+    name = "convolution"
+
+    def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
+        """Whether a node is such a convolution by a weight."""
+        return is_convolution(node) and weight_of(flow, node) is not None
+
+
+def is_convolution(node: fx.Node) -> bool:
+    """Whether a node is a convolution of any kind."""
+    call = lookup(node)
+    return call is not None and call.op == "convolution"
 
 
 def weight_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
