@@ -61,6 +61,8 @@ the strides that eager gives them.
 _NOTES = {
     "Convolutions": """
 Those of one tap multiply each position by a matrix: kernel and stride 1, one group, no padding.
+They are taken on request, by `options={"fuse": ["attention", "linear", "convolution"]}`: oneDNN is
+faster where channels lie last, and as fast elsewhere.
 """,
     "Stacked": """
 Several weights in one tensor of the model, as experts have them, by `bmm` and its like.

@@ -3,7 +3,7 @@
 Every axis has a current range: the whole axis, or what the loops around select. A value owns an
 array over its whole axes, of which an Expression reads and writes the current part; what was never
 written is NaN. Before its decomposition a reduction accumulates through those loops over its axes
-that its value leaves. Buffers with offsets share one scratchpad, so that wrong sharing shows.
+that its value leaves. Buffers with offsets share one scratchpad.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ def interpret(
 ) -> list[Array]:
     """The outputs for inputs and scalars in the order of ``lir``; ``f32`` is computed as ``dtype``.
 
-    Raises InputError for inputs that do not fit, VerificationError where the IR leaves work undone
-    or reaches outside a buffer.
+    Raises InputError for inputs that do not fit, VerificationError for what the IR does wrong.
     """
     if len(tensors) != len(lir.inputs) or len(scalars) != len(lir.scalars):
         raise InputError(
@@ -97,6 +96,8 @@ class _Machine:
                     return
             elif is_kind(statement, "retry"):
                 self._retry(statement)
+            elif is_kind(statement, "once"):
+                self.block(statement.body)
             elif isinstance(statement, Loop) and (join := join_of(statement)):
                 self._split(statement, join)
             elif isinstance(statement, Loop):
@@ -127,8 +128,6 @@ class _Machine:
         return [limit for limit in limits if not limit.when or self._is_set(limit.when, loop)]
 
     def _loop(self, loop: Loop) -> None:
-        if is_kind(loop, "once"):
-            return self.block(loop.body)
         whole = self.ranges[loop.axis]
         for limit in self._limits(loop, own=True):
             self.ranges[loop.axis] = limit.within(self.ranges, self.scalars)
@@ -171,10 +170,10 @@ class _Machine:
     # Expressions
 
     def _expression(self, e: Expression) -> None:
-        if e.op in ("prefetch", "pad"):  # here a masked sum ends where the block ends
-            return
         if e.op == "store":
             return self._store(e)
+        if e.op in ("prefetch", "pad"):  # here a masked sum ends where the block ends
+            return
         try:
             value = self._value(e)
         except (ValueError, KeyError) as error:
@@ -277,9 +276,8 @@ class _Machine:
         self.origins[buffer.name] = {axis: self.ranges[axis][0] for axis in buffer.axes}
 
     def _empty(self, held: Typed, axes: tuple[str, ...]) -> Array:
-        return np.full(
-            [self.sizes[a] for a in axes], unset(self._held_as(held)), self._held_as(held)
-        )
+        dtype, sizes = self._held_as(held), [self.sizes[axis] for axis in axes]
+        return np.full(sizes, unset(dtype), dtype)
 
     def _held_as(self, held: Typed) -> np.dtype[Any]:
         """The type of the arrays that stand for an element type."""
