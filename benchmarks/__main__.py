@@ -10,7 +10,16 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks import against, attention, candidates, demo, dynamic, linear
+from benchmarks import (
+    against,
+    attention,
+    candidates,
+    demo,
+    dynamic,
+    linear,
+    linear_llama,
+    linear_shapes,
+)
 from benchmarks.peers.table import PEERS
 from benchmarks.precisions import PRECISIONS
 from benchmarks.rounds import Plan
@@ -47,8 +56,16 @@ def _report(options: argparse.Namespace, console: Console) -> dict[str, object]:
         if options.benchmark == "candidates":
             return candidates.run(options.structures, options.rows, plan, console)
         if options.benchmark == "linear":
-            return linear.run(options.rows, options.peers, plan, console)
+            return _linear_report(options, plan, console)
         return dynamic.run(options.calls, plan, console)
+
+
+def _linear_report(options: argparse.Namespace, plan: Plan, console: Console) -> dict[str, object]:
+    if options.shapes:
+        return linear_shapes.run(options.shapes, options.seed, plan, console)
+    if options.llama:
+        return linear_llama.run(plan, console)
+    return linear.run(options.rows, options.peers, plan, console, options.plot)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,18 +93,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     calls = commands.add_parser("dynamic", parents=[common], help=dynamic.__doc__)
     calls.add_argument("--calls", type=positive_int, default=200, metavar="N")
-    layers = commands.add_parser("linear", parents=[common], help=linear.__doc__)
-    numbers = " ".join(map(str, linear.ROWS))
-    layers.add_argument(
-        "--rows", nargs="+", type=positive_int, default=linear.ROWS, metavar="M", help=numbers
-    )
-    _add_choice(layers, "--peers", [linear.INDUCTOR], metavar="PEER")
+    _add_linear(commands.add_parser("linear", parents=[common], help=linear.__doc__))
     texts = commands.add_parser("demo", parents=[common], help=demo.__doc__)
     texts.add_argument("--texts", type=positive_int, default=200, metavar="N")
     texts.add_argument(
         "--layers", type=positive_int, default=12, metavar="N", help="12 as in BERT-base"
     )
     return parser
+
+
+def _add_linear(layers: argparse.ArgumentParser) -> None:
+    numbers = f"{' '.join(map(str, linear.ROWS))}; also 1024 or 4096"
+    layers.add_argument(
+        "--rows", nargs="+", type=positive_int, default=linear.ROWS, metavar="M", help=numbers
+    )
+    _add_choice(layers, "--peers", [linear.INDUCTOR, linear.OPENVINO], metavar="PEER")
+    layers.add_argument(
+        "--plot", type=Path, metavar="PNG", help="draw time over the floor by rows (extra demo)"
+    )
+    instead = layers.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--shapes", nargs="?", type=positive_int, const=200, metavar="N", help="N random shapes"
+    )
+    instead.add_argument("--llama", action="store_true", help="a decoded token of Llama")
+    layers.add_argument("--seed", type=int, default=0, metavar="S", help="of the random shapes")
 
 
 def _add_choice(

@@ -1,21 +1,30 @@
-"""``python -m benchmarks linear``: the linear layers of BERT-base in turn, weights cold."""
+"""``python -m benchmarks linear``: the linear layers of BERT-base in turn, weights cold.
+
+12 layers of 28 MB for up to 512 rows, a third of them for more, which is still beyond caches of a
+core. Inductor compiles all of them at once, as we do; OpenVINO has a model for each matrix.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.fma_peak import fma_peak
+from benchmarks.layers import BertLayer, Down
+from benchmarks.linear_plot import write_plot
 from benchmarks.machine import Watch, description
+from benchmarks.peers import openvino
+from benchmarks.peers.base import Absent
+from benchmarks.precisions import PRECISIONS
 from benchmarks.read_speed import reader
 from benchmarks.rounds import Plan, Timing, measure
 from snipjit.runtime.engine import host_features
@@ -23,26 +32,16 @@ from snipjit.target.target_machine import select
 
 HIDDEN, INNER, LAYERS = 768, 3072, 12
 ROWS = [1, 8, 16, 31, 64, 128, 384]
+MANY = 512
+"""Rows for more than which a third of the layers must do."""
 OPTIONS: dict[str, Any] = {"fuse": ["linear"]}
-SNIPJIT, EAGER, CONTROL, INDUCTOR = "snipjit", "eager", "eager again", "inductor"
-PREPARED = "prepared"
-OURS = (SNIPJIT, PREPARED)
+EAGER, CONTROL, INDUCTOR, OPENVINO = "eager", "eager again", "inductor", "openvino"
+SNIPJIT, PREPARED = "snipjit", "prepared"
+WEIGHTS = {SNIPJIT: "in_place", PREPARED: "prepared"}
+"""The option of ours, by contestants."""
+OURS = tuple(WEIGHTS)
 
-
-class Layer(nn.Module):
-    """The four matrices of a layer, each reading what the one before has written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.attention = nn.Linear(HIDDEN, 3 * HIDDEN)
-        self.output = nn.Linear(HIDDEN, HIDDEN)
-        self.up, self.down = nn.Linear(HIDDEN, INNER), nn.Linear(INNER, HIDDEN)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[M, 768] to [M, 768]."""
-        inner: Tensor = self.output(self.attention(x)[..., :HIDDEN])
-        result: Tensor = x + self.down(F.gelu(self.up(inner)))
-        return result
+Call = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -66,39 +65,98 @@ class Machine:
         return max(2 * rows * parameters / self.peak, 4 * parameters / self.read)
 
 
-def run(rows: list[int], peers: list[str], plan: Plan, console: Console) -> dict[str, object]:
-    """Measure, print the table, return the report that JSON holds."""
+@dataclass(frozen=True)
+class Row:
+    """What was measured with one number of rows; ``floor``: seconds that nobody goes below."""
+
+    rows: int
+    layers: int
+    floor: float
+    timing: Timing
+
+
+def run(
+    rows: list[int], peers: list[str], plan: Plan, console: Console, plot: Path | None = None
+) -> dict[str, object]:
+    """Measure, print the table, draw the picture, return the report that JSON holds."""
     torch.manual_seed(0)
-    model = nn.Sequential(*(Layer() for _ in range(LAYERS))).eval()
-    parameters = sum(p.numel() for p in model.parameters() if p.dim() == 2)
-    machine, calls = Machine.measured(), _contestants(model, peers)
-    timings = {count: _timed(model, calls, count, plan, console) for count in rows}
-    console.print(_table(timings, machine, parameters))
-    if any(timing.disturbed for timing in timings.values()):
-        console.print("! the machine stayed busy in rows marked so: do not quote them")
+    model = nn.Sequential(*(BertLayer(HIDDEN, INNER) for _ in range(LAYERS))).eval()
+    machine, found, absent = Machine.measured(), list[Row](), dict[str, str]()
+    for layers in dict.fromkeys(map(_layers, rows)):
+        part = model[:layers]
+        parameters = sum(p.numel() for p in part.parameters() if p.dim() == 2)
+        calls = _contestants(part, peers, absent)
+        for count in (count for count in rows if _layers(count) == layers):
+            timing = _timed(part, calls, count, plan, console)
+            found.append(Row(count, layers, machine.floor(count, parameters), timing))
+    console.print(_table(found, machine))
+    _print_notes(found, absent, console)
+    if plot is not None:
+        write_plot(plot, _over_floor(found), _title(machine))
+        console.print(f"wrote {plot}")
     return {
         "benchmark": "linear",
         "machine": description(),
         "gflops": machine.peak / 1e9,
         "read_gbs": machine.read / 1e9,
-        "rows": [_as_dict(count, t, machine, parameters) for count, t in timings.items()],
+        "rows": [_as_dict(row) for row in found],
+        "absent": absent,
     }
 
 
-def _contestants(model: nn.Module, peers: list[str]) -> dict[str, Callable[[Tensor], Tensor]]:
-    torch._dynamo.reset()
-    calls: dict[str, Callable[[Tensor], Tensor]] = {EAGER: model, CONTROL: model}
+def compiled(model: nn.Module, name: str) -> Call:
+    """One of ours."""
+    options = {**OPTIONS, "weights": WEIGHTS[name]}
+    call: Call = torch.compile(model, backend="snipjit", dynamic=True, options=options)
+    return call
+
+
+def _layers(rows: int) -> int:
+    return LAYERS if rows <= MANY else max(LAYERS // 3, 1)
+
+
+def _contestants(model: nn.Module, peers: list[str], absent: dict[str, str]) -> dict[str, Call]:
+    """All by name; those that cannot run are noted as absent."""
+    torch._dynamo.reset()  # of other layers: their code is the same, and so are its caches
+    calls: dict[str, Call] = {EAGER: model, CONTROL: model}
     if INDUCTOR in peers:
         calls[INDUCTOR] = torch.compile(model, dynamic=True)
-    for name, weights in zip(OURS, ("in_place", "prepared"), strict=True):
-        options = {**OPTIONS, "weights": weights}
-        calls[name] = torch.compile(model, backend="snipjit", dynamic=True, options=options)
-    return calls
+    if OPENVINO in peers:
+        try:
+            calls[OPENVINO] = _by_openvino(model)
+        except Absent as reason:
+            absent[OPENVINO] = str(reason)
+    return {**calls, **{name: compiled(model, name) for name in OURS}}
+
+
+class _Request(nn.Module):
+    """A matrix, and what is fused behind it, as a model of OpenVINO's; its weights are constant."""
+
+    def __init__(self, matrix: nn.Linear) -> None:
+        super().__init__()
+        residual = [torch.randn(2, matrix.out_features)] if isinstance(matrix, Down) else []
+        example = (torch.randn(2, matrix.in_features), *residual)
+        self.form = openvino.compiled(matrix, example, PRECISIONS["f32"])
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """The result of the request, which reads memory without gaps."""
+        return self.form(*(tensor.contiguous() for tensor in tensors))
+
+
+def _by_openvino(model: nn.Module) -> Call:
+    """The same layers with a request in the place of each matrix."""
+    with torch.device("meta"):
+        copy = nn.Sequential(*(BertLayer(HIDDEN, INNER) for _ in model.children()))
+    for layer, own in zip(model.children(), copy, strict=True):
+        for name, matrix in layer.named_children():
+            assert isinstance(matrix, nn.Linear)
+            setattr(own, name, _Request(matrix))
+    return copy
 
 
 def _timed(
     model: nn.Module,
-    calls: dict[str, Callable[[Tensor], Tensor]],
+    calls: Mapping[str, Call],
     rows: int,
     plan: Plan,
     console: Console,
@@ -117,37 +175,60 @@ def _timed(
         )
 
 
-def _as_dict(rows: int, timing: Timing, machine: Machine, parameters: int) -> dict[str, object]:
-    floor = machine.floor(rows, parameters)
+def _as_dict(row: Row) -> dict[str, object]:
+    timing = row.timing
     return {
-        "rows": rows,
+        "rows": row.rows,
+        "layers": row.layers,
+        "floor_ms": row.floor * 1e3,
         "ms": {name: timing.median(name) * 1e3 for name in timing.seconds},
         "ratio": {
             ours: {name: timing.ratio(ours, name) for name in timing.seconds} for ours in OURS
         },
         "control": timing.ratio(CONTROL, EAGER),
-        "of_floor": {name: floor / timing.median(name) for name in timing.seconds},
+        "of_floor": {name: row.floor / timing.median(name) for name in timing.seconds},
         "disturbed": timing.disturbed,
     }
 
 
-def _table(timings: dict[int, Timing], machine: Machine, parameters: int) -> Table:
-    measured = next(iter(timings.values())).seconds
-    others = [name for name in measured if name not in (*OURS, CONTROL)]
-    title = (
-        f"{4 * LAYERS} matrices of BERT-base, ms; FMA peak {machine.peak / 1e9:.0f} GFLOP/s, "
+def _over_floor(found: list[Row]) -> Mapping[str, Mapping[int, float]]:
+    """Times of the floor, by contestant and rows."""
+    names = [name for name in found[0].timing.seconds if name != CONTROL]
+    return {
+        name: {row.rows: row.timing.median(name) / row.floor for row in found} for name in names
+    }
+
+
+def _title(machine: Machine) -> str:
+    return (
+        f"{4 * LAYERS} matrices of BERT-base; FMA peak {machine.peak / 1e9:.0f} GFLOP/s, "
         f"plain read {machine.read / 1e9:.1f} GB/s"
     )
+
+
+def _table(found: list[Row], machine: Machine) -> Table:
+    others = [name for name in found[0].timing.seconds if name not in (*OURS, CONTROL)]
     pairs = [(name, ours) for name in others for ours in OURS]
     columns = ["rows", *others, *OURS, *(f"{name} ÷ {ours}" for name, ours in pairs)]
-    table = Table(*columns, "same ÷ same", *(f"{ours} of floor" for ours in OURS), title=title)
-    for rows, timing in timings.items():
-        floor = machine.floor(rows, parameters)
+    columns += ["same ÷ same", *(f"{ours} of floor" for ours in OURS)]
+    table = Table(*columns, title=f"ms of {_title(machine)}")
+    for row in found:
+        timing, star = row.timing, "" if row.layers == LAYERS else " *"
         table.add_row(
-            f"{rows}{' !' if timing.disturbed else ''}",
+            f"{row.rows}{star}{' !' if timing.disturbed else ''}",
             *(f"{timing.median(name) * 1e3:.2f}" for name in (*others, *OURS)),
             *(f"{timing.ratio(ours, name):.2f}" for name, ours in pairs),
             f"{timing.ratio(CONTROL, EAGER):.2f}",
-            *(f"{floor / timing.median(ours):.0%}" for ours in OURS),
+            *(f"{row.floor / timing.median(ours):.0%}" for ours in OURS),
         )
     return table
+
+
+def _print_notes(found: list[Row], absent: Mapping[str, str], console: Console) -> None:
+    fewer = {row.layers for row in found if row.layers != LAYERS}
+    for layers in fewer:
+        console.print(f"* {4 * layers} matrices alone", highlight=False)
+    for name, reason in absent.items():
+        console.print(f"no {name}: {reason}", highlight=False)
+    if any(row.timing.disturbed for row in found):
+        console.print("! the machine stayed busy in rows marked so: do not quote them")

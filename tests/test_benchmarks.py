@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import attention, candidates, demo, dynamic, linear, machine, structures
+from benchmarks import attention, candidates, demo, dynamic, machine, structures
 from benchmarks.fma_peak import fma_peak
 from benchmarks.latency_plot import medians_by_length
 from benchmarks.lengths import text_lengths
@@ -128,19 +128,6 @@ def test_dynamic_compiles_once_a_schedule() -> None:
     assert report["kernels"] in (0, 1, 2)  # fewer where another test compiled the same
     assert isinstance(report["error"], float)
     assert report["error"] < 1e-5
-
-
-def test_linear_layers_of_a_model_in_turn(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(linear, "LAYERS", 1)
-    with torch.inference_mode():
-        report = linear.run([3, 40], [], QUICK, Console())
-    rows = report["rows"]
-    assert isinstance(rows, list)
-    assert [row["rows"] for row in rows] == [3, 40]
-    assert all(0 < row["of_floor"]["snipjit"] for row in rows)
-    assert "of the floor" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_demo_ends_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

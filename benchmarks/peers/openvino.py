@@ -39,14 +39,14 @@ class _Module(torch.nn.Module):
 
 def build(row: Row, inputs: Inputs) -> Form:
     """The fastest form, compiled. Raises Absent where OpenVINO is not installed."""
-    candidates = [_compiled(row.model.form, inputs, row.precision)]
+    candidates = [compiled(row.model.form, inputs, row.precision)]
     try:
         with_sdpa, masks = sdpa.forms(row), sdpa.shared_mask(row, inputs)
     except Absent:
         return candidates[0]
     for form in with_sdpa:
-        compiled = _compiled(form, (*inputs[:3], *masks), row.precision)
-        candidates.append(_with_masks(compiled, masks))
+        request = compiled(form, (*inputs[:3], *masks), row.precision)
+        candidates.append(_with_masks(request, masks))
     return fastest(candidates, inputs)
 
 
@@ -54,8 +54,11 @@ def _with_masks(form: Form, masks: tuple[Tensor, ...]) -> Form:
     return lambda q, k, v, *extras: form(q, k, v, *masks)
 
 
-def _compiled(form: Form, inputs: Inputs, precision: Precision) -> Form:
-    """A form as an inference request. Each call overwrites the result of the call before."""
+def compiled(form: Form, inputs: Inputs, precision: Precision) -> Form:
+    """A form as an inference request. Each call overwrites the result of the call before.
+
+    Raises Absent where OpenVINO is not installed.
+    """
     ov = _library()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing tells of every branch on a size
