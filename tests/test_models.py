@@ -113,19 +113,20 @@ QUICK_LAYERS = {("Bert", "sdpa"), ("DeepseekV3", "sdpa"), ("ViT", "sdpa")}
     ],
 )
 def test_model_with_its_layers(case: Case, implementation: str) -> None:
-    """Attention is taken as without them, and no layer is refused."""
+    """Attention is taken as without them, and layers are but where PyTorch is faster."""
     model = case.model(implementation)
-    options: dict[str, Any] = {"fuse": ("attention", "linear")}
+    options: dict[str, Any] = {"fuse": ("attention", "linear", "convolution")}
     compiled = torch.compile(model, backend="snipjit", dynamic=True, options=options)
     for size in case.sizes:
         inputs = case.inputs(*size)
         assert_equal(compiled(**inputs), model(**inputs))
     stats = snipjit.stats()
     kernels = case.fused + LAYERS[case.name]
-    reasons = [refusal.reason for refusal in stats.refusals]
-    assert (stats.subgraphs, len(reasons)) == (kernels, case.refused.count), reasons
-    assert all(refusal.pattern == "attention" for refusal in stats.refusals), reasons
-    assert stats.kernel_calls == kernels * len(case.sizes)
+    reasons = [refusal.reason for refusal in stats.refusals if refusal.pattern == "attention"]
+    others = [refusal.reason for refusal in stats.refusals if refusal.pattern != "attention"]
+    assert all("by which PyTorch multiplies faster" in reason for reason in others), others
+    assert (stats.subgraphs + len(others), len(reasons)) == (kernels, case.refused.count), reasons
+    assert stats.kernel_calls == stats.subgraphs * len(case.sizes)
 
 
 NARROW = {("Llama", "eager"), ("Llama", "sdpa"), ("Bert", "eager"), ("Gemma2", "eager")}
