@@ -88,6 +88,11 @@ def shared_fields(tensors: Sequence[Shaped], scalars: Sequence[str]) -> tuple[st
     return tuple(fields)
 
 
+def told_by_sizes(fields: Sequence[str]) -> int:
+    """How many slots, the first ones, sizes and strides decide; the kernel counts in the others."""
+    return sum(not field.startswith("arrived.") for field in fields)
+
+
 def axes_of_no_tensor(lir: LinearIR) -> list[str]:
     """The axes of a kernel that its call does not know."""
     known = {axis for tensor in lir.tensors.values() for axis in tensor.axes}

@@ -45,8 +45,9 @@ def call({arguments}):
     try:
         frame = frames.pop()
     except IndexError:
-        frame = make_frame(values)
-    slots, floats, address = frame
+        frame = frames.make()
+    told, slots, floats, address = frame
+    told[:] = values
     {inputs}
     try:
         {scalars}
@@ -58,7 +59,6 @@ def call({arguments}):
         refuse_absent({tensors})
     {outputs}
     next(calls)
-    slots[{counter}] = slots[{worker}] = 0
     threads = 1 if one_thread else thread_count()
     {take_scratch}
     if threads > 1:
@@ -84,7 +84,6 @@ def source(interface: Interface, scratch: bool, prepared: Iterable[int] = ()) ->
     inputs = range(len(interface.inputs))
     outputs = range(len(interface.outputs))
     scalars = range(len(interface.scalars))
-    fixed = {name: FIXED.index(name) for name in ("counter", "worker", "scratch")}
     results = _comma(f"r{i}" for i in outputs)
     return _TEMPLATE.format(
         arguments=_comma([*(f"t{i}" for i in inputs), *(f"s{i}" for i in scalars)]),
@@ -99,12 +98,11 @@ def source(interface: Interface, scratch: bool, prepared: Iterable[int] = ()) ->
         scalar_names=_comma(f"s{i}" for i in scalars),
         far=" or ".join(_is_far(interface, i) for i in interface.counted) or "False",
         outputs=_lines(1, (_output(interface, i) for i in outputs)),
-        take_scratch=_TAKE_SCRATCH.format(**fixed) if scratch else "pass",
+        take_scratch=_TAKE_SCRATCH.format(scratch=FIXED.index("scratch")) if scratch else "pass",
         give_scratch="give_scratch(block)" if scratch else "pass",
         result="r0" if len(outputs) == 1 else f"({results})",
         threads=THREADS_SLOT,
         in_forward_ad=IN_FORWARD_AD,
-        **fixed,
     )
 
 

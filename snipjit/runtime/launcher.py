@@ -2,25 +2,28 @@
 
 A call of shapes and strides that were seen before costs some 2 µs: a look-up, the outputs'
 allocation, and the few slots of CallArgs that only the call knows. Everything else is configured
-once for the shapes and kept in frames, one for each call under way.
+once for the shapes and kept as bytes: a plan takes about 1 KB.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import chain, count
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
 
 from snipjit.errors import InputError
-from snipjit.ir.call_args import CACHE_LINE, FIXED
+from snipjit.ir.call_args import FIXED
 from snipjit.ir.element_types import Typed
 from snipjit.ir.exact_integers import FARTHEST
 from snipjit.runtime.call_path import compile_call, source
+from snipjit.runtime.frames import Frames
 from snipjit.runtime.input_copies import InputCopy
 from snipjit.runtime.interface import Ints
+from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads, pitch
 from snipjit.runtime.structure import Structure
 from snipjit.runtime.threads import ENTRY_SLOT, is_forked, run_many, run_one, thread_count
@@ -35,13 +38,10 @@ Result = torch.Tensor | tuple[torch.Tensor, ...]
 Key = tuple[Ints, ...]
 """Shape and strides (elements) of each input in turn."""
 
-Frame = tuple[memoryview, memoryview, int]
-"""The CallArgs of one call under way: its slots as integers, as pairs of floats, its address."""
-
 Plan = tuple[Any, ...]
-"""How to call with one key: frames not in use, tasks, whether one thread does them, copies, bytes
-of scratchpad of a worker and for all together, values of the slots, then shape and strides of each
-output."""
+"""How to call with one key: the kernel's frames, tasks, whether one thread does them, copies or
+None, bytes of scratchpad of a worker and for all together, values of the slots, then shape and
+strides of each output. Small, as there may be thousands."""
 
 
 BY_NODES: Plan = ("PyTorch's own nodes",)
@@ -75,8 +75,9 @@ class Launcher:
         self.source = source(structure.interface, structure.uses_scratch, structure.forms)
         self._plans: dict[Key, Plan] = {}
         self._older_plans: dict[Key, Plan] = {}
-        self._calls = itertools.count()
-        self._configurations = itertools.count()
+        self._frames: dict[Kernel, Frames] = {}
+        self._calls = count()
+        self._configurations = count()
         self.call = compile_call(self.source, self._names(scratchpads, empty))
 
     @property
@@ -125,7 +126,6 @@ class Launcher:
             "dense_inputs": dense_inputs,
             "empty": empty,
             "give_scratch": scratchpads.give,
-            "make_frame": make_frame,
             "nodes": self.nodes,
             "make_plan": self._make_plan,
             "plans": self._plans,
@@ -147,7 +147,7 @@ class Launcher:
         if len(self._plans) >= SHAPES_KEPT:
             self._older_plans = dict(self._plans)
             self._plans.clear()
-        self._plans[key] = plan
+        self._plans[tuple(map(_one_of_equals, key))] = plan
         return plan
 
     def _configure(self, key: Key) -> Plan:
@@ -157,9 +157,10 @@ class Launcher:
         next(self._configurations)
         scratch, values = pitch(kernel.recipe.scratch_bytes), list(config.slots)
         values[ENTRY_SLOT], values[PITCH_SLOT] = kernel.address, scratch
+        frames = self._frames.setdefault(kernel, Frames(kernel.recipe.fields))
         layouts = zip(config.output_shapes, config.output_strides, strict=True)
-        how = config.tasks, config.one_thread, config.copies, scratch, config.shared
-        return ([], *how, values, *itertools.chain(*layouts))
+        how = config.tasks, config.one_thread, config.copies or None, scratch, config.shared
+        return (frames, *how, frames.values(values), *map(_one_of_equals, chain(*layouts)))
 
     def _refuse(self, *tensors: Any) -> NoReturn:
         """Raise the InputError for the first argument that is not as the interface wants it."""
@@ -206,6 +207,12 @@ class Launcher:
         raise InputError(f"scalars {given}: pass floats or tensors of one element") from error
 
 
+@lru_cache(maxsize=512, typed=True)  # a torch.Size is sooner found by one; ``empty`` takes none
+def _one_of_equals(layout: Ints) -> Ints:
+    """A shape or strides, for all equal ones of late: every key has the same of its weights."""
+    return layout
+
+
 def _check_plain(name: str, value: Any) -> None:
     """Raise InputError for a tensor whose memory does not hold its elements as they are."""
     if not isinstance(value, torch.Tensor):
@@ -215,15 +222,6 @@ def _check_plain(name: str, value: Any) -> None:
         raise InputError(f"tensor {name!r} is {layout}: pass a strided tensor")
     if value.is_neg():
         raise InputError(f"tensor {name!r} is a view with other signs: pass its resolve_neg()")
-
-
-def make_frame(values: Ints) -> Frame:
-    """New CallArgs with these slots; it begins a cache line."""
-    memory = np.zeros(len(values) + CACHE_LINE // 8, dtype=np.int64)
-    start = (-memory.ctypes.data % CACHE_LINE) // 8
-    slots = memory[start : start + len(values)]
-    slots[:] = values
-    return slots.data, slots.view(np.float32).data, slots.ctypes.data
 
 
 def dense_inputs(copies: dict[int, InputCopy], tensors: Sequence[Any]) -> list[torch.Tensor]:
@@ -246,6 +244,6 @@ def _dense(tensor: torch.Tensor, copy: InputCopy) -> torch.Tensor:
     return dense
 
 
-def _value(count: itertools.count[int]) -> int:
+def _value(calls: count[int]) -> int:
     """The next value of a count, which stays as it is."""
-    return int(repr(count)[len("count(") : -1])
+    return int(repr(calls)[len("count(") : -1])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -118,6 +120,34 @@ def test_what_is_remembered_is_bounded(launcher: Launcher, monkeypatch: pytest.M
         check(launcher, torch.randn(1, m, 2), torch.randn(1, m, 2))
     assert launcher.configurations == 20
     assert launcher.plans_kept <= 8
+
+
+def test_an_output_may_have_the_layout_of_an_input() -> None:
+    """The two are shared, and of an input a plan is given its torch.Size."""
+    x = torch.randn(11, 13, 17)
+    for _ in range(2):
+        for _ in range(2):
+            check(Launcher(scale_add_structure()), x, x)
+        x = x[:, :, :9].contiguous()
+
+
+def test_what_is_remembered_is_small(launcher: Launcher) -> None:
+    """Frames and equal layouts are shared among shapes, and what configuring made is not kept."""
+    y = torch.randn(1, 1, 300)
+
+    def call(lengths: range) -> int:
+        for m in lengths:
+            launcher(torch.empty(1, m, 300), y, 0.5)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = call(range(300, 350))
+        assert call(range(350, 650)) - before < 300 * 1500
+    finally:
+        tracemalloc.stop()
+    assert launcher.configurations == 350
 
 
 def test_the_same_bits_for_every_number_of_threads(launcher: Launcher, threads: None) -> None:
