@@ -207,19 +207,21 @@ def _title(machine: Machine) -> str:
 
 
 def _table(found: list[Row], machine: Machine) -> Table:
+    """A line for each number of rows; a cell of ratios has one for each of ours."""
     others = [name for name in found[0].timing.seconds if name not in (*OURS, CONTROL)]
-    pairs = [(name, ours) for name in others for ours in OURS]
-    columns = ["rows", *others, *OURS, *(f"{name} ÷ {ours}" for name, ours in pairs)]
-    columns += ["same ÷ same", *(f"{ours} of floor" for ours in OURS)]
-    table = Table(*columns, title=f"ms of {_title(machine)}")
+    table = Table(title=f"ms of {_title(machine)}")
+    ratios = (*(f"{name} ÷" for name in others), "of the floor")
+    for column in ("rows", *others, *OURS, *(f"{name}\n{' / '.join(OURS)}" for name in ratios)):
+        table.add_column(column, justify="right")
+    table.add_column("same ÷ same", justify="right")
     for row in found:
         timing, star = row.timing, "" if row.layers == LAYERS else " *"
         table.add_row(
             f"{row.rows}{star}{' !' if timing.disturbed else ''}",
             *(f"{timing.median(name) * 1e3:.2f}" for name in (*others, *OURS)),
-            *(f"{timing.ratio(ours, name):.2f}" for name, ours in pairs),
+            *(" / ".join(f"{timing.ratio(ours, name):.2f}" for ours in OURS) for name in others),
+            " / ".join(f"{row.floor / timing.median(ours):.0%}" for ours in OURS),
             f"{timing.ratio(CONTROL, EAGER):.2f}",
-            *(f"{row.floor / timing.median(ours):.0%}" for ours in OURS),
         )
     return table
 

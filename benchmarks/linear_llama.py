@@ -78,7 +78,7 @@ def _read(model: nn.Module) -> Callable[[], None]:
 
 
 def _table(timing: Timing, size: int) -> Table:
-    title = f"{LAYERS} layers of Llama, {HIDDEN} features, one token, f32: {size / 1e6:.0f} MB"
+    title = f"{LAYERS} layers of Llama × {HIDDEN}, one token: {size / 1e6:.0f} MB"
     table = Table(title=title)
     for column in ("", "ms", "GB/s", "of a plain read", f"{EAGER} ÷"):
         table.add_column(column, justify="right" if column else "left")

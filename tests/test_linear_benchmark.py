@@ -49,7 +49,7 @@ def test_linear_layers_of_a_model_in_turn(
     assert [(row["rows"], row["layers"]) for row in rows] == [(20, 3), (40, 1)]
     assert all(0 < row["of_floor"]["snipjit"] for row in rows)
     printed = capsys.readouterr().out.replace("\n", " ")
-    assert "of floor" in printed
+    assert "of the floor" in printed
     assert "* 4 matrices alone" in printed
     assert (tmp_path / "new" / "rows.png").stat().st_size > 1000
 
