@@ -21,9 +21,12 @@ def emit_fma(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     """Accumulate products; the contracted axes go outermost, as rank-1 updates of the tile.
 
     In each, the axis of which the tile has most values comes first: what the others share with it
-    is used at once, and only what those few have themselves is alive all the time.
+    is used at once, and only what those few have themselves is alive all the time. Where nothing
+    is streamed one update ends before the next begins: LLVM would load neighbours in memory, which
+    belong to later ones, together, and spill accumulators for them.
     """
     a, b, accumulator = operands
+    alone = all(plan.role != "stream" for plan in emission.lir.plans.values())
     if a.vector is not None and a.vector == b.vector and a.vector in e.over:
         return _emit_dot(emission, e, operands)
     values = {tuple(i.values()): accumulator.at(i) for i in emission.indices(e.type.axes)}
@@ -35,7 +38,8 @@ def emit_fma(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
             slot, place = tuple(index[axis] for axis in e.type.axes), {**index, **step}
             left, right = (emission.operand(tile, place, e.type.axes) for tile in (a, b))
             values[slot] = multiply(emission.builder, emission.target, left, right, values[slot])
-        keep_order(emission.builder)
+        if alone:
+            keep_order(emission.builder)
     return emission.given(e.type, values)
 
 
