@@ -18,7 +18,7 @@ from tests import kernels
 from tests.guard import Side, guarded, guarded_empty, guarded_scratch, survives
 from tests.kernels import ROWS, SMALL
 
-SIZES = [(31, 77), (48, 80), (1100, 50)]
+SIZES = [(31, 77), pytest.param((48, 80), marks=pytest.mark.long), (1100, 50)]
 """Features and columns: no multiples of anything, or of all."""
 NATIVE = [name for name, row in SMALL.items() if kernels.is_native(ROWS[name])]
 KINDS = [*((schedule, False) for schedule in Schedule), (Schedule.OUTPUTS, True)]

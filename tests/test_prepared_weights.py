@@ -65,7 +65,9 @@ def _assert_right(compiled: Callable[[Tensor], Any], model: nn.Module, x: Tensor
         torch.testing.assert_close(have.double(), want, rtol=2e-5, atol=4e-6)
 
 
-@pytest.mark.parametrize("road", ["compile", "program", "inductor"])
+@pytest.mark.parametrize(
+    "road", ["compile", "program", pytest.param("inductor", marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("name", FORMS)
 def test_forms(name: str, road: str) -> None:
     form = FORMS[name]
