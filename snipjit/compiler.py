@@ -84,12 +84,11 @@ def form_of(target: TargetMachine, swapped: bool) -> Form:
     """How weights are prepared for a target; ``swapped``: they are given as [k][n]."""
     writer = blocks_of(target, swapped)
     key = _key(writer, target)
-
-    def compile() -> Form:
-        structure = STRUCTURES.get(key, lambda: _structure(key, Kernels(writer, target)))
-        return Form(target.lanes, swapped, Launcher(structure, empty=empty_in_huge_pages).call)
-
-    return FORMS.get(key) or FORMS.setdefault(key, compile())
+    structure = STRUCTURES.get(key, lambda: _structure(key, Kernels(writer, target)))
+    if key not in FORMS:
+        write = Launcher(structure, empty=empty_in_huge_pages).call
+        FORMS.setdefault(key, Form(target.lanes, swapped, write))
+    return FORMS[key]
 
 
 def _key(canonical: Subgraph, target: TargetMachine, schedule: Schedule | None = None) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import snipjit
 from snipjit.passes import linear
 from tests.linear_forms import FORMS
+from tests.weight_changes import SEEN, UNSEEN, Change, name_of
 
 OPTIONS: dict[str, Any] = {"fuse": ("attention", "linear", "convolution")}
 LENGTHS = (9, 1, 31, 17)
@@ -206,60 +207,8 @@ def test_gradients_keep_the_nodes() -> None:
 # Weights are read where they lie: nothing is stale.
 
 
-def _load(model: Any) -> None:
-    model.load_state_dict({name: t.cos() for name, t in model.state_dict().items()})
-
-
-def _assign(model: Any) -> None:
-    found = {name: t.cos() for name, t in model.state_dict().items()}
-    model.load_state_dict(found, assign=True)
-
-
-def _data(model: Any) -> None:
-    model.a.weight.data = model.a.weight.data.sin()
-
-
-def _data_in_place(model: Any) -> None:
-    model.a.weight.data.mul_(3)
-
-
-def _copy(model: Any) -> None:
-    model.a.weight.copy_(model.a.weight.flip(0))
-
-
-def _swap(model: Any) -> None:
-    model.a.weight = nn.Parameter(model.a.weight.tanh())
-
-
-def _transposed(model: Any) -> None:
-    model.a.weight = nn.Parameter(model.a.weight.t().contiguous().cos().t())
-
-
-def _optimizer(model: Any) -> None:
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    torch.optim.SGD(model.parameters(), lr=0.1).step()
-
-
-def _merge(model: Any) -> None:
-    model.a.weight += torch.outer(torch.arange(40.0), torch.arange(24.0)) / 100
-
-
-def _replaced_storage(model: Any) -> None:
-    values = model.a.weight.detach().clone() * 2
-    model.a.weight.data.resize_(0)
-    model.a.weight.data.resize_(40, 24)
-    model.a.weight.data.copy_(values)
-
-
-CHANGES = (
-    _load, _assign, _data, _data_in_place, _copy, _swap, _transposed, _optimizer, _merge,
-    _replaced_storage,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
-def test_weights_that_change_between_calls(change: Callable[[Any], None]) -> None:
+@pytest.mark.parametrize("change", [*SEEN, *UNSEEN], ids=name_of)
+def test_weights_that_change_between_calls(change: Change) -> None:
     form = FORMS["gelu"]
     model, x = form.model(), form.input(9)
     compiled = _compiled(model, "dynamic", x)

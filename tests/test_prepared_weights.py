@@ -15,6 +15,7 @@ import snipjit
 from snipjit.runtime import prepared_weights
 from snipjit.torch_private import StorageReference
 from tests.linear_forms import Form, weight
+from tests.weight_changes import SEEN, Change, name_of
 
 OPTIONS: dict[str, Any] = {"fuse": ("attention", "linear"), "weights": "prepared"}
 WIDE = 131
@@ -93,46 +94,8 @@ def test_special_numbers(value: float) -> None:
     torch.testing.assert_close(_compiled(model)(x), model(x), equal_nan=True, rtol=2e-5, atol=4e-6)
 
 
-def _load(model: Any) -> None:
-    model.load_state_dict({name: t.cos() for name, t in model.state_dict().items()})
-
-
-def _assign(model: Any) -> None:
-    found = {name: t.cos() for name, t in model.state_dict().items()}
-    model.load_state_dict(found, assign=True)
-
-
-def _data(model: Any) -> None:
-    model.a.weight.data = model.a.weight.data.sin()
-
-
-def _copy(model: Any) -> None:
-    model.a.weight.copy_(model.a.weight.flip(0))
-
-
-def _swap(model: Any) -> None:
-    model.a.weight = nn.Parameter(model.a.weight.tanh())
-
-
-def _optimizer(model: Any) -> None:
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    torch.optim.SGD(model.parameters(), lr=0.1).step()
-
-
-def _merge(model: Any) -> None:
-    model.a.weight += torch.outer(torch.arange(float(WIDE)), torch.arange(24.0)) / 100
-
-
-def _transposed(model: Any) -> None:
-    model.a.weight = nn.Parameter(model.a.weight.t().contiguous().cos().t())
-
-
-CHANGES = (_load, _assign, _data, _copy, _swap, _optimizer, _merge, _transposed)
-
-
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
-def test_changes_that_pytorch_counts(change: Callable[[Any], None]) -> None:
+@pytest.mark.parametrize("change", SEEN, ids=name_of)
+def test_changes_that_pytorch_counts(change: Change) -> None:
     form = FORMS["gelu"]
     model, x = form.model(), form.input(9)
     compiled = _compiled(model)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import fx
 from torch.export import Dim, ExportedProgram, export
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from snipjit.errors import InputError
 from snipjit.frontend.autocast_regions import with_casts
@@ -187,10 +187,16 @@ def lifted(exported: ExportedProgram) -> ExportedProgram:
 
 def _drop(exported: ExportedProgram, lifted: ExportedProgram, numbers: Collection[int]) -> None:
     """Take tensors out of an export that the program has in another form."""
-    own = [s for s in lifted.graph_signature.input_specs if s.kind != InputKind.USER_INPUT]
+    own = _own_inputs(lifted)
     for number in numbers:
         for held in (exported.state_dict, exported.constants):
             held.pop(own[number].target or "", None)
+
+
+def _own_inputs(exported: ExportedProgram) -> list[InputSpec]:
+    """The inputs of the lifted graph that are state, in order."""
+    specs = exported.graph_signature.input_specs
+    return [spec for spec in specs if spec.kind != InputKind.USER_INPUT]
 
 
 def _bound_state(exported: ExportedProgram) -> list[Any]:
@@ -198,9 +204,7 @@ def _bound_state(exported: ExportedProgram) -> list[Any]:
     signature = exported.graph_signature
     updated = {*signature.buffers_to_mutate.values(), *signature.parameters_to_mutate.values()}
     state: list[Any] = []
-    for spec in signature.input_specs:
-        if spec.kind == InputKind.USER_INPUT:
-            continue
+    for spec in _own_inputs(exported):
         name = spec.target or ""
         source = exported.state_dict if name in exported.state_dict else exported.constants
         value = source[name]
@@ -213,7 +217,7 @@ def _bound_state(exported: ExportedProgram) -> list[Any]:
 def _written(exported: ExportedProgram) -> list[int]:
     """The inputs of the lifted graph, state first, whose new values are its first outputs."""
     signature = exported.graph_signature
-    own = [spec for spec in signature.input_specs if spec.kind != InputKind.USER_INPUT]
+    own = _own_inputs(exported)
     users = [spec for spec in signature.input_specs if spec.kind == InputKind.USER_INPUT]
     places = {spec.target: place for place, spec in enumerate(own)}
     names = {getattr(spec.arg, "name", None): len(own) + i for i, spec in enumerate(users)}

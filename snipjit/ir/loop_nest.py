@@ -49,6 +49,11 @@ def shared_buffers(lir: LinearIR) -> dict[str, Buffer]:
     return {buffer.name: buffer for buffer in found}
 
 
+def streams(lir: LinearIR) -> bool:
+    """Whether any axis is streamed; else all products are of tensors of the call."""
+    return any(plan.role == "stream" for plan in lir.plans.values())
+
+
 def kept_buffers(body: list[Statement]) -> set[str]:
     """The buffers that hold what was filled in before, also from one task to the next."""
     filled = [s for s, _ in walk(body) if is_kind(s, "once")]

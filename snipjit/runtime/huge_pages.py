@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Sequence
+from contextlib import suppress
+from math import prod
 
 import torch
 
@@ -24,17 +26,13 @@ def empty_in_huge_pages(
 
     ``strides`` (elements) are those of a dense tensor. A small tensor is one like any other.
     """
-    size = dtype.itemsize
-    for count in shape:
-        size *= count
+    size = prod(shape) * dtype.itemsize
     if size < HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         empty: torch.Tensor = empty_strided(shape, strides, dtype)
         return empty
     memory = mmap.mmap(-1, size + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     begin = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % HUGE
-    try:
+    with suppress(OSError):  # a kernel without them
         memory.madvise(mmap.MADV_HUGEPAGE, begin, size // HUGE * HUGE)
-    except OSError:  # a kernel without them
-        pass
     flat = torch.frombuffer(memory, dtype=dtype, offset=begin, count=size // dtype.itemsize)
     return flat.as_strided(tuple(shape), tuple(strides))

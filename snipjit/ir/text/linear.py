@@ -66,16 +66,6 @@ def _statement_lines(statement: Statement, depth: int) -> Iterator[tuple[str, St
         yield indent + _buffer(statement), statement
     elif isinstance(statement, Expression):
         yield indent + _expression(statement), statement
-    elif is_kind(statement, "retry"):
-        yield f"{indent}retry %{statement.flag} {{", statement
-        for inner in statement.body:
-            yield from _statement_lines(inner, depth + 1)
-        yield indent + "}", None
-    elif is_kind(statement, "once"):
-        yield f"{indent}once {' '.join(statement.at)} {{", statement
-        for inner in statement.body:
-            yield from _statement_lines(inner, depth + 1)
-        yield indent + "}", None
     else:
         for head, piece in zip(_heads(statement), statement.pieces, strict=True):
             yield f"{indent}{head} {{", statement
@@ -86,6 +76,10 @@ def _statement_lines(statement: Statement, depth: int) -> Iterator[tuple[str, St
 
 def _heads(loop: Loop) -> list[str]:
     """What stands before each body of a loop."""
+    if is_kind(loop, "retry"):
+        return [f"retry %{loop.flag}"]
+    if is_kind(loop, "once"):
+        return [f"once {' '.join(loop.at)}"]
     if is_kind(loop, "join"):
         return [f"join {loop.axis}{_ports(loop.pieces[0])}", "} last"]
     kind = "parallel" if loop.parallel else "for"

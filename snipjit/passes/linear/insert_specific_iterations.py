@@ -7,7 +7,7 @@ from math import lcm
 
 from snipjit.ir.expression import MOVES, Expression
 from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Piece, Statement, expressions, is_kind
-from snipjit.ir.loop_nest import holds_pairs, in_vectors, is_block_loop
+from snipjit.ir.loop_nest import holds_pairs, in_vectors, is_block_loop, streams
 from snipjit.ir.regions import copies, rewrite
 from snipjit.passes.linear.linear_pass import LinearPass
 
@@ -68,8 +68,7 @@ def _panel(lir: LinearIR, loop: Loop) -> Loop:
     if main.masked or not _is_panel(loop) or any("pairs" in e.attrs for e in made):
         return loop
     if not in_vectors(lir, axis, made):
-        rows = range(main.step, 0, -1)
-        return replace(loop, pieces=[Piece(n, _body_for(main, n)) for n in rows])
+        return replace(loop, pieces=_every_number(main))
     granule = lcm(lir.width, *_blocks(lir, main.body, axis))
     if main.step % granule or main.step == granule:
         return loop
@@ -80,8 +79,8 @@ def _panel(lir: LinearIR, loop: Loop) -> Loop:
 def _is_panel(loop: Loop) -> bool:
     """Whether a loop goes around tiles of products, and nothing is streamed in it."""
     inside = [s for s in loop.body if isinstance(s, Loop)]
-    streams = any(is_block_loop(s) or s.states for s in (loop, *inside))
-    return not streams and any(map(_has_accumulators, inside))
+    is_streamed = any(is_block_loop(s) or s.states for s in (loop, *inside))
+    return not is_streamed and any(map(_has_accumulators, inside))
 
 
 def _has_accumulators(loop: Loop) -> bool:
@@ -105,15 +104,14 @@ def _with_tails(lir: LinearIR, loop: Loop, loops: Nest) -> Loop:
         return loop
     main, axis = loop.pieces[0], loop.axis
     if main.step > 1 and _is_even(lir, loop, loops):
-        pieces = [Piece(rows, _body_for(main, rows)) for rows in range(main.step, 0, -1)]
-        return replace(loop, pieces=pieces, even=True)
+        return replace(loop, pieces=_every_number(main), even=True)
     return replace(loop, pieces=_expanded(lir, main, axis, loops))
 
 
 def _is_even(lir: LinearIR, loop: Loop, loops: Nest) -> bool:
     """Whether a loop goes over rows, in tiles of products, and nothing is streamed."""
-    plan, streams = lir.plans.get(loop.axis), any(p.role == "stream" for p in lir.plans.values())
-    if plan is None or plan.role != "rows" or streams or not _has_accumulators(loop):
+    plan = lir.plans.get(loop.axis)
+    if plan is None or plan.role != "rows" or streams(lir) or not _has_accumulators(loop):
         return False
     is_cut = any(outer.axis == loop.axis for outer in loops)
     return is_cut and not in_vectors(lir, loop.axis, expressions(loop.body))
@@ -176,6 +174,11 @@ def _row_pieces(main: Piece, size: int | None) -> list[Piece]:
         whole, rest = size // main.step, size % main.step
         steps = [step for step in steps if (whole if step == main.step else rest & step)]
     return [Piece(step, _body_for(main, step)) for step in steps]
+
+
+def _every_number(main: Piece) -> list[Piece]:
+    """The body for every number of elements, falling."""
+    return [Piece(step, _body_for(main, step)) for step in range(main.step, 0, -1)]
 
 
 def _body_for(main: Piece, step: int) -> list[Statement]:

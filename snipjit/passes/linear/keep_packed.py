@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snipjit.ir.expression import Expression
-from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Statement, expressions, is_kind, once
+from snipjit.ir.linear_ir import LinearIR, Nest, Statement, expressions, is_kind, once
+from snipjit.ir.loop_nest import streams
 from snipjit.ir.regions import rewrite
 from snipjit.ir.tensors import Buffer
 from snipjit.passes.linear.linear_pass import LinearPass
@@ -25,7 +25,7 @@ class KeepPacked(LinearPass):
 
     def rewrite(self, lir: LinearIR) -> LinearIR:
         """Wrap every loop that packs for several tasks."""
-        if any(plan.role == "stream" for plan in lir.plans.values()):
+        if streams(lir):
             return lir
 
         def keep(body: list[Statement], loops: Nest) -> list[Statement]:
@@ -40,15 +40,14 @@ def _kept(
     lir: LinearIR, statement: Statement, body: list[Statement], declared: set[str], loops: Nest
 ) -> Statement:
     """A statement, in a body with the buffers that it declares; once, if it packs for others."""
-    if not (isinstance(statement, Loop) and is_kind(statement, "for")):
+    if not is_kind(statement, "for"):
         return statement
     moves = expressions([statement])
     filled = {e.inputs[0] for e in moves if e.op == "store"}
     read = {e.inputs[0] for e in moves if e.op == "load"}
     packs = {e.op for e in moves} <= {"load", "store", "prefetch"} and read <= {*lir.tensors}
-    if not (packs and filled and filled <= declared) or _is_filled_elsewhere(
-        body, statement, filled
-    ):
+    alone = filled <= declared and not _is_filled_elsewhere(body, statement, filled)
+    if not (packs and filled and alone):
         return statement
     axes = {axis for name in read for axis in lir.tensors[name].axes}
     around = dict.fromkeys(loop.axis for loop in loops)
@@ -60,6 +59,4 @@ def _kept(
 def _is_filled_elsewhere(body: list[Statement], own: Statement, names: set[str]) -> bool:
     """Whether another statement of a body stores to any of some buffers."""
     others = expressions([s for s in body if s is not own])
-    return any(
-        isinstance(e, Expression) and e.op == "store" and e.inputs[0] in names for e in others
-    )
+    return any(e.op == "store" and e.inputs[0] in names for e in others)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Statement, is_kind
+from snipjit.ir.loop_nest import streams
 from snipjit.ir.regions import rewrite
 from snipjit.passes.linear.linear_pass import LinearPass
 
@@ -33,7 +34,7 @@ class PrefetchNextTile(LinearPass):
 
     def rewrite(self, lir: LinearIR) -> LinearIR:
         """Prefetch in every loop that sums a tile."""
-        if any(plan.role == "stream" for plan in lir.plans.values()):
+        if streams(lir):
             return lir
 
         def ask(body: list[Statement], loops: Nest) -> list[Statement]:

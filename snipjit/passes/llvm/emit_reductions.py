@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from llvmlite import ir
 
 from snipjit.ir.expression import Expression
+from snipjit.ir.loop_nest import streams
 from snipjit.ir.operations import MONOIDS
 from snipjit.passes.llvm.across import Across, Combine
 from snipjit.passes.llvm.arithmetic import fma
@@ -26,7 +27,7 @@ def emit_fma(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     belong to later ones, together, and spill accumulators for them.
     """
     a, b, accumulator = operands
-    alone = all(plan.role != "stream" for plan in emission.lir.plans.values())
+    alone = not streams(emission.lir)
     if a.vector is not None and a.vector == b.vector and a.vector in e.over:
         return _emit_dot(emission, e, operands)
     values = {tuple(i.values()): accumulator.at(i) for i in emission.indices(e.type.axes)}
