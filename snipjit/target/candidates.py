@@ -31,6 +31,7 @@ class Candidate:
     held_panel  ... and rows
     most_rows   it serves calls of at most so many rows where others serve more
     least_rows  with fewer rows calls go by columns instead
+    beside      rows of a weight that are read side by side where vectors go along them
     layer       columns of a task of linear layers that go by rows: each task packs its rows anew
     """
 
@@ -48,6 +49,7 @@ class Candidate:
     held_panel: int = 4
     most_rows: int = 0
     least_rows: int = 0
+    beside: int = 0
     layer: int = 192
 
 
@@ -78,7 +80,8 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
         return replace(rows, least_rows=6, most_rows=12 * target.lanes)
     if schedule is Schedule.COLUMNS:
         few = 10 if target.tiles else 24 if many else 2 * target.lanes
-        return replace(common, task=8, panel=4, block=512, chunk=512, most_rows=few)
+        few_rows = replace(common, task=8, panel=4, block=512, chunk=512, most_rows=few)
+        return replace(few_rows, columns=64, beside=4)
     tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)
     return replace(tiles, task=384, columns=4 * panel, least_rows=3)
 

@@ -19,6 +19,7 @@ from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.text.linear import around, print_type
 from snipjit.ir.verify.linear_buffers import check_buffers
 from snipjit.ir.verify.linear_joins import check_joins
+from snipjit.ir.verify.linear_lanes import check_lanes
 from snipjit.ir.verify.linear_loops import check_loops, check_place
 from snipjit.ir.verify.linear_pairs import check_pairs
 from snipjit.ir.verify.linear_ports import check_ports
@@ -45,6 +46,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
             verifier.expression(statement, loops)
     verifier.results()
     check_joins(lir)
+    check_lanes(lir)
     check_pairs(lir)
     check_states(lir)
     if final:

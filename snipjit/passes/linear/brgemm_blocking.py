@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from snipjit.ir.expression import Expression, ValueType
 from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Piece, Statement
+from snipjit.ir.loop_nest import streams
 from snipjit.ir.regions import rewrite
 from snipjit.passes.linear.initialize_accumulators import identity
 from snipjit.passes.linear.linear_pass import LinearPass
 
 ACROSS = 16
 """Vectors of a contracted axis that are multiplied before they are summed across lanes."""
+
+LINE = 16
+"""Elements of it in an iteration where each lane keeps a sum of its own until the end: a line of
+the caches, so that each is asked for once."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +27,20 @@ class BrgemmBlocking(LinearPass):
 
     The operand without lanes is broadcast element by element, so the order of the two is the
     order in which the emitter holds them: the broadcast one first. Where both have the contracted
-    axis in lanes, whole rows are multiplied and summed across lanes. Products in tiles sum whole
-    rows of tiles, the last of which is padded.
+    axis in lanes, whole rows are multiplied and summed across lanes; of long rows that nothing
+    streams each lane sums its part, so that all rows of a tile are read side by side. Products in
+    tiles sum whole rows of tiles, the last of which is padded.
 
     Before:  for n step 8 { %s = brgemm %q.packed %k {over=(d)} : f32[n m] }
     After:   for n step 8 {
                %s = fill {value=0.0} : f32[n m]
                for d step 4 { %s = fma %k %q.packed %s {over=(d)} : f32[n m] }
+             }
+    Before:  for n step 6 { %s = brgemm %x %w {over=(d)} : f32[m n] }             lanes d
+    After:   for n step 6 {
+               %s.lanes = fill {value=0.0, apart=true} : f32[m n]
+               for d step 16 { %s.lanes = fma %x %w %s.lanes {over=(d), apart=true} : f32[m n] }
+               %s = sum_lanes %s.lanes : f32[m n]
              }
     """
 
@@ -60,6 +73,8 @@ class BrgemmBlocking(LinearPass):
         axes = {name: _axes(lir, name, types) for name in e.inputs[:2]}
         lanes = {name: lir.vector_axis(axes[name]) for name in axes}
         mine = lir.vector_axis(e.type.axes)
+        if _keeps_lanes_apart(lir, e, lanes.values(), around):
+            return _apart(lir, e)
         operands = sorted(e.inputs[:2], key=lambda name: lanes[name] == mine)
         inputs = (*operands, e.output)
         body: list[Statement] = [Expression("fma", e.output, inputs, e.type, e.attrs)]
@@ -86,6 +101,29 @@ class BrgemmBlocking(LinearPass):
         if axis in lir.lanes:
             return held * min(lir.plans[axis].unroll, lir.width // 2)
         return held * lir.plans[axis].unroll
+
+
+def _keeps_lanes_apart(
+    lir: LinearIR, e: Expression, lanes: Iterable[str | None], around: tuple[str, ...]
+) -> bool:
+    """Whether a sum along lanes is so long that several iterations make it, and made at once."""
+    if len(e.inputs) != 2 or len(e.over) != 1 or {*lanes} != {*e.over} or streams(lir):
+        return False
+    (axis,) = e.over
+    return _most(lir, axis, axis in around) > ACROSS * lir.width and "pairs" not in e.attrs
+
+
+def _apart(lir: LinearIR, e: Expression) -> list[Statement]:
+    """A product whose lanes are summed after its loop."""
+    (axis,), name = e.over, f"{e.output}.lanes"
+    begin = identity(e, 0.0)
+    attrs = {**e.attrs, "apart": True}
+    body: list[Statement] = [Expression("fma", name, (*e.inputs, name), e.type, attrs)]
+    return [
+        replace(begin, output=name, attrs={**begin.attrs, "apart": True}),
+        Loop(axis, [Piece(max(LINE, lir.width), body)]),
+        Expression("sum_lanes", e.output, (name,), e.type),
+    ]
 
 
 def _is_product(statement: Statement) -> TypeGuard[Expression]:

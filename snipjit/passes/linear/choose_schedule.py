@@ -156,7 +156,7 @@ class _Chooser:
         rows = self.roles[axis] == "rows"
         if self.schedule is not Schedule.OUTPUTS:
             if axis == self.layer:
-                return BESIDE
+                return self.numbers.beside
             first = axis == self.shared[0] if rows else False
             return self.numbers.panel if first else int(rows)
         if self.wide is not None:
@@ -178,10 +178,6 @@ class _Chooser:
     def _is_dynamic(self, axis: str) -> bool:
         return self.lir.axes[axis] is None
 
-
-BESIDE = 2
-"""Rows of a weight that are read side by side where vectors go along them: while the lanes of one
-sum are added up, lines of the other arrive."""
 
 OUTER_ROWS = 32
 """Most elements in a task of a row axis that has another inside it."""

@@ -13,17 +13,21 @@ from snipjit.passes.linear.linear_pass import LinearPass
 NEAR = 32
 """Elements of the summed axis from what is read of a block to what is asked for: half a page."""
 
+ALONG = 128
+"""Elements of a row, of which several are read side by side, to what is asked for of it."""
+
 
 @dataclass(frozen=True)
 class PrefetchNextTile(LinearPass):
     """In the loop that sums a tile, prefetch the same part of the next one's rows.
 
     A tile reads so many rows of a weight side by side, each once; the hardware follows a row only
-    after its first lines, and rows are short. Where an axis is streamed, what is read so lies in a
-    cache: all panels of a task read it. Of a weight in blocks the first tile of a panel reads all
-    and the others find it in a cache: together they ask for the next panel's, a part each, so that
-    memory is as busy in the last tile as in the first. In a block the hardware loses its way at the
-    end of each page, so that the next lines are asked for too.
+    after its first lines, and rows are short. Where lanes are summed apart rows are long, and are
+    read line by line: there the row's own next lines are asked for. Where an axis is streamed, what
+    is read so lies in a cache: all panels of a task read it. Of a weight in blocks the first tile
+    of a panel reads all and the others find it in a cache: together they ask for the next panel's,
+    a part each, so that memory is as busy in the last tile as in the first. In a block the hardware
+    loses its way at the end of each page, so that the next lines are asked for too.
 
     Before:  for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma … } }
     After:   for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma …
@@ -56,12 +60,19 @@ def _asking(lir: LinearIR, statement: Statement, loops: Nest) -> Statement:
     more = []
     for e in (e for e in statement.body if isinstance(e, Expression) and e.op == "load"):
         if _is_by_element(lir, e.inputs[0], loops[-1].axis, statement.axis):
-            more.append(_prefetch(e, ahead=loops[-1].axis))
+            more.append(_ask_rows(e, statement, loops[-1].axis))
         if _is_next_panel(lir, e, loops):
             more.append(_prefetch(e, ahead=statement.axis, by=NEAR // statement.step or 1))
             more.append(_prefetch(e, ahead=loops[-2].axis, along=loops[-1].axis))
     pieces = [replace(piece, body=[*piece.body, *more]) for piece in statement.pieces]
     return replace(statement, pieces=pieces)
+
+
+def _ask_rows(load: Expression, statement: Loop, tiles: str) -> Expression:
+    body = (e for e in statement.body if isinstance(e, Expression))
+    if any("apart" in e.attrs for e in body):
+        return _prefetch(load, ahead=statement.axis, by=ALONG // statement.step or 1)
+    return _prefetch(load, ahead=tiles)
 
 
 def _prefetch(load: Expression, **attrs: object) -> Expression:

@@ -10,7 +10,7 @@ from llvmlite import ir
 from snipjit.ir.expression import Expression, ValueType
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_elementwise import emitter_of
-from snipjit.passes.llvm.emit_reductions import emit_fma, emit_horizon
+from snipjit.passes.llvm.emit_reductions import emit_fma, emit_horizon, emit_sum_lanes
 from snipjit.passes.llvm.pairs import halves, pair
 from snipjit.passes.llvm.tile import Index, Tile
 from snipjit.passes.llvm.vector_ir import F32, I32, I64, broadcast, constant, lane_numbers
@@ -49,6 +49,8 @@ def emit_fill(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     """One constant everywhere."""
     value = e.attrs["value"]
     shape = emission.shape(e.type.dtype, e.type.axes)
+    if "apart" in e.attrs:
+        shape = ir.VectorType(shape, emission.width)
     number = constant(shape, float(value) if e.type.element.register == "f32" else int(value))
     return emission.tile(e.type, lambda index: number)
 
@@ -80,6 +82,7 @@ OPERATIONS: dict[str, Callable[[Emission, Expression, list[Tile]], Tile]] = {
     "fill": emit_fill,
     "iota": emit_iota,
     "fma": emit_fma,
+    "sum_lanes": emit_sum_lanes,
     "horizon": emit_horizon,
 }
 """All but the elementwise functions."""

@@ -28,6 +28,8 @@ def emit_fma(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     """
     a, b, accumulator = operands
     alone = not streams(emission.lir)
+    if "apart" in e.attrs:
+        return _emit_apart(emission, e, operands)
     if a.vector is not None and a.vector == b.vector and a.vector in e.over:
         return _emit_dot(emission, e, operands)
     values = {tuple(i.values()): accumulator.at(i) for i in emission.indices(e.type.axes)}
@@ -58,6 +60,34 @@ def _emit_dot(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
     return emission.given(e.type, values)
 
 
+def _emit_apart(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
+    """Products of operands that have the contracted axis in lanes, added up lane by lane.
+
+    All rows are read side by side: each is a stream of its own, which prefetchers follow.
+    """
+    a, b, accumulator = operands
+    (axis,), rows = e.over, list(emission.indices(e.type.axes))
+    values = {tuple(row.values()): accumulator.at(row) for row in rows}
+    for step in indices(e.over, emission.scope.counts, {axis: emission.width}):
+        for row in rows:
+            slot, place = tuple(row.values()), {**row, **step}
+            values[slot] = _added(emission, e, (a, b), place, values[slot])
+        keep_order(emission.builder)
+    return emission.given(e.type, values)
+
+
+def emit_sum_lanes(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
+    """The sums of lanes that were added up apart."""
+    (source,) = operands
+
+    def make(index: Index) -> ir.Value:
+        total = Across(emission.builder, emission.builder.fadd)
+        total.add(source.at(index))
+        return total.element()
+
+    return emission.tile(e.type, make, (source,))
+
+
 def _products(
     emission: Emission, e: Expression, a: Tile, b: Tile, places: list[Index]
 ) -> list[ir.Value]:
@@ -70,19 +100,25 @@ def _products(
     assert a.vector is not None
     zero = constant(ir.VectorType(F32, emission.width), 0.0)
     totals: list[ir.Value] = [zero] * len(places)
-    multiply = fma_pairs if "pairs" in e.attrs else fma
     for step in indices(e.over, emission.scope.counts, {a.vector: a.width}):
-        first = step[a.vector]
         for number, place in enumerate(places):
-            x, y = (tile.at({**place, **step}) for tile in (a, b))
-            more = multiply(emission.builder, emission.target, x, y, totals[number])
-            held = a.width // emission.width
-            if emission.is_partial(a.vector, first, held):
-                mask = emission.mask(a.vector, first, held)
-                more = emission.builder.select(mask, more, totals[number])
-            totals[number] = more
+            totals[number] = _added(emission, e, (a, b), {**place, **step}, totals[number])
     keep_order(emission.builder)
     return totals
+
+
+def _added(
+    emission: Emission, e: Expression, factors: tuple[Tile, Tile], place: Index, total: ir.Value
+) -> ir.Value:
+    """A vector of products added to sums lane by lane; none where the axis has ended."""
+    axis, held = factors[0].vector, factors[0].width // emission.width
+    assert axis is not None
+    multiply = fma_pairs if "pairs" in e.attrs else fma
+    left, right = (factor.at(place) for factor in factors)
+    more = multiply(emission.builder, emission.target, left, right, total)
+    if not emission.is_partial(axis, place[axis], held):
+        return more
+    return emission.builder.select(emission.mask(axis, place[axis], held), more, total)
 
 
 def emit_horizon(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:

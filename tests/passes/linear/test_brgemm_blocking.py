@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import Loop
 from snipjit.ir.schedule import Schedule
@@ -46,6 +48,43 @@ parallel m step 16 {
   }
 }
 """
+
+
+ROWS_OF_LANES = """
+linear @g lanes d x 4
+axis m : rows task 8 panel 2 tile 4 vectors 8 unroll 2
+axis e : columns task 8 panel 2 tile 4 vectors 8 unroll 2
+axis d = 96 : contraction tile 4 vectors 8 unroll 2
+input %x : f32[m][d]
+input %w : f32[e][d]
+output %y : f32[m][e] order 0 1
+parallel m step 8 {
+  parallel e step 8 {
+    for m step 2 {
+      for e step 2 {
+        %s = brgemm %x %w {over=(d)} : f32[m e]
+        store %y %s : f32[m e]
+      }
+    }
+  }
+}
+"""
+
+
+def test_lanes_of_long_sums_are_apart(golden: Callable[[str], None]) -> None:
+    golden(before_and_after(BrgemmBlocking(), ROWS_OF_LANES))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("axis d = 96", "axis d = 64"),  # one iteration
+        ("axis e : columns task 8", "axis e : stream block 8"),  # rows that are in a cache
+    ],
+)
+def test_else_they_are_not(old: str, new: str) -> None:
+    lir = BrgemmBlocking().run(parse_linear(ROWS_OF_LANES.replace(old, new)))
+    assert not any("apart" in e.attrs for e in lir.expressions())
 
 
 def test_before_and_after(golden: Callable[[str], None]) -> None:
