@@ -172,7 +172,7 @@ class _Machine:
     def _expression(self, e: Expression) -> None:
         if e.op == "store":
             return self._store(e)
-        if e.op in ("prefetch", "pad"):  # here a masked sum ends where the block ends
+        if e.op in ("prefetch", "pad", "claim"):  # here a masked sum ends where the block ends
             return
         try:
             value = self._value(e)

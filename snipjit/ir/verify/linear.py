@@ -18,6 +18,7 @@ from snipjit.ir.operations import ELEMENTWISE, MONOIDS, wrong_operands
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.text.linear import around, print_type
 from snipjit.ir.verify.linear_buffers import check_buffers
+from snipjit.ir.verify.linear_claims import check_claims
 from snipjit.ir.verify.linear_joins import check_joins
 from snipjit.ir.verify.linear_lanes import check_lanes
 from snipjit.ir.verify.linear_loops import check_loops, check_place
@@ -45,6 +46,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
         else:
             verifier.expression(statement, loops)
     verifier.results()
+    check_claims(lir)
     check_joins(lir)
     check_lanes(lir)
     check_pairs(lir)
@@ -169,7 +171,7 @@ class _Verifier:
         if e.op == "store":
             return self.store(e, *operands)
         self.operation(e, operands)
-        if e.op not in MOVED:
+        if e.op not in (*MOVED, "claim"):
             self.output(e)
 
     def attributes(self, e: Expression, rule: Rule, loops: Nest) -> None:

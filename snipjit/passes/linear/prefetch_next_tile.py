@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from snipjit.ir.expression import Expression
-from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Statement, is_kind
+from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Statement, expressions, is_kind
 from snipjit.ir.loop_nest import streams
 from snipjit.ir.regions import rewrite
 from snipjit.passes.linear.linear_pass import LinearPass
@@ -33,7 +33,11 @@ class PrefetchNextTile(LinearPass):
     After:   for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma …
                                                prefetch %w {ahead=m} : f32[m d] } }
     Before:  for n step 48 { for m step 8 { … ; for d step 4 { %w.tile = load %w … } } }
-    After:   … with prefetch %w {ahead=d, by=8} ; prefetch %w {ahead=n, along=m} in it
+    After:   for n step 48 { claim {axis=n} ; … prefetch %w {ahead=d, by=8}
+                             prefetch %w {ahead=n, along=m} … }
+
+    Behind the last panel of a task comes the first one of the next task, which the task claims
+    before it begins with that panel: no sooner, since another worker might be done first.
     """
 
     def rewrite(self, lir: LinearIR) -> LinearIR:
@@ -42,7 +46,8 @@ class PrefetchNextTile(LinearPass):
             return lir
 
         def ask(body: list[Statement], loops: Nest) -> list[Statement]:
-            return [_asking(lir, s, loops) if _is_sum(s, loops) else s for s in body]
+            asking = [_asking(lir, s, loops) if _is_sum(s, loops) else s for s in body]
+            return [*_claims(asking, loops), *asking]
 
         lir.body = rewrite(lir.body, ask)
         return lir
@@ -79,13 +84,23 @@ def _prefetch(load: Expression, **attrs: object) -> Expression:
     return Expression("prefetch", None, load.inputs, load.type, attrs)
 
 
+def _claims(body: list[Statement], loops: Nest) -> list[Statement]:
+    """The claim of the next task, in front of tiles that ask for the next panel."""
+    panel = loops[-1].axis if loops and is_kind(loops[-1], "for") else None
+    if not any("along" in e.attrs and e.attrs["ahead"] == panel for e in expressions(body)):
+        return []
+    return [Expression("claim", None, (), attrs={"axis": panel})]
+
+
 def _is_next_panel(lir: LinearIR, e: Expression, loops: Nest) -> bool:
     """Whether all tiles of a panel read blocks that were prepared, which the next ones follow."""
     tensor = lir.tensors.get(e.inputs[0])
     if tensor is None or tensor.block is None or len(loops) < 2:
         return False
-    panel, tile = loops[-2:]
-    return is_kind(panel, "for") and tensor.block[0] == panel.axis and tile.axis not in tensor.axes
+    *tasks, panel, tile = loops
+    if not is_kind(panel, "for") or not all(loop.parallel for loop in tasks):
+        return False
+    return tensor.block[0] == panel.axis and tile.axis not in tensor.axes
 
 
 def _is_by_element(lir: LinearIR, name: str, axis: str, summed: str) -> bool:

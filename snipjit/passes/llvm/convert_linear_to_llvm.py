@@ -9,15 +9,15 @@ from llvmlite import ir
 from snipjit.ir.call_args import CallArgs
 from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import LinearIR, Loop, Statement, expressions, is_kind
-from snipjit.ir.loop_nest import join_of, parallel_loops
+from snipjit.ir.loop_nest import parallel_loops
 from snipjit.ir.tensors import Buffer
 from snipjit.passes.base import Pass
-from snipjit.passes.llvm.emission import POINTER, Emission, Scope, TaskGroup
+from snipjit.passes.llvm.emission import POINTER, Emission
 from snipjit.passes.llvm.emit_join import emit_join
 from snipjit.passes.llvm.emit_loop import emit_loop
 from snipjit.passes.llvm.emit_memory import emit_load, emit_prefetch, emit_store
 from snipjit.passes.llvm.emit_once import emit_once
-from snipjit.passes.llvm.emit_operations import emit_operation, emit_scalar
+from snipjit.passes.llvm.emit_operations import emit_operation
 from snipjit.passes.llvm.emit_pad import emit_pad
 from snipjit.passes.llvm.emit_retry import emit_retry
 from snipjit.passes.llvm.emit_tiles import (
@@ -27,6 +27,7 @@ from snipjit.passes.llvm.emit_tiles import (
     release,
     uses_tiles,
 )
+from snipjit.passes.llvm.tasks import emit_claim, enter_task, take_task, worker_scratchpad
 from snipjit.passes.llvm.tile import Tile
 from snipjit.passes.llvm.vector_ir import I8, I64
 from snipjit.target.target_machine import TargetMachine
@@ -62,10 +63,10 @@ class ConvertLinearToLLVM(Pass):
         if uses_tiles(lir):
             configure(head)
             release(ir.IRBuilder(leave))
-        scratch = _worker_scratchpad(emission)
-        number = _take_task(emission, task, leave)
+        scratch = worker_scratchpad(emission)
+        number = take_task(emission, task, leave)
         emission.builder.position_at_end(task)
-        _enter_task(emission, number, scratch)
+        enter_task(emission, number, scratch)
         loops = parallel_loops(lir)
         _emit_body(emission, loops[-1].body if loops else lir.body)
         emission.builder.branch(next_task)
@@ -73,53 +74,6 @@ class ConvertLinearToLLVM(Pass):
         end.position_at_end(leave)
         end.ret_void()
         return module
-
-
-def _worker_scratchpad(emission: Emission) -> ir.Value:
-    """This worker's part of the scratchpad."""
-    head = emission.entry
-    address = emission.field_address(head, "worker")
-    worker = head.atomic_rmw("add", address, ir.Constant(I64, 1), "monotonic")
-    offset = head.mul(worker, emission.field("pitch"))
-    if emission.shared:
-        offset = head.add(offset, emission.field("shared"))
-    return head.gep(emission.field("scratch", POINTER), [offset], source_etype=I8)
-
-
-def _take_task(emission: Emission, task: ir.Block, leave: ir.Block) -> ir.Value:
-    builder = emission.builder
-    address = emission.field_address(builder, "counter")
-    number = builder.atomic_rmw("add", address, ir.Constant(I64, 1), "monotonic")
-    inside = builder.icmp_signed("<", number, emission.field("tasks"))
-    builder.cbranch(inside, task, leave)
-    return number
-
-
-def _enter_task(emission: Emission, number: ir.Value, scratch: ir.Value) -> None:
-    """Position, extent and addresses of a task, from its number."""
-    builder, lir, scope = emission.builder, emission.lir, Scope()
-    for loop in reversed(parallel_loops(lir)):
-        blocks, step = (emission.field(f"{f}.{loop.axis}") for f in ("blocks", "step"))
-        block, number = builder.urem(number, blocks), builder.udiv(number, blocks)
-        first = builder.mul(block, step)
-        rest = builder.sub(emission.field(f"size.{loop.axis}"), first)
-        if join_of(loop) is not None:
-            emission.group = TaskGroup(number, blocks, block)
-        scope.index[loop.axis] = first
-        scope.work[loop.axis] = builder.select(builder.icmp_signed("<", rest, step), rest, step)
-        if loop.step == 1:
-            scope.counts[loop.axis] = 1
-    for tensor in lir.tensors.values():
-        pointer = emission.field(f"data.{tensor.name}", POINTER)
-        for axis in tensor.axes:
-            if axis in scope.index:
-                stride = emission.field(f"stride.{tensor.name}.{axis}")
-                offset = builder.mul(scope.index[axis], stride)
-                pointer = builder.gep(pointer, [offset], source_etype=I8)
-        scope.pointers[tensor.name] = pointer
-    scope.pointers["scratchpad"] = scratch
-    scope.registers = {name: emit_scalar(emission, name) for name in lir.scalars}
-    emission.scope = scope
 
 
 def _emit_body(emission: Emission, body: list[Statement]) -> None:
@@ -169,6 +123,9 @@ def _emit_expression(emission: Emission, e: Expression) -> None:
         return
     if e.op == "prefetch":
         emit_prefetch(emission, e)
+        return
+    if e.op == "claim":
+        emit_claim(emission, e)
         return
     assert e.output is not None
     if "registers" in e.attrs:

@@ -50,6 +50,8 @@ class Scope:
     pointers: dict[str, ir.Value] = field(default_factory=dict)
     """Address of each tensor at the current position."""
     registers: dict[str, Tile] = field(default_factory=dict)
+    next_panel: dict[str, ir.Value] = field(default_factory=dict)
+    """Address of the panel behind the current one, of tensors of which it is asked for."""
     preamble: ir.IRBuilder | None = None
     """Where to put what is needed throughout the piece, before its loops."""
     cache: dict[object, ir.Value] = field(default_factory=dict)
@@ -104,6 +106,8 @@ class Emission:
     group: TaskGroup | None = None
     next_task: ir.Block | None = None
     """Where a task ends."""
+    claimed: ir.Value | None = None
+    """Where the number of the next task is, if tasks claim it before they end."""
 
     @cached_property
     def shared(self) -> dict[str, Buffer]:

@@ -29,9 +29,8 @@ def emit_shared_prefetch(emission: Emission, access: Access, e: Expression) -> N
     assert stride is not None
     assert block is not None
     part = _Part(emission, tile, e.attrs["along"], summed, stride * access.bytes)
-    offset, pointer = part.offset(), tile.pointers[access.tensor.name]
-    panel = emission.scope.counts[ahead]
-    for first in range(panel, 2 * panel, block[1]):
+    offset, pointer = part.offset(), emission.scope.next_panel[access.tensor.name]
+    for first in range(0, emission.scope.counts[ahead], block[1]):
         place = access.offset(access.into_blocks(pointer, ahead, first), offset)
         for line in range(min(MOST_LINES, part.lines)):
             address = access.offset(place, ir.Constant(I64, line * CACHE_LINE))

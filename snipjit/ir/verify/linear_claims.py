@@ -1,0 +1,24 @@
+"""What is legal with claims in LinearIR: each task takes the next one once."""
+
+from __future__ import annotations
+
+from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR, Loop, is_kind
+from snipjit.ir.verify.linear_loops import fault
+
+
+def check_claims(lir: LinearIR) -> None:
+    """Raise VerificationError where a task might claim none, or more than one."""
+    found: list[Loop] = []
+    for statement, loops in lir.walk():
+        if not isinstance(statement, Expression) or statement.op != "claim":
+            continue
+        axis, *tasks = statement.attrs["axis"], *loops[:-1]
+        is_panel = bool(loops) and is_kind(loops[-1], "for") and loops[-1].axis == axis
+        if not is_panel or not all(loop.parallel for loop in tasks):
+            raise fault(lir, statement, "a claim stands in a loop over panels of a task")
+        if axis not in [loop.axis for loop in tasks]:
+            raise fault(lir, statement, f"tasks have no part of axis {axis}")
+        if any(loop is not loops[-1] for loop in found):
+            raise fault(lir, statement, "a task claims one other")
+        found.append(loops[-1])
