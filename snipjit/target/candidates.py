@@ -31,8 +31,10 @@ class Candidate:
     held_panel  ... and rows
     most_rows   it serves calls of at most so many rows where others serve more
     least_rows  with fewer rows calls go by columns instead
-    beside      rows of a weight that are read side by side where vectors go along them
     layer       columns of a task of linear layers that go by rows: each task packs its rows anew
+    beside      of linear layers that go by columns: rows of a weight that are read side by side,
+                along which vectors go, ...
+    layer_rows  ... and rows that are multiplied by them at once
     """
 
     schedule: Schedule
@@ -49,8 +51,9 @@ class Candidate:
     held_panel: int = 4
     most_rows: int = 0
     least_rows: int = 0
-    beside: int = 0
     layer: int = 192
+    beside: int = 0
+    layer_rows: int = 0
 
 
 TUNED: dict[tuple[str, Schedule], Candidate] = {}
@@ -77,11 +80,14 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
     common = Candidate(schedule, 0, panel, columns=8 * tile, block=128, tile=tile)
     if schedule is Schedule.ROWS:
         rows = replace(common, task=12 * target.lanes, held_panel=2 * target.lanes)
-        return replace(rows, least_rows=6, most_rows=12 * target.lanes)
+        # With no more than half of the lanes to fill sums along them are faster.
+        least = max(6, target.lanes // 2 + 1)
+        return replace(rows, least_rows=least, most_rows=12 * target.lanes)
     if schedule is Schedule.COLUMNS:
         few = 10 if target.tiles else 24 if many else 2 * target.lanes
         few_rows = replace(common, task=8, panel=4, block=512, chunk=512, most_rows=few)
-        return replace(few_rows, columns=64, beside=4)
+        beside, together = (3, 8) if many else (4, 4)
+        return replace(few_rows, columns=64, beside=beside, layer_rows=together)
     tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)
     return replace(tiles, task=384, columns=4 * panel, least_rows=3)
 

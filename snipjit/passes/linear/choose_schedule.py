@@ -158,7 +158,8 @@ class _Chooser:
             if axis == self.layer:
                 return self.numbers.beside
             first = axis == self.shared[0] if rows else False
-            return self.numbers.panel if first else int(rows)
+            panel = self.numbers.layer_rows if self.layer else self.numbers.panel
+            return panel if first else int(rows)
         if self.wide is not None:
             return self.numbers.panel if axis == self.wide else 0
         return (self.numbers.tile if self._is_inner(axis) else 1) if rows else 0
