@@ -9,13 +9,16 @@ import torch
 
 
 class Encoder(torch.nn.Module):
-    """A transformers BERT that maps ids and mask [B, S] to hidden states [B, S, hidden]."""
+    """A transformers BERT that maps ids and mask [B, S] to hidden states [B, S, hidden].
 
-    def __init__(self, layers: int) -> None:
+    It is BERT-base but for the layers and what ``widths`` say.
+    """
+
+    def __init__(self, layers: int, **widths: int) -> None:
         from transformers import BertConfig, BertModel
 
         super().__init__()
-        config = BertConfig(num_hidden_layers=layers, attn_implementation="eager")
+        config = BertConfig(num_hidden_layers=layers, attn_implementation="eager", **widths)
         self.bert: Any = BertModel(config, add_pooling_layer=False)
         self.eval()
 

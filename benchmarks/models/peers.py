@@ -1,0 +1,101 @@
+"""Whom whole models meet, each in its best form, and ours.
+
+Inductor, ONNX Runtime and ours take the eager form, in which they find more to fuse; OpenVINO takes
+the one with SDPA. Lengths are dynamic for all but ``static``, which compiles each anew: linear
+layers of known sizes go to MKL's packed weights there, of dynamic ones to oneDNN's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.linear import PREPARED, SNIPJIT
+from benchmarks.models import onnxruntime
+from benchmarks.models.case import Forms, Inputs
+from benchmarks.peers import openvino
+from benchmarks.peers.base import Absent, own_code
+from benchmarks.precisions import F32
+
+Call = Callable[..., Any]
+Make = Callable[[Forms, Sequence[Inputs]], Call]
+"""Makes a contestant of a model that will be called with some sets of inputs."""
+
+EAGER, CONTROL, INDUCTOR = "eager", "eager again", "inductor"
+WITH_INDUCTOR = "with inductor"
+FROZEN: dict[str, Any] = {"freezing": True, "cpp_wrapper": True, "cpp.enable_concat_linear": True}
+LIMIT = 64
+"""Graphs of one function: ``static`` has one for each case."""
+
+
+def _eager(forms: Forms, sets: Sequence[Inputs]) -> Call:
+    return forms.eager
+
+
+def _sdpa(forms: Forms, sets: Sequence[Inputs]) -> Call:
+    if forms.sdpa is forms.eager:
+        raise Absent("it is the only form of this model: that is eager here")
+    return forms.sdpa
+
+
+def _inductor(forms: Forms, sets: Sequence[Inputs], dynamic: bool, frozen: bool = False) -> Call:
+    needs_compiler()
+    options = FROZEN if frozen else None
+    return torch.compile(called(forms.eager), dynamic=dynamic, options=options)
+
+
+def _openvino(forms: Forms, sets: Sequence[Inputs]) -> Call:
+    return openvino.compiled(forms.sdpa, sets[0], F32)
+
+
+def _onnxruntime(forms: Forms, sets: Sequence[Inputs]) -> Call:
+    largest = max(sets, key=lambda inputs: sum(tensor.numel() for tensor in inputs))
+    return onnxruntime.compiled(forms.eager, largest)  # export builds in sizes of 1
+
+
+def _ours(forms: Forms, sets: Sequence[Inputs], weights: str, rest: str = "eager") -> Call:
+    if rest == "inductor":
+        needs_compiler()
+    options: dict[str, Any] = {"weights": weights, "rest": rest}
+    compiled: Call = torch.compile(
+        called(forms.eager), backend="snipjit", dynamic=True, options=options
+    )
+    return compiled
+
+
+PEERS: dict[str, Make] = {
+    EAGER: _eager,  # the model, attention written out
+    "sdpa": _sdpa,  # the model with F.scaled_dot_product_attention
+    INDUCTOR: partial(_inductor, dynamic=True),
+    "frozen": partial(_inductor, dynamic=True, frozen=True),  # Inductor with constant weights
+    "static": partial(_inductor, dynamic=False, frozen=True),  # the same, each length compiled
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+}
+OURS: dict[str, Make] = {
+    SNIPJIT: partial(_ours, weights="in_place"),
+    PREPARED: partial(_ours, weights="prepared"),
+    WITH_INDUCTOR: partial(_ours, weights="prepared", rest="inductor"),
+}
+
+
+def called(model: nn.Module) -> Call:
+    """A function of its own that calls a model: Dynamo's caches belong to code."""
+
+    def call(*tensors: Tensor) -> Any:
+        return model(*tensors)
+
+    return own_code(call)
+
+
+def needs_compiler() -> None:
+    """Raise Absent where Inductor would find no C++ compiler."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise Absent(f"there is no C++ compiler here ({compiler})")
