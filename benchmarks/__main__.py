@@ -75,15 +75,11 @@ def _linear_report(options: argparse.Namespace, plan: Plan, console: Console) ->
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--threads", type=positive_int, default=2, metavar="N")
-    common.add_argument(
-        "--rounds", type=positive_int, default=15, metavar="N", help="undisturbed rounds"
-    )
-    common.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    common = _common()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="benchmark", required=True)
-    _add_models(commands.add_parser("models", parents=[common], help=models.__doc__))
+    drawn = _common(Path("out/models.json"))
+    _add_models(commands.add_parser("models", parents=[drawn], help=models.__doc__))
     rows = commands.add_parser("attention", parents=[common], help=attention.__doc__)
     _add_choice(rows, "--rows", [row.name for row in ROWS], metavar="ROW")
     _add_choice(rows, "--peers", list(PEERS), metavar="PEER")
@@ -109,12 +105,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _common(json: Path | None = None) -> argparse.ArgumentParser:
+    """The options of every benchmark; where its numbers are written if nothing else is said."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=positive_int, default=2, metavar="N")
+    common.add_argument(
+        "--rounds", type=positive_int, default=15, metavar="N", help="undisturbed rounds"
+    )
+    text = "write the numbers there, too"
+    common.add_argument("--json", type=Path, metavar="FILE", default=json, help=text)
+    return common
+
+
 def _add_models(whole: argparse.ArgumentParser) -> None:
     """What names several cases is left out of the default: it takes all."""
     _add_choice(whole, "--models", model_table.names(), metavar="MODEL")
     _add_choice(whole, "--peers", list(model_peers.PEERS), metavar="PEER")
     whole.add_argument("--plot", type=Path, metavar="PNG", default=Path("out/models.png"))
-    whole.set_defaults(json=Path("out/models.json"))
 
 
 def _add_linear(layers: argparse.ArgumentParser) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.precisions import F32, Precision
+
 Inputs = tuple[Tensor, ...]
 
 
@@ -42,10 +44,11 @@ class Family:
 class Forms:
     """The forms of a model, with the same weights in the same memory."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Family, precision: Precision = F32) -> None:
         torch.manual_seed(0)
-        self.family = family
-        self.eager = family.build().eval().requires_grad_(False)
+        self.family, self.precision = family, precision
+        with torch.inference_mode(False):  # else versions of weights are not counted
+            self.eager = family.build().eval().requires_grad_(False)
 
     @cached_property
     def sdpa(self) -> nn.Module:

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.contestants import first_line
 from benchmarks.models.case import Forms, Inputs
-from benchmarks.models.peers import CONTROL, EAGER, Call, Make
+from benchmarks.models.peers import Call, Make
 from benchmarks.peers.base import Absent
 from snipjit.cli.compare import error_between, usual_tolerance
 
@@ -76,14 +76,12 @@ class Checked:
 def prepare(
     forms: Forms, sets: Sequence[Inputs], makers: Mapping[str, Make], tell: Tell = lambda _: None
 ) -> Contestants:
-    """All that can be made; eager comes first, and again as the control."""
+    """All that can be made, in the order of their names."""
     torch._dynamo.reset()
     found = Contestants()
     for name, make in makers.items():
         tell(f"preparing {name}")
         found.add(name, partial(make, forms, sets), sets[0])
-    if EAGER in found.calls:
-        found.calls[CONTROL] = found.calls[EAGER]
     return found
 
 

@@ -21,13 +21,13 @@ from benchmarks.models import onnxruntime
 from benchmarks.models.case import Forms, Inputs
 from benchmarks.peers import openvino
 from benchmarks.peers.base import Absent, own_code
-from benchmarks.precisions import F32
 
 Call = Callable[..., Any]
 Make = Callable[[Forms, Sequence[Inputs]], Call]
 """Makes a contestant of a model that will be called with some sets of inputs."""
 
-EAGER, CONTROL, INDUCTOR = "eager", "eager again", "inductor"
+EAGER, CONTROL, SDPA = "eager", "eager again", "sdpa"
+INDUCTOR, OPENVINO = "inductor", "openvino"
 WITH_INDUCTOR = "with inductor"
 FROZEN: dict[str, Any] = {"freezing": True, "cpp_wrapper": True, "cpp.enable_concat_linear": True}
 LIMIT = 64
@@ -51,7 +51,7 @@ def _inductor(forms: Forms, sets: Sequence[Inputs], dynamic: bool, frozen: bool 
 
 
 def _openvino(forms: Forms, sets: Sequence[Inputs]) -> Call:
-    return openvino.compiled(forms.sdpa, sets[0], F32)
+    return openvino.compiled(forms.sdpa, sets[0], forms.precision)
 
 
 def _onnxruntime(forms: Forms, sets: Sequence[Inputs]) -> Call:
@@ -71,11 +71,11 @@ def _ours(forms: Forms, sets: Sequence[Inputs], weights: str, rest: str = "eager
 
 PEERS: dict[str, Make] = {
     EAGER: _eager,  # the model, attention written out
-    "sdpa": _sdpa,  # the model with F.scaled_dot_product_attention
+    SDPA: _sdpa,  # the model with F.scaled_dot_product_attention
     INDUCTOR: partial(_inductor, dynamic=True),
     "frozen": partial(_inductor, dynamic=True, frozen=True),  # Inductor with constant weights
     "static": partial(_inductor, dynamic=False, frozen=True),  # the same, each length compiled
-    "openvino": _openvino,
+    OPENVINO: _openvino,
     "onnxruntime": _onnxruntime,
 }
 OURS: dict[str, Make] = {

@@ -22,7 +22,16 @@ from benchmarks.linear import Machine
 from benchmarks.machine import Watch, description
 from benchmarks.models.case import Family, Forms, Inputs, linear_work
 from benchmarks.models.contestants import Contestants, Start, Tell, check, prepare
-from benchmarks.models.peers import EAGER, INDUCTOR, LIMIT, OURS, PEERS, WITH_INDUCTOR, Make
+from benchmarks.models.peers import (
+    CONTROL,
+    EAGER,
+    INDUCTOR,
+    LIMIT,
+    OURS,
+    PEERS,
+    WITH_INDUCTOR,
+    Make,
+)
 from benchmarks.models.plot import write_plot
 from benchmarks.models.results import Result, mean_lead
 from benchmarks.models.tables import case_table, notes, overview, starts_table
@@ -91,6 +100,7 @@ def _measure_family(family: Family, this: Run, progress: Progress, task: TaskID)
     tell("building")
     forms, sets = Forms(family), [make() for make in family.cases.values()]
     contestants = prepare(forms, sets, this.makers, tell)
+    contestants.calls[CONTROL] = forms.eager
     this.starts[family.name] = contestants.starts
     for name, inputs in zip(family.cases, sets, strict=True):
         this.results.append(_measure_case(name, forms, inputs, contestants, this, tell))

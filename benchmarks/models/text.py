@@ -116,7 +116,7 @@ FAMILIES = (
     Family(
         "bert",
         partial(Encoder, 12),
-        {**_texts("bert", 31, 8, 16, 64, 128, 384), "bert-ragged": ragged},
+        {**_texts("bert", 8, 16, 31, 64, 128, 384), "bert-ragged": ragged},
         to_sdpa,
     ),
     Family("minilm", _MINILM, _texts("minilm", 16, 128), to_sdpa),
