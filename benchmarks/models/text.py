@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -66,14 +67,22 @@ class LlamaStep(Llama):
 
 def cache_argument(model: nn.Module) -> str:
     """What the model's version of transformers calls its cache."""
-    return "cache" if "cache" in model.forward.__code__.co_varnames else "past_key_values"
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def filled(past: Tensor) -> Any:
     """A cache of transformers that holds keys and values [layers, 2, …]."""
     from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
 
-    return DynamicCache([(layer[0], layer[1]) for layer in past.unbind()])
+    cache: Any = DynamicCache()
+    for keys, values in past.unbind():
+        layer: Any = DynamicLayer()
+        layer.lazy_initialization(keys, values)
+        # Not by update(), which would copy them in every call, as no step of generation does.
+        layer.keys, layer.values = keys, values
+        cache.layers.append(layer)
+    return cache
 
 
 def to_sdpa(model: nn.Module) -> None:
