@@ -1,4 +1,4 @@
-"""The colour of each contestant, the same in every picture."""
+"""The colour of each contestant, the same in every picture, and the names of ours there."""
 
 from __future__ import annotations
 
@@ -13,4 +13,10 @@ COLOURS = {
     "snipjit": "#00897b",
     "prepared": "#00c853",
     "with inductor": "#00695c",
+}
+
+NAMES = {
+    "snipjit": "snipjit, weights in place",
+    "prepared": "snipjit, weights prepared",
+    "with inductor": "snipjit, rest by Inductor",
 }

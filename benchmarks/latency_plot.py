@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.colours import COLOURS
+from benchmarks.colours import COLOURS, NAMES
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,7 +43,9 @@ def write_plot(
     for name, found in curves.items():
         style: dict[str, Any] = {"linewidth": 3 if name in ("snipjit", "prepared") else 1.8}
         style["linestyle"] = "--" if name == "sdpa" else "-"
-        axes.plot(found.lengths, found.line, color=COLOURS[name], label=name, **style)
+        axes.plot(
+            found.lengths, found.line, color=COLOURS[name], label=NAMES.get(name, name), **style
+        )
         axes.fill_between(
             found.lengths, found.low, found.high, color=COLOURS[name], alpha=0.15, linewidth=0
         )

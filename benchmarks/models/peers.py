@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from benchmarks.models import onnxruntime
 from benchmarks.models.case import Forms, Inputs
 from benchmarks.peers import openvino
 from benchmarks.peers.base import Absent, own_code
+from benchmarks.precisions import F32
 from snipjit.cli.compare import error_between, usual_tolerance
 
 Call = Callable[..., Any]
@@ -52,7 +54,15 @@ def _inductor(forms: Forms, sets: Sequence[Inputs], dynamic: bool, frozen: bool 
 
 
 def _openvino(forms: Forms, sets: Sequence[Inputs]) -> Call:
-    return openvino.compiled(forms.sdpa, sets[0], forms.precision)
+    """In f32 where the CPU does not compute in the type.
+
+    From weights in bf16, which it would convert in every call, it is twenty times slower there.
+    """
+    dtype = forms.precision.dtype
+    if openvino.is_native(forms.precision):
+        return openvino.compiled(forms.sdpa, sets[0], forms.precision)
+    call = openvino.compiled(deepcopy(forms.sdpa).float(), sets[0], F32)
+    return lambda *tensors: call(*tensors).to(dtype)
 
 
 def _onnxruntime(forms: Forms, sets: Sequence[Inputs]) -> Call:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.attention_table import ratio
-from benchmarks.colours import COLOURS
+from benchmarks.colours import COLOURS, NAMES
 from benchmarks.linear import PREPARED, SNIPJIT
 from benchmarks.models.peers import WITH_INDUCTOR
 from benchmarks.models.results import Result, mean_lead
@@ -28,7 +28,6 @@ MARKS = {
     WITH_INDUCTOR: "X",
 }
 BAR: dict[str, Any] = {"linewidth": 7, "alpha": 0.45, "solid_capstyle": "butt"}
-NAMES = {SNIPJIT: "snipjit, weights in place", WITH_INDUCTOR: "snipjit, rest by Inductor"}
 MOST = 4.0
 """Who takes so many times as long or longer is drawn at the edge."""
 

@@ -97,12 +97,16 @@ def _shape(tensor: Tensor) -> list[int]:
     return [size if dim in static else -1 for dim, size in enumerate(tensor.shape)]
 
 
-def _settings(precision: Precision) -> dict[str, object]:
+def is_native(precision: Precision) -> bool:
+    """Whether the CPU computes in a type. Raises Absent where OpenVINO is not installed."""
     capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    native = CAPABILITIES[precision.name] in capabilities
+    return CAPABILITIES[precision.name] in capabilities
+
+
+def _settings(precision: Precision) -> dict[str, object]:
     return {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": precision.name if native else "f32",
+        "INFERENCE_PRECISION_HINT": precision.name if is_native(precision) else "f32",
         "PERFORMANCE_HINT": "LATENCY",
     }
 
