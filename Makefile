@@ -20,16 +20,17 @@ TORCH_TESTS := tests/passes/fx tests/runtime $(addprefix tests/test_, $(addsuffi
 .PHONY: help demo test test-models test-torch fuzz lint bench torch clean
 
 help:
-	@echo "make demo    BERT, compiled and exported, against eager PyTorch; writes out/latency.png"
+	@echo "make demo    BERT, compiled and exported, against eager PyTorch, OpenVINO and Inductor;"
+	@echo "             writes out/latency.png"
 	@echo "make test    ruff, mypy --strict and the test suite"
 	@echo "make test-models  models of transformers and diffusers; ten minutes on two cores"
 	@echo "make test-torch TORCH=2.14.1  what meets torch, with another version, in an environment"
 	@echo "             of its own"
 	@echo "make fuzz SEED=0 N=1000  graphs as models write them, against eager and float64"
 	@echo "make lint    ruff and mypy --strict only"
-	@echo "make bench   the microbenchmarks: attention at fixed sizes against the best peers, then at"
-	@echo "             changing lengths; an hour on two cores, with a C++ compiler for the peers;"
-	@echo "             DTYPE=bf16 or f16 runs attention in that type"
+	@echo "make bench   attention at fixed sizes against the best peers, then at changing lengths,"
+	@echo "             linear layers, whole models; some three hours on two cores, with a C++"
+	@echo "             compiler for the peers; DTYPE=bf16 or f16 runs attention in that type"
 	@echo "make clean   remove what these commands made"
 
 demo: $(VENV)/.demo
@@ -56,6 +57,7 @@ bench: $(VENV)/.peers
 	$(RUN) -m benchmarks attention --dtype $(DTYPE)
 	$(RUN) -m benchmarks dynamic
 	$(RUN) -m benchmarks linear
+	$(RUN) -m benchmarks models
 
 torch: $(VENV)/.torch
 

@@ -12,11 +12,12 @@ _VERSION = re.search(r'= "(.+)"', (ROOT / "snipjit" / "version.py").read_text(en
 assert _VERSION, "snipjit/version.py holds no version string"
 
 BENCH = ["rich>=13"]
-# Whom the attention benchmark compares with besides torch; it does without.
-PEERS = ["openvino==2026.4.1"]
-DEMO = [*BENCH, "transformers>=5.0", "matplotlib>=3.8"]
+MODELS = [*BENCH, "transformers>=5.0", "matplotlib>=3.8"]
+DEMO = [*MODELS, "openvino==2026.4.1"]
+# Whom the benchmarks compare with besides torch, and what the models are made of. They do without.
+PEERS = [*DEMO, "onnxruntime>=1.28", "onnx>=1.21", "onnxscript>=0.7", "diffusers==0.42.*"]
 # The linters are pinned: a new release of one must not break an old checkout.
-TEST = [*DEMO, "pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff==0.17.5", "mypy==2.4.1"]
+TEST = [*MODELS, "pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff==0.17.5", "mypy==2.4.1"]
 TEST += ["diffusers==0.42.*"]  # models for the tests
 
 setup(

@@ -1,4 +1,4 @@
-"""``python -m benchmarks attention | candidates | dynamic | linear | against | demo``."""
+"""``python -m benchmarks models | attention | candidates | dynamic | linear | against | demo``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from benchmarks import (
     linear_llama,
     linear_shapes,
 )
+from benchmarks.models import peers as model_peers
+from benchmarks.models import run as models
+from benchmarks.models import table as model_table
 from benchmarks.peers.table import PEERS
 from benchmarks.precisions import PRECISIONS
 from benchmarks.rounds import Plan
@@ -50,6 +53,9 @@ def _report(options: argparse.Namespace, console: Console) -> dict[str, object]:
     if options.benchmark == "against":
         return against.run(options.commit, options.rows, options.dtype, plan, console)
     with torch.inference_mode():
+        if options.benchmark == "models":
+            families = model_table.select(options.models)
+            return models.run(families, options.peers, options.rounds, console, options.plot)
         if options.benchmark == "attention":
             precision = PRECISIONS[options.dtype]
             return attention.run(options.rows, precision, options.peers, plan, console)
@@ -69,14 +75,11 @@ def _linear_report(options: argparse.Namespace, plan: Plan, console: Console) ->
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--threads", type=positive_int, default=2, metavar="N")
-    common.add_argument(
-        "--rounds", type=positive_int, default=15, metavar="N", help="undisturbed rounds"
-    )
-    common.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    common = _common()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="benchmark", required=True)
+    drawn = _common(Path("out/models.json"))
+    _add_models(commands.add_parser("models", parents=[drawn], help=models.__doc__))
     rows = commands.add_parser("attention", parents=[common], help=attention.__doc__)
     _add_choice(rows, "--rows", [row.name for row in ROWS], metavar="ROW")
     _add_choice(rows, "--peers", list(PEERS), metavar="PEER")
@@ -100,6 +103,25 @@ def _parser() -> argparse.ArgumentParser:
         "--layers", type=positive_int, default=12, metavar="N", help="12 as in BERT-base"
     )
     return parser
+
+
+def _common(json: Path | None = None) -> argparse.ArgumentParser:
+    """The options of every benchmark; where its numbers are written if nothing else is said."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=positive_int, default=2, metavar="N")
+    common.add_argument(
+        "--rounds", type=positive_int, default=15, metavar="N", help="undisturbed rounds"
+    )
+    text = "write the numbers there, too"
+    common.add_argument("--json", type=Path, metavar="FILE", default=json, help=text)
+    return common
+
+
+def _add_models(whole: argparse.ArgumentParser) -> None:
+    """What names several cases is left out of the default: it takes all."""
+    _add_choice(whole, "--models", model_table.names(), metavar="MODEL")
+    _add_choice(whole, "--peers", list(model_peers.PEERS), metavar="PEER")
+    whole.add_argument("--plot", type=Path, metavar="PNG", default=Path("out/models.png"))
 
 
 def _add_linear(layers: argparse.ArgumentParser) -> None:

@@ -46,7 +46,7 @@ def run(
             console.print(row_line(results[-1]), highlight=False)
     console.print(table(results, precision))
     for line in notes(results, precision, peak):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, markup=False)
     return {
         "benchmark": "attention",
         "dtype": precision.name,

@@ -32,7 +32,7 @@ def table(results: Sequence[Result], precision: Precision) -> Table:
 
 def _cells(result: Result, columns: Sequence[str], with_read: bool) -> list[str]:
     timing = result.timing
-    medians = [_ms(timing.median(name)) if name in result.names else "–" for name in columns]
+    medians = [ms(timing.median(name)) if name in result.names else "–" for name in columns]
     rate = "–" if result.rate is None else f"{result.rate / 1e9:.0f}"
     read = [] if not with_read else [_percent(result.of_read_speed)]
     spoiled = f"{timing.spoiled}{'!' if timing.disturbed else ''}"
@@ -41,7 +41,7 @@ def _cells(result: Result, columns: Sequence[str], with_read: bool) -> list[str]
     return [result.row.name, result.row.shape, *medians, best, *leads, rate, *read, spoiled]
 
 
-def _ms(seconds: float) -> str:
+def ms(seconds: float) -> str:
     """Three digits that count."""
     ms = seconds * 1e3
     return f"{ms:.3f}" if ms < 1 else f"{ms:.2f}" if ms < 10 else f"{ms:.1f}"
@@ -60,7 +60,7 @@ def row_line(result: Result) -> str:
     """What a row gave, in one line, when it is done: a run that ends early has told so much."""
     mark = "!" if result.timing.disturbed else ""
     best = result.best_peer or "no peer"
-    times = [f"{name} {_ms(result.timing.median(name))}" for name in result.names]
+    times = [f"{name} {ms(result.timing.median(name))}" for name in result.names]
     return f"{result.row.name}{mark}: {ratio(result.lead(OURS))} {best}; ms: {', '.join(times)}"
 
 

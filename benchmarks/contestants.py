@@ -44,7 +44,7 @@ class Contestants:
         except Absent as absent:
             self.absent[name] = str(absent)
         except Exception as error:
-            self.absent[name] = _first_line(error)
+            self.absent[name] = first_line(error)
 
     def in_turn(self) -> dict[str, Call]:
         """One call of each contestant, on the inputs that nobody has read for the longest time."""
@@ -52,7 +52,8 @@ class Contestants:
         return {name: _in_turn(calls, turns) for name, calls in self.calls.items()}
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
 

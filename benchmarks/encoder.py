@@ -9,13 +9,16 @@ import torch
 
 
 class Encoder(torch.nn.Module):
-    """A transformers BERT that maps ids and mask [B, S] to hidden states [B, S, hidden]."""
+    """A transformers BERT that maps ids and mask [B, S] to hidden states [B, S, hidden].
 
-    def __init__(self, layers: int) -> None:
+    It is BERT-base but for the layers and what ``widths`` say.
+    """
+
+    def __init__(self, layers: int, **widths: int) -> None:
         from transformers import BertConfig, BertModel
 
         super().__init__()
-        config = BertConfig(num_hidden_layers=layers, attn_implementation="eager")
+        config = BertConfig(num_hidden_layers=layers, attn_implementation="eager", **widths)
         self.bert: Any = BertModel(config, add_pooling_layer=False)
         self.eval()
 
@@ -24,18 +27,9 @@ class Encoder(torch.nn.Module):
         outputs = self.bert(input_ids=input_ids, attention_mask=attention_mask)
         return outputs.last_hidden_state  # type: ignore[no-any-return]
 
-    def copied(self, attention: str, dtype: torch.dtype) -> Encoder:
-        """The same weights, rounded to a type, with that implementation of attention."""
-        other = deepcopy(self).to(dtype)
-        other.bert.set_attn_implementation(attention)
-        return other
-
-
-def contestants(encoder: Encoder, dtype: torch.dtype) -> dict[str, Any]:
-    """Eager, SDPA and ours with the encoder's weights in a type; ours compiles the eager form."""
-    eager = encoder.copied("eager", dtype)
-    compiled = torch.compile(eager, backend="snipjit", dynamic=True)
-    return {"eager": eager, "sdpa": encoder.copied("sdpa", dtype), "snipjit": compiled}
+    def copied(self, dtype: torch.dtype) -> Encoder:
+        """The same weights, rounded to a type."""
+        return deepcopy(self).to(dtype)
 
 
 def text(length: int, vocabulary: int = 30522) -> tuple[torch.Tensor, torch.Tensor]:

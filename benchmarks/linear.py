@@ -62,7 +62,16 @@ class Machine:
 
     def floor(self, rows: int, parameters: int) -> float:
         """Seconds that products of so many rows with so many weights take at least."""
-        return max(2 * rows * parameters / self.peak, 4 * parameters / self.read)
+        return self.least(2 * rows * parameters, 4 * parameters)
+
+    def least(self, flops: int, read: int) -> float:
+        """Seconds that nobody goes below: of operations or of bytes read, whatever is more."""
+        return max(flops / self.peak, read / self.read)
+
+    @property
+    def text(self) -> str:
+        """Both, for people."""
+        return f"FMA peak {self.peak / 1e9:.0f} GFLOP/s, plain read {self.read / 1e9:.1f} GB/s"
 
 
 @dataclass(frozen=True)
@@ -200,10 +209,7 @@ def _over_floor(found: list[Row]) -> Mapping[str, Mapping[int, float]]:
 
 
 def _title(machine: Machine) -> str:
-    return (
-        f"{4 * LAYERS} matrices of BERT-base; FMA peak {machine.peak / 1e9:.0f} GFLOP/s, "
-        f"plain read {machine.read / 1e9:.1f} GB/s"
-    )
+    return f"{4 * LAYERS} matrices of BERT-base; {machine.text}"
 
 
 def _table(found: list[Row], machine: Machine) -> Table:
@@ -231,6 +237,6 @@ def _print_notes(found: list[Row], absent: Mapping[str, str], console: Console) 
     for layers in fewer:
         console.print(f"* {4 * layers} matrices alone", highlight=False)
     for name, reason in absent.items():
-        console.print(f"no {name}: {reason}", highlight=False)
+        console.print(f"no {name}: {reason}", highlight=False, markup=False)
     if any(row.timing.disturbed for row in found):
         console.print("! the machine stayed busy in rows marked so: do not quote them")

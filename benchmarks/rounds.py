@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from random import Random
-from statistics import median
+from statistics import median, quantiles
 from time import perf_counter
 from typing import Any
 
@@ -48,6 +48,14 @@ class Timing:
     def median(self, name: str) -> float:
         """Median seconds of a call."""
         return median(self.seconds[name])
+
+    def quartiles(self, name: str) -> tuple[float, float]:
+        """Seconds that a quarter of the calls stays below, and a quarter above."""
+        seconds = self.seconds[name]
+        if len(seconds) == 1:
+            return seconds[0], seconds[0]
+        lower, _, upper = quantiles(seconds, n=4, method="inclusive")
+        return lower, upper
 
     def ratio(self, name: str, other: str) -> float:
         """How many times as fast ``name`` is as ``other``: the median of the rounds' ratios."""

@@ -133,6 +133,7 @@ def test_dynamic_compiles_once_a_schedule() -> None:
 def test_demo_ends_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "OUT", tmp_path)
     monkeypatch.setattr(demo, "_export_and_run", lambda model, console: None)
+    monkeypatch.setenv("CXX", "no-such-compiler")
     report = demo.run(9, 1, Console(quiet=True))
     counts: dict[str, int] = {}
     for name in PRECISIONS:
@@ -140,6 +141,9 @@ def test_demo_ends_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert isinstance(part, dict)
         counts[name] = len(part["lengths"])
         assert {len(times) for times in part["ms"].values()} == {counts[name]}
+        assert {"eager", "sdpa", "snipjit"} <= set(part["ms"]) == set(part["first_call_seconds"])
+        assert ("prepared" in part["ms"]) == (name == "f32")
+        assert ("no-such-compiler" in part["absent"].get("inductor", "")) == (name == "f32")
     assert counts == {"f32": 9, "bf16": 2, "f16": 2}
     assert (tmp_path / "latency.png").stat().st_size > 1000
 
@@ -149,7 +153,7 @@ def test_demo_fails_where_ours_is_worse_than_eager() -> None:
     part.errors = {"eager": 0.01, "snipjit": 0.015}
     demo._show(part, Console(quiet=True))
     part.errors["snipjit"] = 0.03
-    with pytest.raises(SystemExit, match="results in bf16 differ"):
+    with pytest.raises(SystemExit, match="results of snipjit in bf16 differ"):
         demo._show(part, Console(quiet=True))
     part.errors = {"eager": 0.0, "snipjit": demo.TOLERANCE / 2}
     assert part.allowed == demo.TOLERANCE

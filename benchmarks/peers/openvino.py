@@ -67,14 +67,18 @@ def compiled(form: Form, inputs: Inputs, precision: Precision) -> Form:
         )
     settings = _settings(precision)
     request: Any = _core().compile_model(model, "CPU", settings).create_infer_request()
+    count = len(model.outputs)
 
-    def call(*tensors: Tensor) -> Tensor:
+    def call(*tensors: Tensor) -> Any:
         for number, tensor in enumerate(tensors):
             request.set_input_tensor(number, _shared(tensor))
         request.start_async()  # cheaper than infer(), which makes a dictionary of results
         request.wait()
-        result = torch.from_numpy(request.get_output_tensor(0).data)
-        return result.view(precision.dtype)  # NumPy has no bfloat16
+        results = tuple(
+            torch.from_numpy(request.get_output_tensor(number).data).view(precision.dtype)
+            for number in range(count)  # viewed: NumPy has no bfloat16
+        )
+        return results[0] if count == 1 else results
 
     return call
 
@@ -88,19 +92,21 @@ def _shared(tensor: Tensor) -> Any:
 
 
 def _shape(tensor: Tensor) -> list[int]:
-    """Heads and head size, -1 for what is dynamic."""
-    if tensor.dim() != 4:
-        return [-1] * tensor.dim()
+    """Sizes that are marked as the model's (heads, their size), -1 for what is dynamic."""
     static: set[int] = getattr(tensor, "_dynamo_static_indices", set())
     return [size if dim in static else -1 for dim, size in enumerate(tensor.shape)]
 
 
-def _settings(precision: Precision) -> dict[str, object]:
+def is_native(precision: Precision) -> bool:
+    """Whether the CPU computes in a type. Raises Absent where OpenVINO is not installed."""
     capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    native = CAPABILITIES[precision.name] in capabilities
+    return CAPABILITIES[precision.name] in capabilities
+
+
+def _settings(precision: Precision) -> dict[str, object]:
     return {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": precision.name if native else "f32",
+        "INFERENCE_PRECISION_HINT": precision.name if is_native(precision) else "f32",
         "PERFORMANCE_HINT": "LATENCY",
     }
 

@@ -1,0 +1,1 @@
+"""The benchmark of whole models; ``models.table`` lists them, ``models.peers`` whom we meet."""
