@@ -21,6 +21,7 @@ class Candidate:
     task        most rows of a task
     panel       of what lies in lanes, or of rows, in a loop inside a task around register tiles
     columns     most columns of a task, where tasks have parts of them
+    elements    of a task that has whole rows of features
     block       of the streamed axis in a block
     chunk       of a streamed axis at least in a task of its own; 0: streams are not split
     depth       of a contracted axis in a block; 0: it is not blocked
@@ -49,6 +50,7 @@ class Candidate:
     most_rows: int = 0
     least_rows: int = 0
     layer: int = 192
+    elements: int = 0
 
 
 TUNED: dict[tuple[str, Schedule], Candidate] = {}
@@ -79,6 +81,8 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
     if schedule is Schedule.COLUMNS:
         few = 10 if target.tiles else 24 if many else 2 * target.lanes
         return replace(common, task=8, panel=4, block=512, chunk=512, most_rows=few)
+    if schedule is Schedule.FEATURES:
+        return replace(common, columns=1024, elements=1 << 15, vectors=4)
     tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)
     return replace(tiles, task=384, columns=4 * panel, least_rows=3)
 

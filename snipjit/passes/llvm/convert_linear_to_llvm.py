@@ -98,6 +98,7 @@ def _take_task(emission: Emission, task: ir.Block, leave: ir.Block) -> ir.Value:
 def _enter_task(emission: Emission, number: ir.Value, scratch: ir.Value) -> None:
     """Position, extent and addresses of a task, from its number."""
     builder, lir, scope = emission.builder, emission.lir, Scope()
+    scope.counts = {a: lir.width for a, plan in lir.plans.items() if plan.role == "lanes"}
     for loop in reversed(parallel_loops(lir)):
         blocks, step = (emission.field(f"{f}.{loop.axis}") for f in ("blocks", "step"))
         block, number = builder.urem(number, blocks), builder.udiv(number, blocks)
