@@ -60,6 +60,7 @@ def small(row: TargetMachine, name: str = "") -> TargetMachine:
     numbers = {
         Schedule.ROWS: {**common, **rows, "columns": 32, "held_panel": lanes},
         Schedule.COLUMNS: {**common, "block": 8, "columns": 32, "most_rows": 1},
+        Schedule.FEATURES: {"vectors": 2, "columns": 2 * lanes, "elements": 8 * lanes},
         Schedule.OUTPUTS: {
             **{**common, "task": 8, "panel": lanes, "columns": 2 * lanes},
             **{"block": 8, "depth": 8, "vectors": 1},

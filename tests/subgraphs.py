@@ -286,6 +286,34 @@ def elementwise_chain() -> Subgraph:
     return build.subgraph()
 
 
+def layer_norm(features: int | None) -> Subgraph:
+    """LayerNorm of a residual sum [m][n], which is a second result; n is dynamic for None.
+
+    The count of features is a scalar then.
+    """
+    build = SubgraphBuilder("layer_norm", x1=features)
+    whole, row = of(F32, "x0", "x1"), of(F32, "x0", "")
+    x, r = (build.add("parameter", of(F32, f"{name}0", f"{name}1"), name=name) for name in "xr")
+    w, b = (build.add("parameter", of(F32, f"{name}0"), name=name) for name in "wb")
+    x = build.add("add", whole, x, r)
+    if features is None:
+        count = build.add("scalar", of(F32))
+    else:
+        count = build.add("constant", of(F32), value=features)
+    eps = build.add("scalar", of(F32))
+
+    def mean(value: str) -> str:
+        total = build.add("reduce_dims", row, value, monoid="sum", dims=(-1,), keepdim=True)
+        return build.add("div", row, total, count)
+
+    centred = build.add("sub", whole, x, mean(x))
+    spread = build.add("add", row, mean(build.add("mul", whole, centred, centred)), eps)
+    scaled = build.add("div", whole, centred, build.add("sqrt", row, spread))
+    build.result(build.add("add", whole, build.add("mul", whole, scaled, w), b), name="y")
+    build.result(x, name="z")
+    return build.subgraph()
+
+
 ALL = {
     "attention": attention,
     "attention_static": lambda: attention(D=8),

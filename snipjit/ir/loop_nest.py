@@ -54,6 +54,11 @@ def streams(lir: LinearIR) -> bool:
     return any(plan.role == "stream" for plan in lir.plans.values())
 
 
+def streams_whole(lir: LinearIR) -> bool:
+    """Whether what is streamed has no blocks: rows are short, or read from a cache."""
+    return any(plan.role == "stream" and not plan.block for plan in lir.plans.values())
+
+
 def kept_buffers(body: list[Statement]) -> set[str]:
     """The buffers that hold what was filled in before, also from one task to the next."""
     filled = [s for s, _ in walk(body) if is_kind(s, "once")]

@@ -15,17 +15,23 @@ class Schedule(Enum):
     COLUMNS  whatever is summed away or makes columns: every load of a streamed input serves all
              rows of a task, and is used once for each. For few rows.
     OUTPUTS  whatever a product makes: what is shared by rows is packed, for many of them.
+    FEATURES what is innermost in memory; rows come one after another. For what has no product.
     """
 
     ROWS = "rows"
     COLUMNS = "columns"
     OUTPUTS = "outputs"
+    FEATURES = "features"
 
 
 SYNTHETIC_LANES = "lane"
 """The lanes axis, of size 1, of a kernel without any other: it is scalar."""
 
-Role = Literal["batch", "rows", "columns", "stream", "contraction"]
+Role = Literal["batch", "rows", "columns", "stream", "contraction", "lanes"]
+
+
+OF_PRODUCTS = (Schedule.ROWS, Schedule.COLUMNS, Schedule.OUTPUTS)
+"""Those that anything has, also if it multiplies."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +41,17 @@ class AxisPlan:
     role    ``batch``: kept to the end, one element a task; ``rows``: kept, and what a task has a
             block of, because its elements share what is streamed; ``columns``: only results have
             it; ``stream``: values carry it and reductions remove it, and it is never held whole;
-            ``contraction``: summed inside products, or a further axis that is reduced
+            ``contraction``: summed inside products, or a further axis that is reduced; ``lanes``:
+            it numbers the lanes in which parts of a reduction are kept until its loop has ended
     task    of an iteration of the parallel loop
     chunk   at least, of an iteration of the parallel loop if the stream is split among tasks
-    block   of an iteration of the loop that streams
+    block   of an iteration of the loop that streams; without one each tile is a part of its own
     panel   of an iteration of the loop inside a task, around register tiles
     tile    of the register tile of a product whose result has the axis
     vectors of that tile, where the axis lies in its vectors: how many of these
     unroll  of an iteration of a product that sums over the axis
     held    in place of panel and tile where products are in tile registers
+    strip   of an iteration of the loop inside a task around all that is streamed
     """
 
     role: Role
@@ -55,6 +63,7 @@ class AxisPlan:
     vectors: int = 0
     unroll: int = 0
     held: int = 0
+    strip: int = 0
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -21,6 +21,7 @@ class Candidate:
     task        most rows of a task
     panel       of what lies in lanes, or of rows, in a loop inside a task around register tiles
     columns     most columns of a task, where tasks have parts of them
+    elements    of a task that has whole rows of features
     block       of the streamed axis in a block
     chunk       of a streamed axis at least in a task of its own; 0: streams are not split
     depth       of a contracted axis in a block; 0: it is not blocked
@@ -54,6 +55,7 @@ class Candidate:
     layer: int = 192
     beside: int = 0
     layer_rows: int = 0
+    elements: int = 0
 
 
 TUNED: dict[tuple[str, Schedule], Candidate] = {}
@@ -88,6 +90,8 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
         few_rows = replace(common, task=8, panel=4, block=512, chunk=512, most_rows=few)
         beside, together = (3, 8) if many else (4, 4)
         return replace(few_rows, columns=64, beside=beside, layer_rows=together)
+    if schedule is Schedule.FEATURES:
+        return replace(common, columns=1024, elements=1 << 15, vectors=4)
     tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)
     return replace(tiles, task=384, columns=4 * panel, least_rows=3)
 

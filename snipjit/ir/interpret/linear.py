@@ -19,6 +19,7 @@ from snipjit.ir.axis_arrays import align, in_blocks, sizes_of_tensors, unset, vi
 from snipjit.ir.element_types import PAIRED, Array, Typed, round_to
 from snipjit.ir.expression import Expression
 from snipjit.ir.interpret.loops import Chunk, carried_reductions, chunks, iterations
+from snipjit.ir.interpret.reductions import reduced
 from snipjit.ir.linear_ir import LinearIR, Loop, Statement, is_kind
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.loop_nest import join_of, shared_buffers
@@ -211,12 +212,8 @@ class _Machine:
         return self._accumulated(e, value)
 
     def _reduction(self, e: Expression) -> Array:
-        monoid = MONOIDS[e.attrs["monoid"]]
-        own, array = self._current(e.inputs[0], e)
-        over = tuple(own.index(axis) for axis in e.over)
-        kept = tuple(axis for axis in own if axis not in e.over)
-        total = np.asarray(monoid.numpy(array, axis=over, initial=monoid.identity))
-        return self._accumulated(e, align(total, kept, e.type.axes))
+        value = reduced(e, *self._current(e.inputs[0], e), self.sizes)
+        return self._accumulated(e, value)
 
     def _accumulated(self, e: Expression, value: Array) -> Array:
         """The value combined with what loops have accumulated, if they do."""

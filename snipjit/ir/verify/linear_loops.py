@@ -20,7 +20,8 @@ Amounts = dict[str, set[int]]
 
 def check_loops(lir: LinearIR) -> None:
     """Raise VerificationError if registers do not fit their loops, or loops their work."""
-    _Registers(lir).block(lir.body, {}, set(lir.scalars))
+    whole = {axis: True for axis, plan in lir.plans.items() if plan.role == "lanes"}
+    _Registers(lir).block(lir.body, whole, set(lir.scalars))
     _check_remainders(lir, lir.body, {})
 
 

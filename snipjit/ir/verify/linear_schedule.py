@@ -60,8 +60,13 @@ def _faults(lir: LinearIR, axis: str, plan: AxisPlan) -> Iterator[str]:
         yield f"it {'needs a' if kept else 'has no'} task"
     if plan.role == "batch" and plan.task > 1:
         yield "a task has one element"
-    if plan.role == "stream" and not plan.block:
+    products = any(e.op == "brgemm" for e in lir.expressions())
+    if plan.role == "stream" and not plan.block and products:
         yield "it needs a block"
+    if plan.role == "lanes" and (lir.axes[axis] != lir.width or axis not in lir.lanes):
+        yield f"it does not number {lir.width} lanes"
+    if plan.strip > plan.task:
+        yield f"strip {plan.strip} is more than task {plan.task}"
     if plan.block and plan.role not in ("stream", "contraction"):
         yield "it has no block"
     if plan.chunk and plan.role != "stream":

@@ -31,13 +31,14 @@ from snipjit.passes.fx.modules.open_attention_modules import OpenAttentionModule
 from snipjit.passes.fx.nodes.traced import note_state
 from snipjit.passes.fx.patterns.attention import Attention
 from snipjit.passes.fx.patterns.linear import Convolution, Linear
+from snipjit.passes.fx.patterns.normalization import Normalization
 from snipjit.passes.fx.patterns.pattern import Pattern
 from snipjit.passes.fx.patterns.recognise import recognise
 
 PATTERNS: tuple[Pattern, ...] = (Attention(), Linear())
 """In the order in which they take regions; another pattern is another line."""
 
-ON_REQUEST: tuple[Pattern, ...] = (Convolution(),)
+ON_REQUEST: tuple[Pattern, ...] = (Convolution(), Normalization())
 """Those of which options ask."""
 
 

@@ -10,6 +10,7 @@ from snipjit.errors import UnsupportedError
 from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.schedule import SYNTHETIC_LANES, AxisPlan, Role, Schedule
+from snipjit.passes.linear.feature_plans import feature_plans
 from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.passes.linear.operand_reads import choose_reads
 from snipjit.passes.linear.tile_products import mark_tiles
@@ -44,6 +45,9 @@ class ChooseSchedule(LinearPass):
 
     def rewrite(self, lir: LinearIR) -> LinearIR:
         """Write the plan of every axis."""
+        if self.schedule is Schedule.FEATURES:
+            lir.plans = feature_plans(lir, candidate(self.target, self.schedule))
+            return lir
         chosen = _Chooser(lir, self.target, self.schedule)
         lir.plans = chosen.plans()
         for _ in range(self.halvings):

@@ -26,7 +26,8 @@ class ConvertGraphToLinear(Pass):
     ever combined across lanes; of the axes that do, it is the last in the Subgraph's order. A graph
     without one gets an axis of size 1, and its kernel is scalar. By columns, all axes that do not
     survive are lanes axes, first those that values carry and reductions remove. By outputs, these
-    and the innermost axis of the results are, each behind those over which products make it.
+    and the innermost axis of the results are, each behind those over which products make it. By
+    features, what is innermost in the tensor of most axes is the one lanes axis.
 
     Products of 16-bit factors are products of pairs where the target has those; a computed factor
     of more bits is one that the model rounds. An input of more bits is used as it is, in f32.
@@ -52,6 +53,8 @@ class ConvertGraphToLinear(Pass):
             lanes = tuple(output_axes(subgraph))
             if not lanes:
                 raise UnsupportedError("no order of axes has what each product sums over in front")
+        elif self.schedule is Schedule.FEATURES:
+            lanes = feature_axes(subgraph)
         for axis in lanes:
             axes.setdefault(axis, None)
         lir = LinearIR(
@@ -131,6 +134,13 @@ def column_axes(subgraph: Subgraph) -> list[str]:
     computed = {axis for node in subgraph.of("brgemm") for axis in node.type.axes}
     others = [axis for axis in subgraph.axes if axis not in kept]
     return sorted(others, key=lambda axis: axis not in reduced & computed)
+
+
+def feature_axes(subgraph: Subgraph) -> tuple[str, ...]:
+    """What is innermost in memory of the tensor of most axes, a result before a parameter."""
+    tensors = [*map(_output, subgraph.results), *map(_input, subgraph.parameters)]
+    most = max(tensors, key=lambda tensor: len(tensor.axes))
+    return (most.unit_axis or SYNTHETIC_LANES,)
 
 
 def output_axes(subgraph: Subgraph) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import LinearIR, Loop, Piece, Statement
-from snipjit.ir.loop_nest import in_vectors, panel_axes
+from snipjit.ir.loop_nest import in_vectors, panel_axes, streams_whole
 from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.passes.linear.tile_products import products_in_tiles
 
@@ -24,7 +24,8 @@ class FuseLoops(LinearPass):
     An Expression may join an earlier loop over its axes if everything it reads is ready there: a
     value of the same iteration is, a sum that the loop is still building is not. A product in tiles
     has its loops to itself: what it leaves in tile registers is read from memory. Its rows go on
-    beyond the end.
+    beyond the end. Where what is streamed has no blocks (``MarkLoops``), each level of reductions
+    has loops of its own, so that what a level computes again need not be kept from the one before.
 
     Before:  %s = brgemm %k %q {over=(d)} : f32[n m]
              %t = mul %s %scale : f32[n m]
@@ -61,14 +62,16 @@ class FuseLoops(LinearPass):
         self, lir: LinearIR, run: list[Expression], blocks: dict[str, int]
     ) -> list[Statement]:
         tiled = {axis for axis, step in blocks.items() if step == 1}
+        levels = _levels(run) if streams_whole(lir) else [0] * len(run)
         groups: list[_Group] = []
-        for e in run:
+        for e, level in zip(run, levels, strict=True):
             axes = _tile_axes(lir, e, tiled)
             ready = max([0, *(i + g.delay(e) for i, g in enumerate(groups) if g.touches(e))])
             alone = "tiles" in e.attrs
-            open_to_all = (g for g in groups[ready:] if g.axes == axes and not g.alone)
+            alike = (g for g in groups[ready:] if (g.axes, g.level) == (axes, level))
+            open_to_all = (g for g in alike if not g.alone)
             if (home := None if alone else next(open_to_all, None)) is None:
-                groups.append(home := _Group(axes))
+                groups.append(home := _Group(axes, level))
             home.body.append(e)
         return [statement for group in groups for statement in self._loops(lir, group, blocks)]
 
@@ -76,7 +79,7 @@ class FuseLoops(LinearPass):
         body: list[Statement] = list(group.body)
         for depth, axis in enumerate(reversed(group.axes)):
             step = self._outer_step(lir, group, axis)
-            if depth == 0:
+            if depth == 0 or (streams_whole(lir) and in_vectors(lir, axis, group.body)):
                 step = self._step(lir, group, axis, blocks.get(axis))
             body = [Loop(axis, [Piece(step, body, masked=group.alone and depth == 0)])]
         return body
@@ -120,7 +123,9 @@ class FuseLoops(LinearPass):
             lir.width,
         )
         products = [e for e in group.body if e.op == "brgemm"]
-        if products:
+        if not any(e.op == "brgemm" for e in lir.expressions()):
+            vectors = lir.plans[axis].vectors
+        elif products:
             across = any(lir.vector_axis((*e.type.axes, *e.over)) in e.over for e in products)
             vectors = 1 if across else lir.plans[axis].vectors
         if group.has_pairs(axis):
@@ -136,6 +141,7 @@ class _Group:
     """Expressions that share one nest of tile loops."""
 
     axes: tuple[str, ...]
+    level: int = 0
     body: list[Expression] = field(default_factory=list)
 
     @property
@@ -162,6 +168,24 @@ class _Group:
         return int(self.alone or any(_unfinished(other, self.axes) for other in read))
 
 
+def _levels(run: list[Expression]) -> list[int]:
+    """How many reductions must be finished before each Expression, or what first reads it."""
+    found: dict[str, int] = {}
+    own: list[int] = []
+    over = {e.output for e in run if e.over}
+    for e in run:
+        own.append(max((found.get(n, 0) + (n in over) for n in e.inputs), default=0))
+        found[e.output or ""] = own[-1]
+    late: dict[str, int] = {}
+    for number in range(len(run) - 1, -1, -1):
+        e = run[number]
+        if not e.over and e.output in late:
+            own[number] = max(own[number], late[e.output])
+        for name in e.inputs:
+            late[name] = min(late.get(name, own[number]), own[number])
+    return own
+
+
 def _unfinished(e: Expression, axes: tuple[str, ...]) -> bool:
     """Whether a loop over ``axes`` is still building the value of ``e``."""
     return any(axis in axes for axis in e.over) or not set(axes) <= set(e.type.axes)
@@ -169,6 +193,10 @@ def _unfinished(e: Expression, axes: tuple[str, ...]) -> bool:
 
 def _tile_axes(lir: LinearIR, e: Expression, tiled: set[str]) -> tuple[str, ...]:
     over = {*e.over} - tiled if e.op == "reduce" else set()
+    if streams_whole(lir):  # sums are in registers: what they go over is inside what they make
+        axes = ({*e.type.axes} | over) - tiled
+        inner = {axis for axis in axes if lir.plans[axis].role == "stream"}
+        return (*lir.sort_axes(axes - inner), *lir.sort_axes(inner))
     return (*lir.sort_axes({*e.type.axes} - tiled), *lir.sort_axes(over))
 
 

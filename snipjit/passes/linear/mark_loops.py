@@ -17,7 +17,9 @@ class MarkLoops(LinearPass):
     Axes of which a task has a part become parallel loops, rows innermost. A *streamed* axis is
     never held whole. A finished reduction is needed before the next *level* can start, so there is
     one loop a level, and what a later level needs of an earlier one is computed again: nothing
-    grows with the streamed axis. Several streams have loops of their own, one after another.
+    grows with the streamed axis. Several streams have loops of their own, one after another. Where
+    streams have no blocks, what is computed again stands level by level, and FuseLoops makes the
+    loops; around them rows are done in strips.
 
     Before:  %s = brgemm %q %k {over=(d)} : f32[n m]
              %x = reduce %s {over=(n)} : f32[m]
@@ -32,12 +34,28 @@ class MarkLoops(LinearPass):
     def rewrite(self, lir: LinearIR) -> LinearIR:
         """Wrap the flat body in its loops."""
         flat = lir.expressions()
-        steps = {axis: plan.block for axis, plan in lir.plans.items() if plan.block}
-        body = _levels(flat, steps) if steps else list[Statement](flat)
+        streams = _streams_of(lir)
+        body = _levels(flat, streams) if streams else list[Statement](flat)
+        for axis, plan in lir.plans.items():
+            if plan.strip:
+                body = [Loop(axis, [Piece(plan.strip, body)])]
         for axis in reversed(_parallel_axes(lir)):
             body = [Loop(axis, [Piece(lir.plans[axis].task, body)], kind="parallel")]
         lir.body = body
         return lir
+
+
+Streams = Mapping[tuple[str, ...], int]
+"""Axes that are streamed together, with the step of their loop; 0 where tiles alone have loops."""
+
+
+def _streams_of(lir: LinearIR) -> Streams:
+    found: dict[tuple[str, ...], int] = {}
+    for axis, plan in lir.plans.items():
+        if plan.block:
+            found[axis,] = plan.block
+    whole = tuple(axis for axis, plan in lir.plans.items() if plan.role == "stream")
+    return found or ({whole: 0} if whole else {})
 
 
 def _parallel_axes(lir: LinearIR) -> list[str]:
@@ -46,23 +64,24 @@ def _parallel_axes(lir: LinearIR) -> list[str]:
     return sorted(parts, key=lambda axis: ("batch", "columns", "rows").index(parts[axis]))
 
 
-def _levels(expressions: list[Expression], steps: Mapping[str, int]) -> list[Statement]:
+def _levels(expressions: list[Expression], streams: Streams) -> list[Statement]:
     """A loop over each streamed axis a level, with the row expressions each level waits for."""
+    steps = {axis for axes in streams for axis in axes}
     producers = {e.output: e for e in expressions}
     level: dict[str | None, int] = {}
     for e in expressions:
         operands = [producers[name] for name in e.inputs if name in producers]
-        waits = [level[_key(p)] + (not steps.keys().isdisjoint(p.over)) for p in operands]
+        waits = [level[_key(p)] + (not steps.isdisjoint(p.over)) for p in operands]
         level[_key(e)] = max(waits, default=0)
     body: list[Statement] = []
     for number in range(max(level.values()) + 1):
         here = [e for e in expressions if level[_key(e)] == number]
-        body += [e for e in here if not any(_streams(e, stream) for stream in steps)]
-        for stream, step in steps.items():
+        body += [e for e in here if not any(_streams(e, stream) for stream in streams)]
+        for stream, step in streams.items():
             wanted = [e for e in here if _streams(e, stream) and _is_needed(e, here, stream)]
             if wanted:
                 inside = _with_producers(wanted, producers, stream, number)
-                body.append(Loop(stream, [Piece(step, inside)]))
+                body += [Loop(stream[0], [Piece(step, inside)])] if step else inside
     return body
 
 
@@ -70,20 +89,23 @@ def _key(e: Expression) -> str:
     return e.output if e.output is not None else f"store {e.inputs[0]}"
 
 
-def _streams(e: Expression, stream: str) -> bool:
-    return stream in e.type.axes or stream in e.over
+def _streams(e: Expression, stream: tuple[str, ...]) -> bool:
+    return not {*e.type.axes, *e.over}.isdisjoint(stream)
 
 
-def _is_needed(e: Expression, here: list[Expression], stream: str) -> bool:
+def _is_needed(e: Expression, here: list[Expression], stream: tuple[str, ...]) -> bool:
     """Whether this level itself uses the value: only later levels would compute it again anyway."""
-    if e.op == "store" or stream in e.over:
+    if e.op == "store" or not {*e.over}.isdisjoint(stream):
         return True
     users = [u for u in here if e.output in u.inputs and _streams(u, stream)]
     return any(_is_needed(user, here, stream) for user in users)
 
 
 def _with_producers(
-    wanted: list[Expression], producers: dict[str | None, Expression], stream: str, number: int
+    wanted: list[Expression],
+    producers: dict[str | None, Expression],
+    stream: tuple[str, ...],
+    number: int,
 ) -> list[Statement]:
     """The wanted expressions after clones of the streamed values they need from earlier levels."""
     names = {e.output for e in wanted}
@@ -96,7 +118,7 @@ def _with_producers(
             producer is None
             or name in names
             or not _streams(producer, stream)
-            or stream in producer.over
+            or not {*producer.over}.isdisjoint(stream)
         ):
             return name
         if name not in renames:

@@ -15,13 +15,15 @@ from snipjit.target.target_machine import TargetMachine
 def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     """The table of a structure: its schedules, the better ones first, the last one for any sizes.
 
-    By columns is for few rows, and PyTorch's own nodes are for fewer where they are better. Where
-    the products make what is innermost in the results, or where each multiplies by a weight, the
-    rest goes by outputs, else by rows. Of products alone some more rows go by rows: weights are
-    read where they lie, and packing them would not pay.
+    Without a product features lie in lanes. By columns is for few rows, and PyTorch's own nodes are
+    for fewer where they are better. Where the products make what is innermost in the results, or
+    where each multiplies by a weight, the rest goes by outputs, else by rows. Of products alone
+    some more rows go by rows: weights are read where they lie, and packing them would not pay.
     """
     if any("block" in node.attrs for node in subgraph.nodes):
         return (Serves(Schedule.OUTPUTS),)
+    if not subgraph.of("brgemm"):
+        return (Serves(Schedule.FEATURES),)
     wide = wide_axis(subgraph)
     general = Schedule.OUTPUTS if wide or multiplies_weights(subgraph) else Schedule.ROWS
     most = candidate(target, Schedule.COLUMNS).most_rows

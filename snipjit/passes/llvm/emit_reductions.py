@@ -122,7 +122,7 @@ def _added(
 
 
 def emit_horizon(emission: Emission, e: Expression, operands: list[Tile]) -> Tile:
-    """Combine the elements of a tile pairwise, as a tree; those in lanes last."""
+    """Combine the elements of a tile pairwise, as a tree; those in lanes last, or not at all."""
     source, monoid = operands[0], MONOIDS[e.attrs["monoid"]]
     emitter = emitter_of(monoid.combine)
     by_vectors = steps(source.vector, emission.width)
@@ -136,6 +136,9 @@ def emit_horizon(emission: Emission, e: Expression, operands: list[Tile]) -> Til
 
     if source.vector in e.over:
         read = _valid(emission, source, monoid.identity)
+        if emission.vector_axis(e.type.axes) not in (None, *source.axes):
+            places = emission.indices(e.type.axes)
+            return emission.given(e.type, {tuple(p.values()): rows(p, read) for p in places})
         pairs = _combined_across(
             emission, e, lambda places: [rows(place, read) for place in places], combine
         )

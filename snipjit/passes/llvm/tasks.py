@@ -44,6 +44,7 @@ def _next_number(emission: Emission, builder: ir.IRBuilder) -> ir.Value:
 def enter_task(emission: Emission, number: ir.Value, scratch: ir.Value) -> None:
     """Position, extent and addresses of a task, from its number."""
     builder, lir, scope = emission.builder, emission.lir, Scope()
+    scope.counts = {a: lir.width for a, plan in lir.plans.items() if plan.role == "lanes"}
     scope.index = _position(emission, number)
     for loop in parallel_loops(lir):
         step = emission.field(f"step.{loop.axis}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,11 @@ from snipjit.passes.fx.lift.products import PRODUCTS, ProductLifter
 from snipjit.passes.fx.lift.side_inputs import SideInputs, met_shape
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.lift.translate_columns import JOINS, ColumnTranslator
+from snipjit.passes.fx.lift.translate_normalizations import (
+    NORMALIZATIONS,
+    STATISTICS,
+    NormalizationTranslator,
+)
 from snipjit.passes.fx.lift.translate_reductions import (
     REDUCTIONS,
     SOFTMAXES,
@@ -40,6 +45,7 @@ from snipjit.passes.fx.nodes.traced import (
     is_number,
     is_one_integer,
     is_tensor,
+    literal,
     tensor,
 )
 
@@ -84,11 +90,23 @@ class Lifter:
         self._shared: dict[tuple[fx.Node, int, int | None], str] = {}
         self.columns = ColumnTranslator(flow, region, self.writer, self.operand)
         self.reductions = ReductionTranslator(self.writer, self.operand, self.columns)
+        self.normalizations = NormalizationTranslator(self.writer, self.operand, self.reductions)
         self.writes = WriteTranslator(flow, region, self.writer, self.value, self.operand)
 
     def value(self, node: fx.Node) -> str:
         """The Subgraph value of a node of the region. RefusedError if it has none."""
         return self._values(node)
+
+    def fix(self, value: str, dims: Iterable[int]) -> None:
+        """Have the sizes of a value's dims compiled in, as far as parameters have them."""
+        axes = self.writer.axes
+        wanted = {axis for dim in dims for axis in axes.leaves(self.writer.types[value].dims[dim])}
+        for axis in wanted:  # a symbol that is a number since a weight met it
+            if (known := literal(axes.sizes[axis])) is not None:
+                axes.sizes[axis] = known
+        for parameter in self.writer.origins[value].parameters:
+            own = axes.leaves(self.writer.types[parameter].axes)
+            self.static[parameter] = tuple(axis for axis in own if axis in wanted)
 
     def sums_last(self, product: fx.Node, value: fx.Node) -> bool:
         """Whether a lifted product sums over the dim of a softmax, or over the last."""
@@ -140,6 +158,8 @@ class Lifter:
             return triangle(self.writer, call.op, value, self.operand(node, diagonal))
         if call.op in (*REDUCTIONS, *TRUTHS, *SOFTMAXES):
             return self.reductions.translate(node, call)
+        if call.op in (*STATISTICS, *NORMALIZATIONS):
+            return self.normalizations.translate(node, call)
         if call.op in WRITES:
             return self.writes.translate(node, call)
         raise RefusedError(unknown(node))

@@ -226,7 +226,8 @@ class MaskWalk:
         source = self.flow.read(node, call.get("input"))
         if not is_tensor(source):
             raise RefusedError(f"`{node.name}` moves no tensor")
-        name, order = self.name(source), sources_of_dims(node)
+        order = sources_of_dims(node)  # what is no layout op is not looked above
+        name = self.name(source)
         rank = tensor(source).dim()
         # The leading dims of size 1 that numbers leave out.
         for _ in range(rank - len(self.writer.types[name].dims)):

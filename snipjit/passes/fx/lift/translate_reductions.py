@@ -72,7 +72,7 @@ class ReductionTranslator:
         truth = self.writer.to(self._operand(node, call.get("input")), "i1")
         monoid = "max" if call.op == "any" else "min"
         keepdim = bool(call.get("keepdim", False))
-        return self.writer.to(self._reduced(monoid, truth, dims_of(node, call), keepdim), "i1")
+        return self.writer.to(self.reduced(monoid, truth, dims_of(node, call), keepdim), "i1")
 
     def exp(self, node: fx.Node, call: Call) -> str | None:
         """The exponential of a value less its log-sum-exp, which is its softmax; None if other."""
@@ -110,18 +110,18 @@ class ReductionTranslator:
         monoid = REDUCTIONS[call.op]
         parts = self.columns.read(node, call.get("input"))
         if parts is None:
-            return self._reduced(monoid, self._operand(node, call.get("input")), dims, keepdim)
+            return self.reduced(monoid, self._operand(node, call.get("input")), dims, keepdim)
         if parts.column is None or dims != (-1,):
             raise RefusedError(
                 f"`{node.name}` reads what `cat` added; accepted: a slice without it"
             )
-        scores = self._reduced(monoid, parts.scores, dims, keepdim)
+        scores = self.reduced(monoid, parts.scores, dims, keepdim)
         column = parts.column
         if not keepdim and self.writer.types[column].dims:
-            column = self._reduced(monoid, column, dims, keepdim)
+            column = self.reduced(monoid, column, dims, keepdim)
         return self.writer.op(MONOIDS[monoid].combine, scores, column)
 
-    def _reduced(self, monoid: str, value: str, dims: tuple[int, ...], keepdim: bool) -> str:
+    def reduced(self, monoid: str, value: str, dims: tuple[int, ...], keepdim: bool) -> str:
         """A reduction over dims counted from the last."""
         value = self.writer.to(value, "f32")
         old = self.writer.types[value].dims
@@ -134,23 +134,23 @@ class ReductionTranslator:
     def _finite_log_sum_exp(self, value: str, dims: tuple[int, ...], keepdim: bool) -> str:
         """``log_sum_exp`` with the terms of softmax; a maximum that is infinite is the result."""
         write = self.writer
-        top = self._reduced("larger", value, dims, True)
-        total = self._reduced("sum", write.op("exp", write.op("sub", value, top)), dims, True)
+        top = self.reduced("larger", value, dims, True)
+        total = self.reduced("sum", write.op("exp", write.op("sub", value, top)), dims, True)
         # This maximum keeps a NaN, which the other may drop.
-        most = self._reduced("max", value, dims, True)
+        most = self.reduced("max", value, dims, True)
         infinite = write.op("eq", write.op("abs", most), write.constant(math.inf))
         result = write.op("where", infinite, most, write.op("add", write.op("log", total), top))
         # Over a dim of size 1 a reduction only drops it.
-        return result if keepdim else self._reduced("sum", result, dims, False)
+        return result if keepdim else self.reduced("sum", result, dims, False)
 
     def _log_sum_exp(self, value: str, dims: tuple[int, ...]) -> str:
         """``max + log(sum(exp(x - max)))``; 0 stands for a maximum of -inf, as in eager."""
         write = self.writer
-        top = self._reduced("larger", value, dims, True)
+        top = self.reduced("larger", value, dims, True)
         hidden = write.op("eq", top, write.constant(-math.inf))
         top = write.op("where", hidden, write.constant(0.0), top)
         terms = write.op("exp", write.op("sub", value, top))
-        total = write.op("log", self._reduced("sum", terms, dims, True))
+        total = write.op("log", self.reduced("sum", terms, dims, True))
         return write.op("add", total, top)
 
 

@@ -29,6 +29,7 @@ ALIASES = {
     "keepdims": "keepdim",
     "min_val": "min",
     "max_val": "max",
+    "ord": "p",
     "train": "training",
 }
 """Other names of an argument: NumPy's, ATen's, and those of one function alone."""

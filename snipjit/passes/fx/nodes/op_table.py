@@ -26,6 +26,9 @@ _ONE, _TWO = "input", "input other"
 _MATMUL = (op.matmul, "__matmul__", torch.linalg.matmul)
 _CONVOLUTION = "input weight bias stride padding dilation groups"
 _TRANSPOSABLE = "input weight bias stride padding dilation transposed output_padding groups"
+_NORM = "input p dim keepdim dtype"
+_LAYER_NORM = "input normalized_shape weight bias eps cudnn_enable"
+_GROUP_NORM = "input num_groups weight bias eps cudnn_enabled"
 _SDPA = "query key value attn_mask dropout_p is_causal scale enable_gqa"
 
 ROWS = (
@@ -98,6 +101,17 @@ ROWS = (
     Row("amin", "input dim keepdim", "amin"),
     Row("max", "input dim keepdim", "max"),
     Row("min", "input dim keepdim", "min"),
+    # Statistics, and normalizations by them.
+    Row("mean", "input dim keepdim dtype", "mean"),
+    Row("var", "input dim unbiased keepdim", "", (torch.ops.aten.var.dim,)),
+    Row("var", "input dim correction keepdim unbiased", "var"),
+    Row("std", "input dim unbiased keepdim", "", (torch.ops.aten.std.dim,)),
+    Row("std", "input dim correction keepdim unbiased", "std"),
+    Row("norm", _NORM, "norm linalg_vector_norm", (torch.linalg.vector_norm,)),
+    Row("normalize", "input p dim eps out", "", (F.normalize,)),
+    Row("layer_norm", _LAYER_NORM, "layer_norm native_layer_norm"),
+    Row("rms_norm", "input normalized_shape weight eps", "rms_norm"),
+    Row("group_norm", _GROUP_NORM, "group_norm"),
     # Writes into a part of a tensor, and what they write.
     Row("written", "input write", "", (written,)),
     Row("index_put", "input indices values accumulate", "index_put"),

@@ -35,9 +35,11 @@ class Pattern(ABC):
 
     Attributes:
         name: of its Subgraphs.
+        masks: whether functions of indices are taken in that make other tensors.
     """
 
     name: str
+    masks: bool = True
 
     @abstractmethod
     def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:

@@ -85,8 +85,9 @@ class Recognition:
         regions = pattern.regions(self.flow, anchor, self.taken)
         self.flow.looked.nodes.update(regions[0].nodes)
         lifter = cache(partial(self._lifter, pattern, regions[0]))
-        for region, indices in itertools.product(regions, (self.indices, None)):
-            if indices is not None or lifter(self.indices).has_indices:
+        ways = (self.indices, None) if pattern.masks else (None,)
+        for region, indices in itertools.product(regions, ways):
+            if indices is ways[0] or lifter(self.indices).has_indices:
                 try:
                     found = self._placed(self._lifted(pattern, anchor, region, lifter(indices)))
                 except RefusedError as refused:
