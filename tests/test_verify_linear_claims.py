@@ -16,7 +16,7 @@ input %x : f32[m][n]
 output %y : f32[m][n] order 0 1
 parallel n step 16 {
   for n step 8 {
-    claim {axis=n} : f32[]
+    claim {axes=(n)} : f32[]
     for m step 2 {
       %t = load %x : f32[m n]
       store %y %t : f32[m n]

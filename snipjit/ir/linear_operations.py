@@ -23,7 +23,7 @@ RULES: dict[str, Rule] = {
     "store": Rule((2,), optional=("registers",)),
     "prefetch": Rule((1,), optional=("ahead", "along", "by")),
     "pad": Rule((1,), ("axis", "to")),
-    "claim": Rule((0,), ("axis",)),
+    "claim": Rule((0,), ("axes",)),
     "fill": Rule((0,), ("value",), optional=("apart", "registers")),
     "iota": Rule((0,), ("axis",)),
     "fma": Rule((3,), ("over",), optional=("apart", "pairs", "tiles", "registers")),

@@ -13,12 +13,13 @@ def check_claims(lir: LinearIR) -> None:
     for statement, loops in lir.walk():
         if not isinstance(statement, Expression) or statement.op != "claim":
             continue
-        axis, *tasks = statement.attrs["axis"], *loops[:-1]
-        is_panel = bool(loops) and is_kind(loops[-1], "for") and loops[-1].axis == axis
-        if not is_panel or not all(loop.parallel for loop in tasks):
+        axes = statement.attrs["axes"]
+        inside = tuple(loop.axis for loop in loops if is_kind(loop, "for"))
+        tasks = [loop.axis for loop in loops if loop.parallel]
+        if not inside or axes != inside or len(axes) > 2 or len(loops) > len((*tasks, *inside)):
             raise fault(lir, statement, "a claim stands in a loop over panels of a task")
-        if axis not in [loop.axis for loop in tasks]:
-            raise fault(lir, statement, f"tasks have no part of axis {axis}")
+        if axes[-1] not in tasks:
+            raise fault(lir, statement, f"tasks have no part of axis {axes[-1]}")
         if any(loop is not loops[-1] for loop in found):
             raise fault(lir, statement, "a task claims one other")
         found.append(loops[-1])

@@ -33,11 +33,12 @@ class PrefetchNextTile(LinearPass):
     After:   for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma …
                                                prefetch %w {ahead=m} : f32[m d] } }
     Before:  for n step 48 { for m step 8 { … ; for d step 4 { %w.tile = load %w … } } }
-    After:   for n step 48 { claim {axis=n} ; … prefetch %w {ahead=d, by=8}
+    After:   for n step 48 { claim {axes=(n)} ; … prefetch %w {ahead=d, by=8}
                              prefetch %w {ahead=n, along=m} … }
 
     Behind the last panel of a task comes the first one of the next task, which the task claims
-    before it begins with that panel: no sooner, since another worker might be done first.
+    before it begins with that panel: no sooner, since another worker might be done first. Where
+    the sum goes by blocks (``axes=(d, n)``), behind the last panel comes the first of the next one.
     """
 
     def rewrite(self, lir: LinearIR) -> LinearIR:
@@ -86,10 +87,11 @@ def _prefetch(load: Expression, **attrs: object) -> Expression:
 
 def _claims(body: list[Statement], loops: Nest) -> list[Statement]:
     """The claim of the next task, in front of tiles that ask for the next panel."""
-    panel = loops[-1].axis if loops and is_kind(loops[-1], "for") else None
-    if not any("along" in e.attrs and e.attrs["ahead"] == panel for e in expressions(body)):
+    inside = [loop.axis for loop in loops if is_kind(loop, "for")]
+    asked = {e.attrs["ahead"] for e in expressions(body) if "along" in e.attrs}
+    if not inside or asked != {inside[-1]}:
         return []
-    return [Expression("claim", None, (), attrs={"axis": panel})]
+    return [Expression("claim", None, (), attrs={"axes": tuple(inside)})]
 
 
 def _is_next_panel(lir: LinearIR, e: Expression, loops: Nest) -> bool:
@@ -97,10 +99,11 @@ def _is_next_panel(lir: LinearIR, e: Expression, loops: Nest) -> bool:
     tensor = lir.tensors.get(e.inputs[0])
     if tensor is None or tensor.block is None or len(loops) < 2:
         return False
-    *tasks, panel, tile = loops
-    if not is_kind(panel, "for") or not all(loop.parallel for loop in tasks):
+    panel, tile = loops[-2:]
+    blocks = [loop.axis for loop in loops[:-2] if not loop.parallel]
+    if not is_kind(panel, "for") or not {*blocks} <= {*e.type.axes} - {panel.axis}:
         return False
-    return tensor.block[0] == panel.axis and tile.axis not in tensor.axes
+    return tensor.block[0] == panel.axis and len(blocks) < 2 and tile.axis not in tensor.axes
 
 
 def _is_by_element(lir: LinearIR, name: str, axis: str, summed: str) -> bool:

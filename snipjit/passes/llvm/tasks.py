@@ -8,7 +8,7 @@ from snipjit.ir.expression import Expression
 from snipjit.ir.loop_nest import join_of, parallel_loops
 from snipjit.passes.llvm.emission import POINTER, Emission, Scope, TaskGroup
 from snipjit.passes.llvm.emit_operations import emit_scalar
-from snipjit.passes.llvm.vector_ir import I8, I64
+from snipjit.passes.llvm.vector_ir import I1, I8, I64
 
 
 def worker_scratchpad(emission: Emission) -> ir.Value:
@@ -85,15 +85,18 @@ def _address(emission: Emission, name: str, position: dict[str, ir.Value]) -> ir
 def emit_claim(emission: Emission, e: Expression) -> None:
     """Take the next task in the last panel of a task; say where the panel after this one lies.
 
-    That is the first one of the next task; where the call has no more, it is this panel itself.
+    Behind the last panel of a block of the sum lies the first of the next block, behind that of a
+    task the first of the next task. Where the call has no more it is this panel itself.
     """
-    axis, builder, scope = e.attrs["axis"], emission.builder, emission.scope
+    *blocks, axis = e.attrs["axes"]
+    builder, scope = emission.builder, emission.scope
     assert scope.around is not None
     assert emission.claimed is not None
-    begin = scope.around.index.get(axis, ir.Constant(I64, 0))
-    rest = builder.sub(scope.around.work[axis], builder.sub(scope.index[axis], begin))
-    panel = ir.Constant(I64, scope.counts[axis])
-    is_last = builder.icmp_signed("<=", rest, panel)
+    panel, last = ir.Constant(I64, scope.counts[axis]), ir.Constant(I1, 1)
+    for summed in blocks:
+        last = _is_last(emission, scope, summed, ir.Constant(I64, emission.lir.plans[summed].block))
+    ends = _is_last(emission, scope, axis, panel)
+    is_last = builder.and_(last, ends)
     with builder.if_then(is_last):
         builder.store(_next_number(emission, builder), emission.claimed)
     number = builder.load(emission.claimed, typ=I64)
@@ -101,9 +104,33 @@ def emit_claim(emission: Emission, e: Expression) -> None:
     is_task = builder.icmp_signed("<", number, emission.field("tasks"))
     for name in sorted(_asked_ahead(emission, axis)):
         here, offset = scope.pointers[name], emission.field(f"stride.{name}.{axis}")
+        further = builder.select(is_task, _address(emission, name, position), here)
+        for summed in blocks:
+            block = _further(emission, scope.around.pointers[name], name, summed)
+            further = builder.select(last, further, block)
         behind = builder.gep(here, [builder.mul(panel, offset)], source_etype=I8)
-        first = builder.select(is_task, _address(emission, name, position), here)
-        scope.next_panel[name] = builder.select(is_last, first, behind)
+        scope.next_panel[name] = builder.select(ends, further, behind)
+
+
+def _is_last(emission: Emission, scope: Scope, axis: str, step: ir.Value) -> ir.Value:
+    """Whether what remains of an axis, of which tasks may have parts, is one step or less."""
+    builder, task = emission.builder, scope
+    while task.around is not None:
+        task = task.around
+    begin = task.index.get(axis, ir.Constant(I64, 0))
+    size = emission.lir.axes[axis]
+    whole = ir.Constant(I64, size) if size else emission.field(f"size.{axis}")
+    rest = builder.sub(task.work.get(axis, whole), builder.sub(scope.index[axis], begin))
+    return builder.icmp_signed("<=", rest, step)
+
+
+def _further(emission: Emission, pointer: ir.Value, name: str, summed: str) -> ir.Value:
+    """The address a block of the sum further."""
+    tensor, block = emission.lir.tensors[name], emission.lir.plans[summed].block
+    increment = tensor.increment(summed)
+    assert increment is not None
+    distance = block * increment * tensor.element.bytes
+    return emission.builder.gep(pointer, [ir.Constant(I64, distance)], source_etype=I8)
 
 
 def _asked_ahead(emission: Emission, axis: str) -> set[str]:
