@@ -135,8 +135,8 @@ FORMS: dict[str, Form] = {
     "normalize, clamped": Form(
         lambda m, x: x / x.pow(2).sum(-1, keepdim=True).sqrt().clamp(min=1e-9)
     ),
-    "softmax": Form(lambda m, x: x.softmax(-1)),
-    "softmax of rows": Form(lambda m, x: x.softmax(1)),
+    "softmax": Form(lambda m, x: x.softmax(-1) * 2),
+    "softmax of rows": Form(lambda m, x: (x / 3).softmax(1)),
     "softmax of a scaled sum": Form(lambda m, x, y: F.softmax(x * 0.3 + y, dim=-1), inputs=2),
     "log_softmax": Form(lambda m, x: F.log_softmax(x, dim=-1)),
 }

@@ -62,9 +62,9 @@ class FuseLoops(LinearPass):
         self, lir: LinearIR, run: list[Expression], blocks: dict[str, int]
     ) -> list[Statement]:
         tiled = {axis for axis, step in blocks.items() if step == 1}
-        levels = _levels(run) if streams_whole(lir) else [0] * len(run)
+        in_order = _by_levels(lir, run) if streams_whole(lir) else [(e, 0) for e in run]
         groups: list[_Group] = []
-        for e, level in zip(run, levels, strict=True):
+        for e, level in in_order:
             axes = _tile_axes(lir, e, tiled)
             ready = max([0, *(i + g.delay(e) for i, g in enumerate(groups) if g.touches(e))])
             alone = "tiles" in e.attrs
@@ -166,6 +166,16 @@ class _Group:
         """1 if ``e`` must wait for the end of this group's loops, 0 if it can join them."""
         read = [other for other in self.body if other.output in e.inputs]
         return int(self.alone or any(_unfinished(other, self.axes) for other in read))
+
+
+def _by_levels(lir: LinearIR, run: list[Expression]) -> list[tuple[Expression, int]]:
+    """The Expressions level by level, in each first those that all rows of a stream share."""
+    streams = {axis for axis, plan in lir.plans.items() if plan.role == "stream"}
+    found = [
+        (level, not streams.isdisjoint((*e.type.axes, *e.over)), number)
+        for number, (e, level) in enumerate(zip(run, _levels(run), strict=True))
+    ]
+    return [(run[number], level) for level, _, number in sorted(found)]
 
 
 def _levels(run: list[Expression]) -> list[int]:

@@ -14,7 +14,7 @@ from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.lifter import Lifter
 from snipjit.passes.fx.lift.translate_normalizations import NORMALIZATIONS, STATISTICS
 from snipjit.passes.fx.lift.translate_reductions import REDUCTIONS, dims_of
-from snipjit.passes.fx.nodes.calls import Call, lookup
+from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
 from snipjit.passes.fx.nodes.traced import (
@@ -68,10 +68,12 @@ class Normalization(Pattern):
         ways = [(True, True), (False, True), (False, False)]
         found = (_Growth(flow, rows, taken, *way).region(anchor) for way in ways)
         regions = tuple(dict.fromkeys(found))
-        if all(len(region.nodes) == 1 and region.nodes == (anchor,) for region in regions):
-            call = lookup(anchor)
-            if call is not None and call.op in OVER_A_DIM:
-                raise ExpectedError(f"`{anchor.name}` normalizes nothing that is computed here")
+        regions = tuple(region for region in regions if region.nodes != (anchor,) or _pays(anchor))
+        if not regions:
+            raise ExpectedError(
+                f"`{anchor.name}` ({spelled(anchor)}) stands alone, which PyTorch does as fast; "
+                "accepted: elementwise functions around it"
+            )
         return regions
 
     def check(self, lifter: Lifter, anchor: fx.Node, region: Region) -> None:
@@ -127,6 +129,12 @@ def _dims(node: fx.Node, call: Call, rank: int) -> tuple[int, ...]:
     if call.op == "normalize":
         return (normal_dim(literal(call.get("dim", 1)) or 0, rank),)
     return tuple(dim + rank for dim in dims_of(node, call))
+
+
+def _pays(anchor: fx.Node) -> bool:
+    """Whether a kernel of a node alone is faster than PyTorch's."""
+    call = lookup(anchor)
+    return call is not None and call.op in (*NORMALIZATIONS, "log_softmax")
 
 
 def _comes_back(flow: ValueFlow, node: fx.Node, call: Call) -> bool:
@@ -196,8 +204,9 @@ class _Growth:
         call = lookup(node)
         if call is None or node in self.taken or not self._is_part(node):
             return False
-        of_rows = not self.rows.is_whole(node)
-        return of_rows or kind_of(call.op) in CHEAP or call.op in _CHEAP_NAMES
+        square = call.op == "pow" and call.get("exponent") == 2
+        cheap = square or kind_of(call.op) in CHEAP or call.op in _CHEAP_NAMES
+        return cheap or not self.rows.is_whole(node)
 
     def _is_part(self, node: fx.Node) -> bool:
         """Whether a node computes elements of rows, or a statistic of rows."""
