@@ -70,7 +70,7 @@ def attention_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
         def patterns(options: Options) -> Any:
             found, is_all = wanted.fget(options), options.fuse is None
-            return tuple(one for one in found if not (is_all and one.name == "linear"))
+            return tuple(one for one in found if one.name == "attention" or not is_all)
 
         monkeypatch.setattr(Options, "patterns", property(patterns))
 

@@ -33,8 +33,8 @@ EAGER, CONTROL, SDPA = "eager", "eager again", "sdpa"
 INDUCTOR, OPENVINO = "inductor", "openvino"
 WITH_INDUCTOR = "with inductor"
 FROZEN: dict[str, Any] = {"freezing": True, "cpp_wrapper": True, "cpp.enable_concat_linear": True}
-LIMIT = 64
-"""Graphs of one function: ``static`` has one for each case."""
+DYNAMO = {"recompile_limit": 64, "specialize_float": True}
+"""Dynamo, for Inductor and for us: as many graphs as there are cases, floats of models built in."""
 
 
 def _eager(forms: Forms, sets: Sequence[Inputs]) -> Call:

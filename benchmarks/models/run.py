@@ -24,9 +24,9 @@ from benchmarks.models.case import Family, Forms, Inputs, linear_work
 from benchmarks.models.contestants import Contestants, Start, Tell, check, prepare
 from benchmarks.models.peers import (
     CONTROL,
+    DYNAMO,
     EAGER,
     INDUCTOR,
-    LIMIT,
     OURS,
     PEERS,
     WITH_INDUCTOR,
@@ -64,7 +64,7 @@ def run(
     this = Run(_makers(peers), plan, console, Machine.measured(), Watch.start())
     title = f"models, f32, {torch.get_num_threads()} threads; {this.machine.text}"
     console.print(title, highlight=False)
-    with _progress(console) as progress, torch._dynamo.config.patch(recompile_limit=LIMIT):
+    with _progress(console) as progress, torch._dynamo.config.patch(DYNAMO):
         task = progress.add_task("models", total=sum(len(family.cases) for family in families))
         for family in families:
             _measure_family(family, this, progress, task)

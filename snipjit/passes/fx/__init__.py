@@ -35,10 +35,10 @@ from snipjit.passes.fx.patterns.normalization import Normalization
 from snipjit.passes.fx.patterns.pattern import Pattern
 from snipjit.passes.fx.patterns.recognise import recognise
 
-PATTERNS: tuple[Pattern, ...] = (Attention(), Linear())
+PATTERNS: tuple[Pattern, ...] = (Attention(), Linear(), Normalization())
 """In the order in which they take regions; another pattern is another line."""
 
-ON_REQUEST: tuple[Pattern, ...] = (Convolution(), Normalization())
+ON_REQUEST: tuple[Pattern, ...] = (Convolution(),)
 """Those of which options ask."""
 
 
