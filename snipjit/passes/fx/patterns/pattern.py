@@ -35,9 +35,11 @@ class Pattern(ABC):
 
     Attributes:
         name: of its Subgraphs.
+        has_masks: whether other tensors may be masks, of which functions of indices are taken in.
     """
 
     name: str
+    has_masks = True
 
     @abstractmethod
     def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
