@@ -1,4 +1,5 @@
-"""``python -m benchmarks models | attention | candidates | dynamic | linear | against | demo``."""
+"""``python -m benchmarks models | attention | candidates | dynamic | linear | against | demo |
+first-call``."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from benchmarks import (
     candidates,
     demo,
     dynamic,
+    first_call,
     linear,
     linear_llama,
     linear_shapes,
@@ -50,6 +52,8 @@ def _report(options: argparse.Namespace, console: Console) -> dict[str, object]:
     plan = Plan(rounds=options.rounds)
     if options.benchmark == "demo":
         return demo.run(options.texts, options.layers, console)
+    if options.benchmark == "first-call":
+        return first_call.run(options.layers, options.repeats, options.small, console)
     if options.benchmark == "against":
         return against.run(options.commit, options.rows, options.dtype, plan, console)
     with torch.inference_mode():
@@ -102,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     texts.add_argument(
         "--layers", type=positive_int, default=12, metavar="N", help="12 as in BERT-base"
     )
+    first = commands.add_parser("first-call", parents=[common], help=first_call.__doc__)
+    counts = first_call.LAYERS
+    first.add_argument("--layers", nargs="+", type=positive_int, default=counts, metavar="N")
+    first.add_argument("--repeats", type=positive_int, default=3, metavar="N", help="processes")
+    first.add_argument("--small", action="store_true", help="of a narrow model")
     return parser
 
 

@@ -52,7 +52,7 @@ def launchers(subgraph: Subgraph, target: TargetMachine) -> dict[str, Launcher]:
             lir = lower(subgraph, target, schedule=schedule)
         except UnsupportedError:
             continue
-        kernel = assemble(schedule.value, lir, target)
+        kernel = assemble(schedule.value, lir, target)()
         made[schedule.value] = Launcher(Structure.single(interface_of(subgraph), kernel))
     return made
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from snipjit import config
 from snipjit.errors import LinkError, ScratchpadError, UnsupportedError
@@ -27,8 +25,10 @@ from snipjit.passes.graph.prepare_weights import blocks_of, prepared, swaps
 from snipjit.passes.graph.specialize_sizes import SpecializeSizes, feature_axes
 from snipjit.recipes import interface_of, recipe_of
 from snipjit.runtime import engine
+from snipjit.runtime.collection import collect_new, collection_paused
+from snipjit.runtime.compile_threads import Run, at_once
 from snipjit.runtime.disk_cache import DiskCache, disk_cache
-from snipjit.runtime.host import require_executable_memory
+from snipjit.runtime.host import LOCK, require_executable_memory
 from snipjit.runtime.huge_pages import empty_in_huge_pages
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.kernel_cache import KERNELS, STRUCTURES
@@ -49,11 +49,11 @@ def compile_subgraph(
 ) -> Structure:
     """The structure of a positional Subgraph, from the cache if it was compiled before.
 
-    Where there is one kernel for all sizes it is compiled now; of several, each when a call brings
-    sizes that it serves. ``weights`` are numbers of parameters that are the same tensors at each
-    call; to ``prepare`` is to have kernels read them in their own order, as far as they can. Raises
-    UnsupportedError if this version cannot compile it, or if this process may not run what it
-    compiles; SlowerError if PyTorch multiplies by a weight faster as it lies.
+    Each kernel is compiled when a call brings sizes that it serves, or ahead. ``weights`` are
+    numbers of parameters that are the same tensors at each call; to ``prepare`` is to have kernels
+    read them in their own order, as far as they can. Raises UnsupportedError if this version cannot
+    compile it, or if this process may not run what it compiles; SlowerError if PyTorch multiplies
+    by a weight faster as it lies.
     """
     require_executable_memory()
     target = target or select(engine.host_features())
@@ -97,13 +97,9 @@ def _key(canonical: Subgraph, target: TargetMachine, schedule: Schedule | None =
 
 
 def _structure(key: str, kernels: Kernels, forms: Mapping[int, Form] | None = None) -> Structure:
+    kernels.check_general()
     interface = interface_of(kernels.canonical)
-    structure = Structure(key, interface, kernels.selection, kernels.build, forms or {})
-    if kernels.selection.is_single:
-        structure.kernel(kernels.selection.general)
-    else:
-        kernels.check_general()
-    return structure
+    return Structure(key, interface, kernels.selection, kernels.begin, forms or {})
 
 
 @dataclass
@@ -133,10 +129,17 @@ class Kernels:
         features = tuple(feature_axes(self.canonical))
         return Selection(linear.serving(self.canonical, self.target), features)
 
-    def build(self, choice: Choice) -> Kernel:
-        """One kernel. Raises UnsupportedError if it cannot be compiled."""
+    def begin(self, choice: Choice, run: Run = at_once) -> Callable[[], Kernel]:
+        """Begin to compile one kernel, unless there is one; what it returns ends that.
+
+        Raises UnsupportedError if it cannot be compiled.
+        """
         key = _key(self._version(choice).subgraph, self.target, choice.schedule)
-        return KERNELS.get(key, lambda: self._compile(key, choice))
+        if (found := KERNELS.find(key)) is not None:
+            return lambda: found
+        with LOCK:
+            finish = self._compile(key, choice, run)
+        return lambda: KERNELS.get(key, finish)
 
     def lower(self, choice: Choice) -> LinearIR:
         """The LinearIR of one kernel. Raises UnsupportedError likewise."""
@@ -192,15 +195,20 @@ class Kernels:
             self._versions[choice] = _Version(own, dumps)
         return self._versions[choice]
 
-    def _compile(self, key: str, choice: Choice) -> Kernel:
-        """The kernel of a key, from the disk if a process before compiled it."""
+    def _compile(self, key: str, choice: Choice, run: Run) -> Callable[[], Kernel]:
+        """Begin the kernel of a key; from the disk if a process before compiled it."""
         disk, name = disk_cache(), self._named(key, choice.schedule)
         if disk is not None and (kernel := _from_disk(key, disk, name)) is not None:
+            return lambda: kernel
+        finish = assemble(key, self.lower(choice), self.target, self._version(choice).dumps, run)
+
+        def kept() -> Kernel:
+            kernel = finish()
+            if disk is not None:
+                disk.store(name, kernel.recipe, kernel.object_code)
             return kernel
-        kernel = assemble(key, self.lower(choice), self.target, self._version(choice).dumps)
-        if disk is not None:
-            disk.store(name, kernel.recipe, kernel.object_code)
-        return kernel
+
+        return kept
 
 
 def optimize(subgraph: Subgraph, dumps: Dumps | None = None) -> Subgraph:
@@ -208,9 +216,8 @@ def optimize(subgraph: Subgraph, dumps: Dumps | None = None) -> Subgraph:
     verify = verify_between if config.verify_passes() else None
     if config.verify_stages():
         verify_positional(subgraph)
-    result: Subgraph = run_pipeline(
-        graph.PIPELINE, subgraph, verify=verify, dump=writer(dumps, "graph")
-    )
+    dump = writer(dumps, "graph")
+    result: Subgraph = run_pipeline(graph.PIPELINE, subgraph, verify=verify, dump=dump)
     if config.verify_stages():
         verify_canonical(result)
     _check_sizes(result)
@@ -260,29 +267,25 @@ def lower(
 
 def emit(lir: LinearIR, target: TargetMachine, dumps: Dumps | None = None) -> str:
     """Binary code generation: the final LinearIR to the text of an LLVM module."""
-    with _collection_paused():
-        return str(run_pipeline(llvm.pipeline(target), lir, dump=writer(dumps, "llvm")))
+    with collection_paused():
+        text = str(run_pipeline(llvm.pipeline(target), lir, dump=writer(dumps, "llvm")))
+    collect_new()  # the module, whose parts know each other; the next one takes its memory
+    return text
 
 
-@contextmanager
-def _collection_paused() -> Iterator[None]:
-    """No garbage collection: among the objects that torch keeps alive it would double the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def assemble(key: str, lir: LinearIR, target: TargetMachine, dumps: Dumps | None = None) -> Kernel:
-    """LinearIR to a kernel that can be called."""
-    llvm_ir = emit(lir, target, dumps)
+def assemble(
+    key: str,
+    lir: LinearIR,
+    target: TargetMachine,
+    dumps: Dumps | None = None,
+    run: Run = at_once,
+) -> Callable[[], Kernel]:
+    """Begin to make a kernel that can be called of LinearIR."""
+    llvm_ir, recipe = emit(lir, target, dumps), recipe_of(lir)
     if dumps is not None:
         dumps.write("assembly.s", engine.assembly(llvm_ir, target))
-    object_code = engine.compile_object(llvm_ir, target)
-    return Kernel.from_object(key, recipe_of(lir), object_code, llvm.SYMBOL)
+    code = run(partial(engine.compile_beside, llvm_ir, target))
+    return lambda: Kernel.from_object(key, recipe, code(), llvm.SYMBOL)
 
 
 def _from_disk(key: str, disk: DiskCache, name: str) -> Kernel | None:

@@ -214,7 +214,7 @@ def goes_by_columns(subgraph: Subgraph) -> bool:
 def launcher_of(lir: LinearIR, target: TargetMachine) -> Launcher:
     """A freshly compiled kernel of a final LinearIR, emulated where the host lacks the row."""
     if is_native(target):
-        return Launcher(Structure.single(interface_from(lir), assemble("test", lir, target)))
+        return Launcher(Structure.single(interface_from(lir), assemble("test", lir, target)()))
     return emulated.launcher_of(lir, target, interface_from(lir))
 
 

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import attention, candidates, demo, dynamic, machine, structures
+from benchmarks import attention, candidates, demo, dynamic, first_call, machine, structures
 from benchmarks.fma_peak import fma_peak
 from benchmarks.latency_plot import medians_by_length
 from benchmarks.lengths import text_lengths
@@ -128,6 +128,16 @@ def test_dynamic_compiles_once_a_schedule() -> None:
     assert report["kernels"] in (0, 1, 2)  # fewer where another test compiled the same
     assert isinstance(report["error"], float)
     assert report["error"] < 1e-5
+
+
+def test_first_calls_have_processes_of_their_own() -> None:
+    report = first_call.run([1], 1, True, Console(quiet=True))
+    cold, warm = report["rows"]
+    assert cold["kernels"] == warm["kernels"] > 2
+    for row in (cold, warm):
+        assert row["whole"] > row["ours"] >= row["find"] + row["translate"] + row["compile"] > 0
+    assert cold["compile"] > warm["compile"]  # by a factor of a hundred
+    assert report["further_layer_ms"] == {"cold": None, "warm": None}
 
 
 def test_demo_ends_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,7 @@ def test_in_16_bits(dtype: torch.dtype) -> None:
 def test_nothing_outside_is_read(schedule: Schedule, side: Side, target: TargetMachine) -> None:
     subgraph = parse_subgraph(GRAPHS["keys of two axes"])
     lir = lower(subgraph, target, schedule=schedule)
-    kernel = Structure.single(interface_from(lir), assemble("keys", lir, target))
+    kernel = Structure.single(interface_from(lir), assemble("keys", lir, target)())
     torch.set_num_threads(1)
 
     def run() -> None:

@@ -31,7 +31,7 @@ PASSES: tuple[Pass, ...] = (
 LAYERS = (
     *("errors", "config", "version", "refusal", "torch_private"),
     *("ir", "ir.text", "ir.verify", "ir.interpret", "target", "passes.base", "passes", "runtime"),
-    *("recipes", "compiler", "frontend", "cli", "__main__"),
+    *("recipes", "compiler", "ahead", "frontend", "cli", "__main__"),
 )
 """Modules and folders, each of which knows only those before it."""
 

@@ -18,18 +18,17 @@ from snipjit.errors import InputError, UnsupportedError
 from snipjit.frontend.files import load_pt2
 from snipjit.frontend.options import Options
 from snipjit.frontend.program import Target, lifted
+from snipjit.frontend.traced_sizes import traced_shapes
 from snipjit.ir.text.linear import print_linear
 from snipjit.ir.text.subgraph import print_subgraph
 from snipjit.passes.fx import NEEDS_GRAD, Candidate, needs_grad, tokenize, with_bodies
-from snipjit.passes.fx.nodes.traced import tensor
 from snipjit.recipes import interface_of
 from snipjit.refusal import Refusal
 from snipjit.runtime.engine import host_features
 from snipjit.runtime.host import require_executable_memory, require_platform
-from snipjit.runtime.prepared_weights import shape_of_blocks
 from snipjit.runtime.structure import Choice
 from snipjit.target.target_machine import select
-from snipjit.torch_private import traced_number, uncompiled
+from snipjit.torch_private import uncompiled
 
 
 @dataclass(frozen=True)
@@ -214,17 +213,7 @@ def _choices(kernels: Kernels, candidate: Candidate, swapped: Mapping[int, bool]
 
     ``swapped``: the weights that are prepared, and whether each is given as [k][n].
     """
-    shapes = [[_traced(size) for size in tensor(node).shape] for node in candidate.tensors]
-    known = [[size for size in shape if size is not None] for shape in shapes]
-    for number, swap in swapped.items():
-        blocks = shape_of_blocks(known[number], kernels.target.lanes, swap)
-        shapes[number], known[number] = [*blocks], [*blocks]
-    if known != shapes:
+    blocks = {number: (kernels.target.lanes, swap) for number, swap in swapped.items()}
+    if (known := traced_shapes(candidate, blocks)) is None:
         return [kernels.selection.general]
     return kernels.selection.choices(interface_of(kernels.canonical).sizes(known), seen=())
-
-
-def _traced(size: int | torch.SymInt) -> int | None:
-    """A size while tracing; None if nothing was known of it."""
-    found: int | None = traced_number(size) if isinstance(size, torch.SymInt) else size
-    return found

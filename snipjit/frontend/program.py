@@ -22,6 +22,7 @@ from snipjit.frontend.prepared_state import keep_prepared
 from snipjit.frontend.signature import bind, input_names
 from snipjit.frontend.torch_backend import fuse
 from snipjit.passes.fx import note_state, with_bodies
+from snipjit.runtime.collection import collection_paused
 from snipjit.runtime.host import require_platform
 from snipjit.torch_private import check_version, compile_by_inductor, pytree
 
@@ -51,8 +52,9 @@ class Program:
         self.exported = exported
         program = lifted(exported)
         self.graph_module = program.graph_module
-        for graph in with_bodies(self.graph_module):
-            fuse(graph, chosen, grad=False)
+        with collection_paused():
+            for graph in with_bodies(self.graph_module):
+                fuse(graph, chosen, grad=False)
         self.state, self._written = _bound_state(program), _written(program)
         if is_own and chosen.weights == "prepared" and chosen.rest == "eager":
             _drop(exported, program, keep_prepared(self.graph_module, self.state, self._written))

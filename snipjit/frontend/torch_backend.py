@@ -10,11 +10,13 @@ from typing import Any, cast
 import torch
 from torch import fx
 
+from snipjit.ahead import expect
 from snipjit.compiler import compile_subgraph
 from snipjit.errors import OptionError, UnsupportedError
 from snipjit.frontend.options import Options
 from snipjit.frontend.recompile_limit import watch
 from snipjit.frontend.statistics import record_refusal, record_subgraph
+from snipjit.frontend.traced_sizes import traced_shapes
 from snipjit.passes.fx import (
     NEEDS_GRAD,
     Candidate,
@@ -29,7 +31,9 @@ from snipjit.passes.fx import (
 from snipjit.passes.fx.graph.traceable import make_traceable
 from snipjit.passes.fx.nodes.traced import traced_value
 from snipjit.refusal import Refusal
+from snipjit.runtime.collection import collection_paused
 from snipjit.runtime.host import require_platform
+from snipjit.runtime.interface import Shapes
 from snipjit.runtime.kernel_cache import launcher_of
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.library import define_op
@@ -62,17 +66,21 @@ def backend(
     chosen = Options.of(options)
     if mode not in (None, "default"):
         raise OptionError(f"mode={mode!r} is Inductor's; snipjit takes options={{'rest': ...}}")
-    for graph in with_bodies(gm):
-        fuse(graph, chosen)
+    with collection_paused():
+        for graph in with_bodies(gm):
+            fuse(graph, chosen, is_called=True)
     if chosen.rest == "eager":
         return gm.forward
     return compile_by_inductor(gm, example_inputs)
 
 
-def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenization:
+def fuse(
+    gm: fx.GraphModule, options: Options, grad: bool = True, is_called: bool = False
+) -> Tokenization:
     """Replace every candidate of a graph that can be compiled; record those that cannot.
 
-    ``grad=False`` says that the program never runs with gradients.
+    ``grad=False`` says that the program never runs with gradients, ``is_called`` that a call of the
+    sizes that were traced follows.
     """
     tokenization = tokenize(gm, options.patterns)
     refused = list(tokenization.refusals)
@@ -80,12 +88,14 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     kinds: set[str] = set()
     # All before the first substitution, which takes nodes away.
     left = {c.outputs[0] for c in tokenization.candidates if grad and needs_grad(gm, c)}
-    structures: dict[tuple[int, ...], Structure] = {}
+    structures = _structures(
+        [c for c in tokenization.candidates if c.outputs[0] not in left], options, is_called
+    )
     for candidate in tokenization.candidates:
         made = (
             candidate.refused(NEEDS_GRAD)
             if candidate.outputs[0] in left
-            else _launcher(candidate, options, structures)
+            else _launcher(candidate, structures[_same(candidate)], options)
         )
         if isinstance(made, Refusal):
             refused.append(made)
@@ -103,23 +113,54 @@ def fuse(gm: fx.GraphModule, options: Options, grad: bool = True) -> Tokenizatio
     return tokenization
 
 
+Same = tuple[int, ...]
+
+
+def _same(candidate: Candidate) -> Same:
+    """What candidates have in common that share a Structure."""
+    return (id(candidate.subgraph), *candidate.weights)
+
+
+def _structures(
+    candidates: Sequence[Candidate], options: Options, is_called: bool
+) -> dict[Same, Structure | UnsupportedError]:
+    """The structures of candidates, or why there is none; equal candidates share one.
+
+    If they are called next, their kernels are compiled together.
+    """
+    found: dict[Same, Structure | UnsupportedError] = {}
+    expected: dict[Structure, Shapes] = {}
+    for candidate in candidates:
+        same = _same(candidate)
+        if same not in found:
+            found[same] = structure = _structure(candidate, options)
+            if is_called and isinstance(structure, Structure):
+                blocks = {number: (f.block, f.swapped) for number, f in structure.forms.items()}
+                if (shapes := traced_shapes(candidate, blocks)) is not None:
+                    expected[structure] = shapes
+    expect(expected)
+    return found
+
+
+def _structure(candidate: Candidate, options: Options) -> Structure | UnsupportedError:
+    prepare = options.weights == "prepared"
+    try:
+        return compile_subgraph(candidate.subgraph, weights=candidate.weights, prepare=prepare)
+    except UnsupportedError as error:
+        return error
+
+
 def _launcher(
-    candidate: Candidate, options: Options, structures: dict[tuple[int, ...], Structure]
+    candidate: Candidate, structure: Structure | UnsupportedError, options: Options
 ) -> Launcher | Refusal:
-    """The launcher of a candidate, or why there is none; equal candidates share one Subgraph.
+    """The launcher of a candidate, or why there is none.
 
     Inductor lays out results as kernels do: there PyTorch's nodes take no kernel's place.
     """
+    if isinstance(structure, UnsupportedError):
+        return candidate.refused(structure)
+    wanted = structure.selection.has_nodes and options.rest == "eager"
     try:
-        weights = candidate.weights
-        same = (id(candidate.subgraph), *weights)
-        if same not in structures:
-            prepare = options.weights == "prepared"
-            structures[same] = compile_subgraph(
-                candidate.subgraph, weights=weights, prepare=prepare
-            )
-        structure = structures[same]
-        wanted = structure.selection.has_nodes and options.rest == "eager"
         return launcher_of(structure, own_nodes(candidate) if wanted else None)
     except UnsupportedError as error:
         return candidate.refused(error)

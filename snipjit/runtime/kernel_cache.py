@@ -34,6 +34,10 @@ class KernelCache(Generic[T]):
                 kernel = self._kernels.setdefault(key, compile())
             return kernel
 
+    def find(self, key: str) -> T | None:
+        """What stands under ``key``, if anything does."""
+        return self._kernels.get(key)
+
     def kernels(self) -> list[T]:
         """Everything kept, in the order of compilation."""
         return list(self._kernels.values())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from snipjit.errors import UnsupportedError
 from snipjit.ir.schedule import Schedule
+from snipjit.runtime.compile_threads import Run
 from snipjit.runtime.interface import Interface, Ints, Shapes
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.prepared_weights import Form
@@ -29,6 +31,9 @@ class Choice(NamedTuple):
         sizes = (f"{axis}{size}" for axis, size in zip(axes, self.features, strict=False))
         return "_".join((self.schedule.value, *sizes))
 
+
+Begin = Callable[..., Callable[[], Kernel]]
+"""``begin(choice, run=…)``: ``run`` has LLVM's part done, on another thread perhaps."""
 
 NODES = None
 """In the place of a kernel: the nodes of PyTorch that it would stand for."""
@@ -88,15 +93,18 @@ class Structure:
     key        what it was compiled from: the same key, the same structure
     interface  how all its kernels are called
     selection  which of them serves which sizes
-    build      compiles a kernel; UnsupportedError where it has none, but never of the general one
+    begin      begins to compile a kernel and gives what ends that, either of which may find that
+               there is none and raise UnsupportedError, but never of the general one
+    ahead      compiles what is expected of this structure and others, if that is yet to be done
     forms      of inputs that are weights, by number: how they are prepared before a call
     """
 
     key: str
     interface: Interface
     selection: Selection
-    build: Callable[[Choice], Kernel]
+    begin: Begin
     forms: Mapping[int, Form] = field(default_factory=dict)
+    ahead: Callable[[], None] | None = None
     _kernels: dict[Choice, tuple[Kernel, RuntimeConfigurator] | None] = field(default_factory=dict)
     _seen: set[Ints] = field(default_factory=set)
 
@@ -104,7 +112,7 @@ class Structure:
     def single(interface: Interface, kernel: Kernel) -> Structure:
         """A structure of one kernel, which is there already."""
         only = Selection((Serves(Schedule.ROWS),))
-        structure = Structure(kernel.key, interface, only, lambda choice: kernel)
+        structure = Structure(kernel.key, interface, only, lambda choice: lambda: kernel)
         structure.kernel(only.general)
         return structure
 
@@ -120,6 +128,15 @@ class Structure:
         """Whether PyTorch's own nodes serve input shapes best. InputError if they do not fit."""
         candidates = self.selection.candidates(self.interface.sizes(shapes), self._seen)
         return candidates[0] is NODES
+
+    def begin_for(self, shapes: Shapes, run: Run) -> Callable[[], object]:
+        """Begin to compile the kernel that serves input shapes best; what it returns ends that."""
+        for choice in self.selection.choices(self.interface.sizes(shapes), self._seen):
+            if choice in self._kernels:
+                break
+            with suppress(UnsupportedError):  # which its first call finds again
+                return self.begin(choice, run=run)
+        return lambda: None
 
     def configure(self, shapes: Shapes, strides: Shapes) -> tuple[Kernel, RuntimeConfig]:
         """The kernel for a call with these input shapes and strides (elements), and its config.
@@ -149,12 +166,14 @@ class Structure:
 
     def _made(self, choice: Choice) -> tuple[Kernel, RuntimeConfigurator] | None:
         if choice not in self._kernels:
+            if self.ahead is not None:
+                self.ahead()
             self._kernels[choice] = self._build(choice)
         return self._kernels[choice]
 
     def _build(self, choice: Choice) -> tuple[Kernel, RuntimeConfigurator] | None:
         try:
-            kernel = self.build(choice)
+            kernel = self.begin(choice)()
         except UnsupportedError:
             if choice == self.selection.general:
                 raise

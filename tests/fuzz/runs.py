@@ -56,11 +56,13 @@ def on_target(row: TargetMachine) -> Iterator[None]:
     """Whatever is compiled meanwhile is for one row, emulated where the host lacks it."""
     own = {name: getattr(compiler, name) for name in ("select", "assemble")}
 
-    def assemble(key: str, lir: LinearIR, target: TargetMachine, *rest: Any) -> Kernel:
+    def assemble(
+        key: str, lir: LinearIR, target: TargetMachine, *rest: Any
+    ) -> Callable[[], Kernel]:
         if is_native(target):
-            kernel: Kernel = own["assemble"](key, lir, target, *rest)
-            return kernel
-        return replace(emulated.kernel_of(lir, target), key=key)
+            finish: Callable[[], Kernel] = own["assemble"](key, lir, target, *rest)
+            return finish
+        return lambda: replace(emulated.kernel_of(lir, target), key=key)
 
     vars(compiler).update(select=lambda features: row, assemble=assemble)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from snipjit.errors import InputError, UnsupportedError
 from snipjit.ir import axis_sizes
 from snipjit.ir.schedule import Schedule
 from snipjit.runtime import interface as interfaces
+from snipjit.runtime.compile_threads import Run, at_once
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.structure import SPECIALIZED_SIZES, Choice, Selection, Structure
 from snipjit.target.candidates import Serves
@@ -70,11 +72,11 @@ class Built:
         self.refused = refused
         self.asked: list[Choice] = []
 
-    def __call__(self, choice: Choice) -> Kernel:
+    def __call__(self, choice: Choice, run: Run = at_once) -> Callable[[], Kernel]:
         self.asked.append(choice)
         if choice in self.refused:
             raise UnsupportedError("none of this")
-        return replace(scale_add(), key=choice.name(("n",)))
+        return lambda: replace(scale_add(), key=choice.name(("n",)))
 
 
 TWO = Selection((Serves(Schedule.COLUMNS, ("m",), 8), ANY), ("n",))

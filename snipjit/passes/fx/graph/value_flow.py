@@ -21,14 +21,21 @@ from snipjit.passes.fx.nodes.written import written
 
 @dataclass(frozen=True)
 class Looked:
-    """What was asked of a flow: the nodes whose values were read, those whose readers were."""
+    """What was asked of a flow, all of it to be found from one node on by operands and by readers.
+
+    nodes    those that were looked at
+    opened   those of them whose operands were read, ...
+    readers  ... and whose readers
+    """
 
     nodes: set[fx.Node] = field(default_factory=set)
+    opened: set[fx.Node] = field(default_factory=set)
     readers: set[fx.Node] = field(default_factory=set)
 
     def add(self, other: Looked) -> None:
         """Count what another has seen as seen."""
         self.nodes.update(other.nodes)
+        self.opened.update(other.opened)
         self.readers.update(other.readers)
 
 
@@ -87,6 +94,8 @@ class ValueFlow:
     def read(self, reader: fx.Node, mentioned: fx.Node) -> fx.Node:
         """The version of ``mentioned`` whose value ``reader`` sees."""
         version = self.version(reader, mentioned)
+        self.looked.nodes.add(reader)
+        self.looked.opened.add(reader)
         if isinstance(version, fx.Node):  # an argument may be left out
             self.looked.nodes.add(version)
         return version

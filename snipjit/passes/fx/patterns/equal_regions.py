@@ -30,13 +30,15 @@ Pairs = list[tuple[Any, Any]]
 class Known:
     """A candidate around an anchor, its region, and what was looked at to find it.
 
-    All further layers are compared with it: the forms of its values are made once.
+    All further layers are compared with it: the forms of its values are made once. ``taken`` are
+    the nodes that were part of other kernels then.
     """
 
     anchor: fx.Node
     region: Region
     candidate: Candidate
     looked: Looked
+    taken: frozenset[fx.Node]
     forms: Remembered[fx.Node, Hashable] = field(default_factory=lambda: Remembered(_form_of))
 
     def around(
@@ -51,18 +53,6 @@ class Known:
             return None
         found = match.candidate()
         return None if found is None else (match.region(), found)
-
-
-def keep(
-    flow: ValueFlow,
-    anchor: fx.Node,
-    region: Region,
-    candidate: Candidate,
-    taken: Collection[fx.Node],
-) -> Known | None:
-    """A candidate for others to equal; None where places matter, which are no form."""
-    special = any(node in taken for node in flow.looked.nodes)
-    return None if special else Known(anchor, region, candidate, flow.looked)
 
 
 @dataclass
@@ -104,11 +94,12 @@ class _Match:
         if left is right:
             versions = (flow.version(left, node) for node in left.all_input_nodes)
             return [(version, version) for version in versions]
-        if right in self.taken or flow.is_mutated(left) != flow.is_mutated(right):
+        if flow.is_mutated(left) != flow.is_mutated(right):
             return None
         if left.op != right.op or (lookup(left) is None) != (lookup(right) is None):
             return None
-        if lookup(left) is None and mutated(left) is None:
+        is_known = lookup(left) is not None or mutated(left) is not None
+        if not is_known and left not in self.known.looked.opened:
             return []
         found = _operands(left, right)
         return found and [(flow.version(left, a), flow.version(right, b)) for a, b in found]
@@ -119,7 +110,10 @@ class _Match:
         return left is right or (left.op == right.op and _operands(left, right) is not None)
 
     def _are_alike(self, left: fx.Node, right: fx.Node) -> bool:
-        """Whether values have the same form: no two layers have the same elements."""
+        """Whether values have the same form, no two layers having the same elements, and other
+        kernels have taken both or none."""
+        if (left in self.known.taken) != (right in self.taken):
+            return False
         alike = self.known.forms(left) == _form_of(right)
         return alike or _are_numbers_of_layers(value(left), value(right))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Iterable, Sequence
 
 import torch
@@ -51,10 +50,12 @@ class Linear(Pattern):
              %0 = transpose %b; %1 = matmul %a %0; %2 = add %1 %c; … ; %8 = add %7 %d; result %8
 
     Layers of one input that are as wide are taken together, where the chains below them meet (a
-    gate) and where they do not (queries, keys and values); else each alone.
+    gate) and where they do not (queries, keys and values); else each alone. Other tensors are read
+    as they are: most are sums of layers above, and what hides an element saves nothing here.
     """
 
     name = "linear"
+    has_masks = False
 
     def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
         """Whether a node multiplies by a weight, or by several that data choose."""
@@ -209,17 +210,43 @@ def _below(flow: ValueFlow, first: fx.Node, inside: Collection[fx.Node]) -> set[
 def _chain(
     flow: ValueFlow, products: Iterable[fx.Node], taken: Collection[fx.Node]
 ) -> set[fx.Node]:
-    """Products and the elementwise functions below them, up to values that anything else reads."""
+    """Products and the elementwise functions below them, up to values that anything else reads.
+
+    Only what reads the nodes is looked at, and whether its other operands are made of them: layers
+    are equal as far as anyone has looked.
+    """
     nodes = {*products}
     shape = tensor(next(iter(nodes))).shape
     first = min(map(flow.index.__getitem__, nodes))
-    for node in itertools.islice(flow.index, first, None):
-        reads = [of for of in flow.operands(node) if of in nodes]
-        if reads and node not in taken and _is_pointwise(node, shape):
-            nodes.add(node)
+    readers = {of for node in nodes for of in flow.consumers(node)}
+    while readers:
+        reader = min(readers, key=flow.index.__getitem__)  # what it reads is in, or never will be
+        readers.remove(reader)
+        if reader in nodes or reader in taken or not _is_pointwise(reader, shape):
+            continue
+        if not _are_made_of(flow, flow.operands(reader), nodes, first):
+            nodes.add(reader)
+            readers.update(flow.consumers(reader))
     while (end := _read_outside(flow, nodes)) is not None:
         nodes -= _below(flow, end, nodes) - {end}
     return nodes
+
+
+def _are_made_of(
+    flow: ValueFlow, values: Iterable[fx.Node], nodes: Collection[fx.Node], first: int
+) -> bool:
+    """Whether any of some values outside ``nodes``, the first of which has a place in the graph, is
+    made of them: no kernel can read it, as it comes after the kernel."""
+    pending = [value for value in values if value not in nodes]
+    seen: set[fx.Node] = set()
+    while pending:
+        node = pending.pop()
+        if node in nodes:
+            return True
+        if node not in seen and flow.index[node] > first:
+            seen.add(node)
+            pending += flow.operands(node)
+    return False
 
 
 def _is_pointwise(node: fx.Node, shape: Sequence[Size]) -> bool:

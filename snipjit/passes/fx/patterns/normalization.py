@@ -49,7 +49,7 @@ class Normalization(Pattern):
     """
 
     name = "normalization"
-    masks = False
+    has_masks = False
 
     def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
         """Whether a node normalizes, or is the first statistic of a normalization."""

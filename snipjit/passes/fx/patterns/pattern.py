@@ -35,11 +35,11 @@ class Pattern(ABC):
 
     Attributes:
         name: of its Subgraphs.
-        masks: whether functions of indices are taken in that make other tensors.
+        has_masks: whether other tensors may be masks, of which functions of indices are taken in.
     """
 
     name: str
-    masks: bool = True
+    has_masks = True
 
     @abstractmethod
     def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:

@@ -18,7 +18,7 @@ from snipjit.passes.fx.lift.results import lowest_result
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
 from snipjit.passes.fx.nodes.traced import is_tensor
-from snipjit.passes.fx.patterns.equal_regions import Known, keep
+from snipjit.passes.fx.patterns.equal_regions import Known
 from snipjit.passes.fx.patterns.extra_results import check_order, extra_results
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
 from snipjit.refusal import Refusal
@@ -85,18 +85,22 @@ class Recognition:
         regions = pattern.regions(self.flow, anchor, self.taken)
         self.flow.looked.nodes.update(regions[0].nodes)
         lifter = cache(partial(self._lifter, pattern, regions[0]))
-        ways = (self.indices, None) if pattern.masks else (None,)
-        for region, indices in itertools.product(regions, ways):
-            if indices is ways[0] or lifter(self.indices).has_indices:
+        known = self.indices if pattern.has_masks else None
+        for region, indices in itertools.product(regions, dict.fromkeys((known, None))):
+            if indices is known or lifter(known).has_indices:
                 try:
                     found = self._placed(self._lifted(pattern, anchor, region, lifter(indices)))
                 except RefusedError as refused:
                     reason = refused
                     continue
-                if (known := keep(self.flow, anchor, region, found, self.taken)) is not None:
-                    self.known.insert(0, known)
+                self._keep(anchor, region, found)
                 return found
         raise reason
+
+    def _keep(self, anchor: fx.Node, region: Region, found: Candidate) -> None:
+        """A candidate for others to equal. What is looked at from now on is not for its sake."""
+        looked, self.flow.looked = self.flow.looked, Looked()
+        self.known.insert(0, Known(anchor, region, found, looked, frozenset(self.taken)))
 
     def _lifter(self, pattern: Pattern, region: Region, indices: IndexValues | None) -> Lifter:
         nodes = set(region.nodes)
