@@ -55,11 +55,6 @@ STAYS = {
         "accepted: torch.float32",
         torch.bfloat16,
     ),
-    "weight as [k][n]": Stay(
-        Form(lambda m, x: x @ m.w, lambda: {"w": weight(24, 40)}, kernels=0),
-        "in place PyTorch is faster; prepared, with some columns, it is taken",
-        "by which PyTorch multiplies faster",
-    ),
     "convolution": Stay(
         Form(lambda m, x: m.a(x), lambda: {"a": nn.Conv2d(24, 40, 1)}, (2, 24, "L", 7), kernels=0),
         "of one tap it is taken on request",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import snipjit
-from snipjit.passes import linear
 from tests.linear_forms import FORMS
 from tests.weight_changes import SEEN, UNSEEN, Change, name_of
 
@@ -21,12 +19,6 @@ OPTIONS: dict[str, Any] = {"fuse": ("attention", "linear", "convolution")}
 LENGTHS = (9, 1, 31, 17)
 LONG = pytest.mark.long
 ROADS = ["dynamic", pytest.param("static", marks=LONG), pytest.param("program", marks=LONG)]
-
-
-@pytest.fixture
-def across(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights as [k][n] are compiled too, though users have PyTorch multiply by them."""
-    monkeypatch.setattr(linear, "refuse_across", lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +58,6 @@ def _compare(compiled: Callable[[Tensor], Any], model: nn.Module, x: Tensor) -> 
 
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("name", FORMS)
-@pytest.mark.usefixtures("across")
 def test_forms(name: str, road: str) -> None:
     form = FORMS[name]
     model = form.model()
@@ -152,19 +143,6 @@ def test_images_of_either_layout(first: torch.memory_format) -> None:
     for layout in (first, LAST, torch.contiguous_format):
         _compare(compiled, model, torch.randn(shape).contiguous(memory_format=layout))
     assert snipjit.stats().kernel_calls == 3
-
-
-@pytest.mark.parametrize("name", ["matmul", "addmm", "einsum, kn"])
-def test_weights_that_lie_across_stay(name: str) -> None:
-    form = FORMS[name]
-    model, x = form.model(), form.input(9)
-    compiled = _compiled(model, "dynamic", x)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        _compare(compiled, model, x)
-    (refusal,) = snipjit.stats().refusals
-    assert refusal.is_expected
-    assert "by which PyTorch multiplies faster" in refusal.reason
 
 
 def test_no_rows() -> None:

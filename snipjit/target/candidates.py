@@ -21,6 +21,7 @@ class Candidate:
     task        most rows of a task
     panel       of what lies in lanes, or of rows, in a loop inside a task around register tiles
     columns     most columns of a task, where tasks have parts of them
+    tasks       of fewer columns, down to one panel, if there would be fewer tasks than that
     block       of the streamed axis in a block
     chunk       of a streamed axis at least in a task of its own; 0: streams are not split
     depth       of a contracted axis in a block; 0: it is not blocked
@@ -32,6 +33,7 @@ class Candidate:
     most_rows   it serves calls of at most so many rows where others serve more
     least_rows  with fewer rows calls go by columns instead
     layer       columns of a task of linear layers that go by rows: each task packs its rows anew
+    packs       matrices [k][n] are packed, so that what a tile reads lies together
     """
 
     schedule: Schedule
@@ -49,6 +51,8 @@ class Candidate:
     most_rows: int = 0
     least_rows: int = 0
     layer: int = 192
+    packs: bool = True
+    tasks: int = 0
 
 
 TUNED: dict[tuple[str, Schedule], Candidate] = {}
@@ -80,7 +84,20 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
         few = 10 if target.tiles else 24 if many else 2 * target.lanes
         return replace(common, task=8, panel=4, block=512, chunk=512, most_rows=few)
     tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)
-    return replace(tiles, task=384, columns=4 * panel, least_rows=3)
+    if schedule is Schedule.OUTPUTS:
+        return replace(tiles, task=384, columns=4 * panel, least_rows=3)
+    return _of_matrices(target, tiles)
+
+
+def _of_matrices(target: TargetMachine, tiles: Candidate) -> Candidate:
+    """By blocks or by steps: panels are whole lines of memory, however few registers there are."""
+    many = target.registers >= 32
+    vectors, tile = (3, 8) if many else (4, 3) if "fma" in target.features else (4, 2)
+    panel, few = vectors * target.lanes, 16 if many else 9
+    both = replace(tiles, panel=panel, vectors=vectors, tile=tile, columns=384, tasks=4)
+    if tiles.schedule is Schedule.STEPS:
+        return replace(both, task=few, most_rows=few, depth=8, unroll=2, packs=False)
+    return replace(both, task=96, most_rows=96, depth=32)
 
 
 class Serves(NamedTuple):
