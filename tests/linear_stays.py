@@ -55,6 +55,11 @@ STAYS = {
         "accepted: torch.float32",
         torch.bfloat16,
     ),
+    "stacked weights as [k][n] of one input": Stay(
+        Form(lambda m, x: x @ m.w, lambda: {"w": weight(3, 24, 40)}, ("L", 24), kernels=0),
+        "their schedules are for as many inputs as weights",
+        "by which PyTorch multiplies faster",
+    ),
     "convolution": Stay(
         Form(lambda m, x: m.a(x), lambda: {"a": nn.Conv2d(24, 40, 1)}, (2, 24, "L", 7), kernels=0),
         "of one tap it is taken on request",

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import snipjit
+from snipjit.passes import linear
 from tests.linear_forms import FORMS
 from tests.weight_changes import SEEN, UNSEEN, Change, name_of
 
@@ -19,6 +20,12 @@ OPTIONS: dict[str, Any] = {"fuse": ("attention", "linear", "convolution")}
 LENGTHS = (9, 1, 31, 17)
 LONG = pytest.mark.long
 ROADS = ["dynamic", pytest.param("static", marks=LONG), pytest.param("program", marks=LONG)]
+
+
+@pytest.fixture
+def across(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every weight as [k][n] is compiled, also those by which users have PyTorch multiply."""
+    monkeypatch.setattr(linear, "refuse_across", lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +65,7 @@ def _compare(compiled: Callable[[Tensor], Any], model: nn.Module, x: Tensor) -> 
 
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("name", FORMS)
+@pytest.mark.usefixtures("across")
 def test_forms(name: str, road: str) -> None:
     form = FORMS[name]
     model = form.model()
@@ -143,6 +151,18 @@ def test_images_of_either_layout(first: torch.memory_format) -> None:
     for layout in (first, LAST, torch.contiguous_format):
         _compare(compiled, model, torch.randn(shape).contiguous(memory_format=layout))
     assert snipjit.stats().kernel_calls == 3
+
+
+@pytest.mark.parametrize("name", ["matmul", "addmm", "einsum, kn"])
+def test_weights_that_lie_across(name: str) -> None:
+    """As in GPT-2; each length has the kernel that it would have alone."""
+    form = FORMS[name]
+    model = form.model()
+    compiled = _compiled(model, "dynamic", form.input(9))
+    for length in (9, 1, 31, 200):
+        _compare(compiled, model, form.input(length, seed=length))
+    assert not snipjit.stats().refusals
+    assert snipjit.stats().kernel_calls == 4
 
 
 def test_no_rows() -> None:

@@ -48,8 +48,8 @@ BY_STEPS = (Schedule.STEPS, Schedule.BLOCKS)
 def refuse_across(subgraph: Subgraph, numbers: Collection[int]) -> None:
     """Raise SlowerError where a linear layer would read a weight, of those parameters, across.
 
-    Its innermost axis is neither what a product sums over nor the innermost one of the results:
-    vectors of neither can be read from memory and written to it.
+    It lies as [k][n], so that what a sum goes over is a row apart in memory, but not in a way that
+    the schedules of such matrices are for.
     """
     if sums_over_rows(subgraph):
         return
@@ -60,8 +60,8 @@ def refuse_across(subgraph: Subgraph, numbers: Collection[int]) -> None:
             if "block" in node.attrs or not summed & {*node.type.axes} or summed & {*inner}:
                 continue
             raise SlowerError(
-                f"%{node.name} lies in memory as [k][n], but n is not innermost in each result; "
-                "accepted: [n][k], as of nn.Linear, or results that lie as [m][n]"
+                f"%{node.name} lies in memory as [k][n], by which PyTorch multiplies faster here; "
+                "accepted: [n][k], or n innermost in each result and all other axes in both factors"
             )
 
 
