@@ -58,11 +58,16 @@ class Model(SubgraphBuilder):
         return self.map("mul", self.reduce("sum", x, over), self.number(1.0 / size))
 
 
-def linear(K: int = 768, N: int = 3072, gelu: bool = True, block: int = 0) -> Subgraph:
-    """``gelu(x wᵀ + b)`` with x [m][k], w [n][k] or prepared as [n/block][k][block], b [n]."""
+def linear(
+    K: int = 768, N: int = 3072, gelu: bool = True, block: int = 0, across: bool = False
+) -> Subgraph:
+    """``gelu(x wᵀ + b)`` with x [m][k], w [n][k] or prepared as [n/block][k][block], b [n].
+
+    ``across``: w lies as [k][n].
+    """
     build = Model("linear", m=None, n=N, k=K)
     prepared = {"block": ("n", block)} if block else {}
-    x, w = build.weight("x", "m", "k"), build.weight("w", "n", "k", **prepared)
+    x, w = build.weight("x", "m", "k"), build.weight("w", *("kn" if across else "nk"), **prepared)
     y = build.map("add", build.product(x, w, "k"), build.weight("b", "n"))
     build.result(build.gelu(y) if gelu else y)
     return build.subgraph()

@@ -57,14 +57,14 @@ def small(row: TargetMachine, name: str = "") -> TargetMachine:
     and every tail. Only single rows go by columns: other sizes share one kernel."""
     lanes, common = row.lanes, {"tile": 4, "unroll": 2, "held": 16}
     rows = {"task": 2 * lanes, "panel": lanes, "block": 32 if row.tiles else 8}
+    outputs = {**common, "task": 8, "panel": lanes, "columns": 2 * lanes, "block": 8, "vectors": 1}
     numbers = {
         Schedule.ROWS: {**common, **rows, "columns": 32, "held_panel": lanes},
         Schedule.COLUMNS: {**common, "block": 8, "columns": 32, "most_rows": 1},
         Schedule.FEATURES: {"vectors": 2, "columns": 2 * lanes, "elements": 8 * lanes},
-        Schedule.OUTPUTS: {
-            **{**common, "task": 8, "panel": lanes, "columns": 2 * lanes},
-            **{"block": 8, "depth": 8, "vectors": 1},
-        },
+        Schedule.OUTPUTS: {**outputs, "depth": 8},
+        Schedule.BLOCKS: {**outputs, "depth": 8, "most_rows": 8},
+        Schedule.STEPS: {**outputs, "depth": 4, "most_rows": 4},
     }
     return tuned(row, name or f"small {row.name}", numbers)
 

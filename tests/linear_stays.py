@@ -55,9 +55,9 @@ STAYS = {
         "accepted: torch.float32",
         torch.bfloat16,
     ),
-    "weight as [k][n]": Stay(
-        Form(lambda m, x: x @ m.w, lambda: {"w": weight(24, 40)}, kernels=0),
-        "in place PyTorch is faster; prepared, with some columns, it is taken",
+    "stacked weights as [k][n] of one input": Stay(
+        Form(lambda m, x: x @ m.w, lambda: {"w": weight(3, 24, 40)}, ("L", 24), kernels=0),
+        "their schedules are for as many inputs as weights",
         "by which PyTorch multiplies faster",
     ),
     "convolution": Stay(

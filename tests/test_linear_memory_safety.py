@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import structures
 from snipjit.compiler import lower
-from snipjit.ir.schedule import OF_PRODUCTS, Schedule
+from snipjit.ir.schedule import Schedule
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
 from snipjit.runtime.structure import Structure
@@ -21,12 +21,19 @@ from tests.kernels import ROWS, SMALL
 SIZES = [(31, 77), pytest.param((48, 80), marks=pytest.mark.long), (1100, 50)]
 """Features and columns: no multiples of anything, or of all."""
 NATIVE = [name for name, row in SMALL.items() if kernels.is_native(ROWS[name])]
-KINDS = [*((schedule, False) for schedule in OF_PRODUCTS), (Schedule.OUTPUTS, True)]
+KINDS = [
+    *((schedule, "nk") for schedule in (Schedule.ROWS, Schedule.COLUMNS, Schedule.OUTPUTS)),
+    *((schedule, "kn") for schedule in (Schedule.STEPS, Schedule.BLOCKS, Schedule.OUTPUTS)),
+    (Schedule.OUTPUTS, "blocks"),
+]
+"""Schedules, and how the weight lies."""
 
 
 @cache
-def _compiled(row: str, schedule: Schedule, block: int, sizes: tuple[int, int]) -> Structure:
-    lir = lower(structures.linear(*sizes, block=block), SMALL[row], schedule=schedule)
+def _compiled(row: str, schedule: Schedule, layout: str, sizes: tuple[int, int]) -> Structure:
+    block = SMALL[row].lanes if layout == "blocks" else 0
+    graph = structures.linear(*sizes, block=block, across=layout == "kn")
+    lir = lower(graph, SMALL[row], schedule=schedule)
     return kernels.launcher_of(lir, SMALL[row]).structure
 
 
@@ -47,15 +54,16 @@ def _run(kernel: Structure, given: list[torch.Tensor], want: torch.Tensor, side:
 
 @pytest.mark.parametrize("side", ["end", pytest.param("start", marks=pytest.mark.long)])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-@pytest.mark.parametrize(("schedule", "blocks"), KINDS, ids=str)
+@pytest.mark.parametrize(("schedule", "layout"), KINDS, ids=str)
 @pytest.mark.parametrize("row", NATIVE)
 def test_between_guards(
-    row: str, schedule: Schedule, blocks: bool, sizes: tuple[int, int], side: Side
+    row: str, schedule: Schedule, layout: str, sizes: tuple[int, int], side: Side
 ) -> None:
-    block = SMALL[row].lanes if blocks else 0
-    kernel, (features, columns) = _compiled(row, schedule, block, sizes), sizes
+    kernel, (features, columns) = _compiled(row, schedule, layout, sizes), sizes
     w, b = torch.randn(columns, features), torch.randn(columns)
-    weight = torch.as_tensor(_prepare(row)(w)) if blocks else w
+    weight = w.mT.contiguous() if layout == "kn" else w
+    if layout == "blocks":
+        weight = torch.as_tensor(_prepare(row)(w))
     for rows in (1, 3, 13, 31):
         x = torch.randn(rows, features)
         want = torch.nn.functional.gelu(torch.nn.functional.linear(x, w, b))

@@ -41,6 +41,7 @@ from tests.narrow import torch_type
 
 FEW: dict[str, Callable[[], Subgraph]] = {
     "linear": lambda: model_graphs.linear(48, 80),
+    "linear across": lambda: model_graphs.linear(48, 80, across=True),
     "product": model_graphs.product,
     "mlp": lambda: model_graphs.mlp(48, 80, 36),
     "swiglu": lambda: model_graphs.swiglu(48, 80),

@@ -15,13 +15,24 @@ class Schedule(Enum):
     COLUMNS  whatever is summed away or makes columns: every load of a streamed input serves all
              rows of a task, and is used once for each. For few rows.
     OUTPUTS  whatever a product makes: what is shared by rows is packed, for many of them.
+    BLOCKS   the same, of matrices [k][n]: a few of their rows are packed at a time, and multiplied
+             by all of a task, whose sums lie in a buffer. For fewer rows.
+    STEPS    the same with still fewer at a time, read where they lie, in the order of memory. For
+             the fewest rows.
     FEATURES what is innermost in memory; rows come one after another. For what has no product.
     """
 
     ROWS = "rows"
     COLUMNS = "columns"
     OUTPUTS = "outputs"
+    BLOCKS = "blocks"
+    STEPS = "steps"
     FEATURES = "features"
+
+    @property
+    def by_outputs(self) -> bool:
+        """Whether what a product makes lies in lanes."""
+        return self in (Schedule.OUTPUTS, Schedule.BLOCKS, Schedule.STEPS)
 
 
 SYNTHETIC_LANES = "lane"

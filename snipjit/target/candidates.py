@@ -22,6 +22,7 @@ class Candidate:
     panel       of what lies in lanes, or of rows, in a loop inside a task around register tiles
     columns     most columns of a task, where tasks have parts of them
     elements    of a task that has whole rows of features
+    tasks       of fewer columns, down to one panel, if there would be fewer tasks than that
     block       of the streamed axis in a block
     chunk       of a streamed axis at least in a task of its own; 0: streams are not split
     depth       of a contracted axis in a block; 0: it is not blocked
@@ -36,6 +37,7 @@ class Candidate:
     beside      of linear layers that go by columns: rows of a weight that are read side by side,
                 along which vectors go, ...
     layer_rows  ... and rows that are multiplied by them at once
+    packs       matrices [k][n] are packed, so that what a tile reads lies together
     """
 
     schedule: Schedule
@@ -56,6 +58,8 @@ class Candidate:
     beside: int = 0
     layer_rows: int = 0
     elements: int = 0
+    packs: bool = True
+    tasks: int = 0
 
 
 TUNED: dict[tuple[str, Schedule], Candidate] = {}
@@ -93,7 +97,20 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
     if schedule is Schedule.FEATURES:
         return replace(common, columns=1024, elements=1 << 15, vectors=4)
     tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)
-    return replace(tiles, task=384, columns=4 * panel, least_rows=3)
+    if schedule is Schedule.OUTPUTS:
+        return replace(tiles, task=384, columns=4 * panel, least_rows=3)
+    return _of_matrices(target, tiles)
+
+
+def _of_matrices(target: TargetMachine, tiles: Candidate) -> Candidate:
+    """By blocks or by steps: panels are whole lines of memory, however few registers there are."""
+    many = target.registers >= 32
+    vectors, tile = (3, 8) if many else (4, 3) if "fma" in target.features else (4, 2)
+    panel, few = vectors * target.lanes, 16 if many else 9
+    both = replace(tiles, panel=panel, vectors=vectors, tile=tile, columns=384, tasks=4)
+    if tiles.schedule is Schedule.STEPS:
+        return replace(both, task=few, most_rows=few, depth=8, unroll=2, packs=False)
+    return replace(both, task=96, most_rows=96, depth=32)
 
 
 class Serves(NamedTuple):

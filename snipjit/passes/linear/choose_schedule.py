@@ -54,7 +54,7 @@ class ChooseSchedule(LinearPass):
             _halve(lir)
         if self.target.tiles and self.schedule is Schedule.ROWS:
             mark_tiles(lir)
-        choose_reads(lir)
+        choose_reads(lir, chosen.numbers.packs)
         return lir
 
 
@@ -149,8 +149,15 @@ class _Chooser:
         if role == "rows":
             return self.numbers.task if self._is_inner(axis) else min(self.numbers.task, OUTER_ROWS)
         if role == "columns":
-            return self.numbers.columns if axis == self.wide or self._is_dynamic(axis) else 0
+            return self._columns(axis) if axis == self.wide or self._is_dynamic(axis) else 0
         return 1 if role == "batch" else 0
+
+    def _columns(self, axis: str) -> int:
+        """Columns of a task: whole panels, few enough for some tasks."""
+        columns, size, panel = self.numbers.columns, self.lir.axes[axis], self.numbers.panel
+        while size and size < columns * self.numbers.tasks and not columns % (2 * panel):
+            columns //= 2
+        return columns
 
     def _panel(self, axis: str) -> int:
         """How much of an axis a panel has, whose register tiles have all of it; 0 without panels.
@@ -158,7 +165,7 @@ class _Chooser:
         Of several row axes those that are not unrolled have one element.
         """
         rows = self.roles[axis] == "rows"
-        if self.schedule is not Schedule.OUTPUTS:
+        if not self.schedule.by_outputs:
             if axis == self.layer:
                 return self.numbers.beside
             first = axis == self.shared[0] if rows else False
@@ -178,7 +185,7 @@ class _Chooser:
         return depth if alone and (size is None or size > 2 * depth) else 0
 
     def _is_inner(self, axis: str) -> bool:
-        return self.schedule is not Schedule.OUTPUTS or axis == self.shared[-1]
+        return not self.schedule.by_outputs or axis == self.shared[-1]
 
     def _is_dynamic(self, axis: str) -> bool:
         return self.lir.axes[axis] is None
@@ -192,7 +199,7 @@ def _wide_axis(lir: LinearIR, schedule: Schedule) -> str | None:
     """The axis in the last lanes that every product and result has, and none sums over."""
     anchors = [e for e in lir.expressions() if e.op in ("brgemm", "store")]
     reduced = {axis for e in lir.expressions() for axis in e.over}
-    axis = lir.lanes[-1] if schedule is Schedule.OUTPUTS else _column_axis(lir)
+    axis = lir.lanes[-1] if schedule.by_outputs else _column_axis(lir)
     if axis is None or axis in reduced or not all(axis in e.type.axes for e in anchors):
         return None
     return axis
@@ -211,7 +218,7 @@ def _roles(lir: LinearIR, wide: str | None, schedule: Schedule) -> dict[str, Rol
     kept = [axis for axis in _kept_axes(lir) if axis != wide]
     reduced = {axis for e in lir.expressions() for axis in e.over}
     products = any(e.op == "brgemm" for e in lir.expressions())
-    rows = _row_axes(lir, kept) if products or schedule is not Schedule.OUTPUTS else kept
+    rows = _row_axes(lir, kept) if products or not schedule.by_outputs else kept
     stored = {axis for e in lir.expressions() if e.op == "store" for axis in e.type.axes}
     columns = [axis for axis in lir.axes if axis in stored - reduced and axis not in kept]
     streams = _streamed_axes(lir, [*kept, *(axis for axis in columns if lir.axes[axis] is None)])

@@ -49,7 +49,7 @@ class ConvertGraphToLinear(Pass):
         lanes = tuple(axes_of_rows(subgraph)[-1:]) or (SYNTHETIC_LANES,)
         if self.schedule is Schedule.COLUMNS:
             lanes = tuple(column_axes(subgraph))
-        elif self.schedule is Schedule.OUTPUTS:
+        elif self.schedule.by_outputs:
             lanes = tuple(output_axes(subgraph))
             if not lanes:
                 raise UnsupportedError("no order of axes has what each product sums over in front")

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 
 from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.loop_nest import streams
 from snipjit.ir.reach import Reach
 from snipjit.ir.schedule import Home
 from snipjit.ir.tensors import Tensor
 
 
-def choose_reads(lir: LinearIR) -> None:
+def choose_reads(lir: LinearIR, packs: bool) -> None:
     """Say of each factor of each product whether it is read in place, or packed and how often.
 
     An input whose lanes axis is not innermost in memory is packed once a task, or once a block, if
@@ -21,8 +22,12 @@ def choose_reads(lir: LinearIR) -> None:
     so that whole vectors are loaded. Only what has a bounded size is packed: a dynamic axis would
     need a buffer that grows. Products in tiles have all their inputs packed, or are not in tiles:
     where two of them lie across each other one is left in place.
+
+    A matrix [k][n] that nothing streams has whole vectors in memory, but each of another row: all
+    tiles of a panel read it, and it has no place in a near cache. It is packed if the candidate
+    ``packs``.
     """
-    reads = _Reads(lir, lir.lanes)
+    reads = _Reads(lir, lir.lanes, packs)
     chosen = [reads.choose(e) if e.op == "brgemm" else e for e in lir.expressions()]
     lir.body = [replace(e, type=replace(e.type, axes=lir.sort_axes(e.type.axes))) for e in chosen]
 
@@ -32,12 +37,14 @@ class _Reads:
     """The decisions so far.
 
     lanes   the lanes axes that the kernel had before
+    packs   whether matrices [k][n] are packed
     loaded  the inputs without lanes that are packed, along their innermost axes
     in_vectors  the products in tiles that cannot stay there
     """
 
     lir: LinearIR
     lanes: tuple[str, ...]
+    packs: bool
     loaded: list[Tensor] = field(default_factory=list)
     in_vectors: set[str | None] = field(default_factory=set)
 
@@ -59,8 +66,11 @@ class _Reads:
         across = in_lanes and self.lir.vector_axis(tensor.axes) != unit
         if across and reach.is_blocked(tensor.axes) and reach.is_bounded(tensor.axes):
             return "block"
+        apart = self.packs and self.has_rows_apart(e, tensor)
+        if apart and reach.is_blocked(tensor.axes):
+            return "block"
         if in_lanes and replace(reach, streams=False).is_bounded(tensor.axes):
-            return "task" if tiles or across else "place"
+            return "task" if tiles or across or apart else "place"
         direct = (None, *reach.task_axes, e.attrs.get("pairs"))
         pays = not in_lanes and tensor.element.is_narrow and unit not in direct
         if not (tiles or pays) or not reach.is_bounded(tensor.axes):
@@ -69,6 +79,12 @@ class _Reads:
             return "block"
         self.in_vectors.add(e.output)
         return "place"
+
+    def has_rows_apart(self, e: Expression, tensor: Tensor) -> bool:
+        """Whether a product sums over rows of a matrix whose columns are in the result's lanes."""
+        columns = self.lir.vector_axis(e.type.axes)
+        apart = tensor.unit_axis == columns and bool({*e.over} & {*tensor.axes})
+        return apart and not streams(self.lir)
 
     def add_lanes(self, tensor: Tensor) -> bool:
         """Have vectors of the innermost axis where there are no other ones.

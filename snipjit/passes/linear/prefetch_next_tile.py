@@ -1,4 +1,4 @@
-"""PrefetchNextTile: rows read element by element are asked for while the tile before multiplies."""
+"""PrefetchNextTile: what a product reads from memory next is asked for while it multiplies."""
 
 from __future__ import annotations
 
@@ -15,19 +15,29 @@ NEAR = 32
 
 ALONG = 128
 """Elements of a row, of which several are read side by side, to what is asked for of it."""
+ROWS_AHEAD = 8
+"""The same of a matrix whose rows are summed."""
+
+FEW_ROWS = 64
+"""So many rows of a matrix wait in a cache: its rows may all be equal distances apart, and then
+share few places of it."""
 
 
 @dataclass(frozen=True)
 class PrefetchNextTile(LinearPass):
-    """In the loop that sums a tile, prefetch the same part of the next one's rows.
+    """In the loop that sums a tile, prefetch what the next tiles read of an input.
 
     A tile reads so many rows of a weight side by side, each once; the hardware follows a row only
-    after its first lines, and rows are short. Where lanes are summed apart rows are long, and are
-    read line by line: there the row's own next lines are asked for. Where an axis is streamed, what
-    is read so lies in a cache: all panels of a task read it. Of a weight in blocks the first tile
-    of a panel reads all and the others find it in a cache: together they ask for the next panel's,
-    a part each, so that memory is as busy in the last tile as in the first. In a block the hardware
-    loses its way at the end of each page, so that the next lines are asked for too.
+    after its first lines, and rows are short: ask for the same part of the next tile's rows. Where
+    lanes are summed apart rows are long, and are read line by line: there the row's own next lines
+    are asked for. Where an axis is streamed, what is read so lies in a cache: all panels of a task
+    read it.
+
+    Of a weight in blocks the first tile of a panel reads all and the others find it in a cache:
+    together they ask for the next panel's, a part each, so that memory is as busy in the last tile
+    as in the first. So they do where a panel packs a few rows of a matrix, which the next panel
+    finds beside. In a block the hardware loses its way at the end of each page, so that the next
+    lines are asked for too; of a matrix that is summed row by row, the next rows.
 
     Before:  for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma … } }
     After:   for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma …
@@ -67,9 +77,13 @@ def _asking(lir: LinearIR, statement: Statement, loops: Nest) -> Statement:
     for e in (e for e in statement.body if isinstance(e, Expression) and e.op == "load"):
         if _is_by_element(lir, e.inputs[0], loops[-1].axis, statement.axis):
             more.append(_ask_rows(e, statement, loops[-1].axis))
+        if _is_by_rows(lir, e.inputs[0], statement.axis):
+            more.append(_prefetch(e, ahead=statement.axis, by=max(ROWS_AHEAD // statement.step, 1)))
         if _is_next_panel(lir, e, loops):
             more.append(_prefetch(e, ahead=statement.axis, by=NEAR // statement.step or 1))
             more.append(_prefetch(e, ahead=loops[-2].axis, along=loops[-1].axis))
+        if (packed := _packed(lir, e, statement.axis, loops)) is not None:
+            more.append(_prefetch(packed, ahead=loops[-2].axis, along=loops[-1].axis))
     pieces = [replace(piece, body=[*piece.body, *more]) for piece in statement.pieces]
     return replace(statement, pieces=pieces)
 
@@ -104,6 +118,33 @@ def _is_next_panel(lir: LinearIR, e: Expression, loops: Nest) -> bool:
     if not is_kind(panel, "for") or not {*blocks} <= {*e.type.axes} - {panel.axis}:
         return False
     return tensor.block[0] == panel.axis and len(blocks) < 2 and tile.axis not in tensor.axes
+
+
+def _packed(lir: LinearIR, e: Expression, summed: str, loops: Nest) -> Expression | None:
+    """What has packed a buffer for all tiles of a panel, if that is a few rows of a matrix."""
+    if len(loops) < 2:
+        return None
+    panel = loops[-2]
+    moves = expressions(panel.body)
+    values = [s.inputs[1] for s in moves if s.op == "store" and s.inputs[0] == e.inputs[0]]
+    for load in (one for one in moves if one.op == "load" and one.output in values):
+        tensor = lir.tensors.get(load.inputs[0])
+        if tensor is None or not _is_by_rows(lir, tensor.name, summed):
+            continue
+        if tensor.unit_axis == panel.axis and loops[-1].axis not in tensor.axes:
+            return load
+    return None
+
+
+def _is_by_rows(lir: LinearIR, name: str, summed: str) -> bool:
+    """Whether a tensor has vectors in memory, each of another row, few of which are summed."""
+    tensor, plan = lir.tensors.get(name), lir.plans.get(summed)
+    if plan is None or not 0 < plan.block <= FEW_ROWS:
+        return False
+    if tensor is None or tensor.block is not None or any(map(tensor.is_index, tensor.axes)):
+        return False
+    in_vectors = tensor.unit_axis is not None and lir.vector_axis(tensor.axes) == tensor.unit_axis
+    return in_vectors and summed in tensor.axes and summed != tensor.unit_axis
 
 
 def _is_by_element(lir: LinearIR, name: str, axis: str, summed: str) -> bool:

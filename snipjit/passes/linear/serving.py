@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from snipjit.errors import SlowerError
 from snipjit.ir.schedule import Schedule
-from snipjit.ir.subgraph import Subgraph
+from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.passes.linear.convert_graph_to_linear import are_layers, column_axes, output_axes
 from snipjit.target.candidates import NODES, Serves, candidate
 from snipjit.target.target_machine import TargetMachine
@@ -19,6 +19,8 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     for fewer where they are better. Where the products make what is innermost in the results, or
     where each multiplies by a weight, the rest goes by outputs, else by rows. Of products alone
     some more rows go by rows: weights are read where they lie, and packing them would not pay.
+    Where these lie as [k][n] a few of their rows are read at a time instead; without any rows of x
+    that is all there is.
     """
     if any("block" in node.attrs for node in subgraph.nodes):
         return (Serves(Schedule.OUTPUTS),)
@@ -34,17 +36,26 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     rows, by_nodes = row_axes(subgraph, wide), NODES.get(target.name, 0)
     few = [Serves(None, rows, by_nodes)] if by_nodes else []
     few.append(Serves(Schedule.COLUMNS, rows, most))
+    if layers and sums_over_rows(subgraph):
+        some = [Serves(one, rows, candidate(target, one).most_rows) for one in BY_STEPS]
+        return (*some, Serves(general)) if rows else (Serves(Schedule.STEPS),)
     if layers:
         few.append(Serves(Schedule.ROWS, rows, candidate(target, Schedule.ROWS).most_rows))
     return (*(few if rows else ()), Serves(general))
 
 
+BY_STEPS = (Schedule.STEPS, Schedule.BLOCKS)
+"""Schedules of matrices [k][n], for fewer rows first."""
+
+
 def refuse_across(subgraph: Subgraph, numbers: Collection[int]) -> None:
     """Raise SlowerError where a linear layer would read a weight, of those parameters, across.
 
-    It lies as [k][n], so that what a sum goes over is a row apart in memory, and each page holds
-    but a few rows: half as fast as a library that packs what it reads.
+    It lies as [k][n], so that what a sum goes over is a row apart in memory, but not in a way that
+    the schedules of such matrices are for.
     """
+    if sums_over_rows(subgraph):
+        return
     weights = {node.name for i, node in enumerate(subgraph.parameters) if i in numbers}
     for product in subgraph.of("brgemm") if are_layers(subgraph) else ():
         for node in (subgraph[name] for name in product.inputs if name in weights):
@@ -52,9 +63,29 @@ def refuse_across(subgraph: Subgraph, numbers: Collection[int]) -> None:
             if "block" in node.attrs or not summed & {*node.type.axes} or summed & {*inner}:
                 continue
             raise SlowerError(
-                f"%{node.name} lies in memory as [k][n], by which PyTorch multiplies faster; "
-                "accepted: [n][k], as of nn.Linear, or weights='prepared' and some columns"
+                f"%{node.name} lies in memory as [k][n], by which PyTorch multiplies faster here; "
+                "accepted: [n][k], or n innermost in each result and all other axes in both factors"
             )
+
+
+def sums_over_rows(subgraph: Subgraph) -> bool:
+    """Whether each product multiplies by a matrix [k][n], whose n is innermost in the results."""
+    columns = wide_axis(subgraph)
+    if columns is None:
+        return False
+    for product in subgraph.of("brgemm"):
+        a, b = (subgraph[name] for name in product.inputs)
+        if not _is_matrix(product, a, b, columns) and not _is_matrix(product, b, a, columns):
+            return False
+    return True
+
+
+def _is_matrix(product: Node, factor: Node, other: Node, columns: str) -> bool:
+    """Whether a factor lies as [k][n]; axes that it has besides, such as experts, both have."""
+    axes, summed = {*factor.type.axes}, {*product.attrs["over"]}
+    besides = axes - summed - {columns}
+    is_inner = factor.type.axes[-1:] == (columns,)
+    return is_inner and bool(summed & axes) and besides <= {*other.type.axes}
 
 
 def multiplies_weights(subgraph: Subgraph) -> bool:

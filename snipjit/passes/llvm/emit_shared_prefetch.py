@@ -11,71 +11,87 @@ from snipjit.passes.llvm.access import Access
 from snipjit.passes.llvm.emission import Emission, Scope
 from snipjit.passes.llvm.vector_ir import CACHE_LINE, I64, ask_for, call_intrinsic
 
-MOST_LINES = 2
-"""Lines of a block that an iteration asks for: two tiles or more bring all of the next panel."""
+MOST = 2
+"""Lines of a block, or rows of a matrix, that an iteration asks for: two tiles or more bring all of
+the next panel."""
 
 
 def emit_shared_prefetch(emission: Emission, access: Access, e: Expression) -> None:
-    """Ask for the next lines of each block of the next panel.
+    """Ask for the next lines of each block of the next panel, or for its next rows.
 
-    Of T tiles each iteration asks for 1/T of what it reads itself, rounded up to whole lines, so
-    that memory is as busy in the first tile as in the last. A block lies in memory as it is read,
-    from where the innermost loop began.
+    Of T tiles each iteration asks for 1/T of what it reads itself, rounded up to whole lines or
+    rows, so that memory is as busy in the first tile as in the last. What lies in blocks is in
+    memory as it is read, from where the innermost loop began.
     """
     ahead, tile = e.attrs["ahead"], emission.scope.around
     (summed,) = (axis for axis in access.axes if axis != ahead)
-    stride, block = access.stride(summed), access.block
     assert tile is not None
+    ask = _ask_for_lines if access.block is not None else _ask_for_rows
+    ask(access, _Part(emission, tile, e.attrs["along"], summed), ahead)
+
+
+def _ask_for_lines(access: Access, part: _Part, ahead: str) -> None:
+    """Lines of each block, which ends before the next part would begin."""
+    stride, block = access.stride(part.summed), access.block
     assert stride is not None
     assert block is not None
-    part = _Part(emission, tile, e.attrs["along"], summed, stride * access.bytes)
-    offset, pointer = part.offset(), emission.scope.next_panel[access.tensor.name]
-    for first in range(0, emission.scope.counts[ahead], block[1]):
+    builder, bytes = part.emission.builder, stride * access.bytes
+    lines = -(-part.count * bytes // CACHE_LINE)
+    begin = builder.mul(part.first(lines), ir.Constant(I64, CACHE_LINE))
+    read = builder.mul(part.work(), ir.Constant(I64, bytes))
+    last = builder.sub(read, ir.Constant(I64, CACHE_LINE))
+    offset = call_intrinsic(builder, "llvm.umin.i64", I64, [begin, last])
+    pointer = part.emission.scope.next_panel[access.tensor.name]
+    for first in range(0, part.emission.scope.counts[ahead], block[1]):
         place = access.offset(access.into_blocks(pointer, ahead, first), offset)
-        for line in range(min(MOST_LINES, part.lines)):
+        for line in range(min(MOST, lines)):
             address = access.offset(place, ir.Constant(I64, line * CACHE_LINE))
-            ask_for(emission.builder, address, near=False)
+            ask_for(builder, address, near=False)
+
+
+def _ask_for_rows(access: Access, part: _Part, ahead: str) -> None:
+    """Rows of a matrix, as wide as the panel."""
+    builder, begin = part.emission.builder, part.first(part.count)
+    last = builder.sub(part.work(), ir.Constant(I64, 1))
+    pointer = part.emission.scope.next_panel[access.tensor.name]
+    panel = part.emission.scope.counts[ahead] * access.bytes
+    for number in range(min(MOST, part.count)):
+        row = builder.add(begin, ir.Constant(I64, number))
+        row = call_intrinsic(builder, "llvm.umin.i64", I64, [row, last])
+        place = access.offset(pointer, builder.mul(row, access.strides(part.summed, 1)))
+        for byte in range(0, panel, CACHE_LINE):
+            ask_for(builder, access.offset(place, ir.Constant(I64, byte)), near=False)
 
 
 @dataclass
 class _Part:
-    """The part of a block that an iteration asks for.
+    """The part that an iteration asks for.
 
     tile    the scope around the loop that sums
     along   the axis of the tiles
     summed  the axis of that loop
-    bytes   what a block has of one element of it
     """
 
     emission: Emission
     tile: Scope
     along: str
     summed: str
-    bytes: int
 
     @property
     def count(self) -> int:
         """Elements of the summed axis in an iteration."""
         return self.emission.scope.counts[self.summed]
 
-    @property
-    def lines(self) -> int:
-        """Lines of a block that an iteration reads."""
-        return -(-self.count * self.bytes // CACHE_LINE)
-
-    def offset(self) -> ir.Value:
-        """Where the part begins, in bytes from the beginning of the block, which ends before."""
-        builder, work = self.emission.builder, self._work()
+    def first(self, units: int) -> ir.Value:
+        """The first line or row of the part, where an iteration reads so many."""
+        builder = self.emission.builder
         begin = self.tile.index.get(self.summed, ir.Constant(I64, 0))
         index = builder.sub(self.emission.scope.index[self.summed], begin)
         done = builder.udiv(index, ir.Constant(I64, self.count))
-        before = builder.mul(self._tile_number(), _rounded_up(builder, work, self.count))
-        place = builder.mul(builder.add(before, done), self._bytes_of_part())
-        read = builder.mul(work, ir.Constant(I64, self.bytes))
-        last = builder.sub(read, ir.Constant(I64, CACHE_LINE))
-        return call_intrinsic(builder, "llvm.umin.i64", I64, [place, last])
+        before = builder.mul(self._tile_number(), _rounded_up(builder, self.work(), self.count))
+        return builder.mul(builder.add(before, done), self._size(units))
 
-    def _work(self) -> ir.Value:
+    def work(self) -> ir.Value:
         """Elements of the summed axis that the loop goes over."""
         if self.summed in self.tile.work:
             return self.tile.work[self.summed]
@@ -90,19 +106,19 @@ class _Part:
         rows = builder.sub(self.tile.index[self.along], first)
         return _rounded_up(builder, rows, self.tile.steps[self.along])
 
-    def _bytes_of_part(self) -> ir.Value:
-        """Whole lines, computed once a kernel: tasks have as many tiles, or fewer.
+    def _size(self, units: int) -> ir.Value:
+        """Lines or rows of a part, computed once a kernel: tasks have as many tiles, or fewer.
 
         0 where a panel has one tile: that is never done with memory before the panel is.
         """
         emission, entry, step = self.emission, self.emission.entry, self.tile.steps[self.along]
-        slot = f"part of {self.lines} lines along {self.along} by {step}"
+        slot = f"part of {units} units along {self.along} by {step}"
         if slot not in emission.loaded:
             tiles = _rounded_up(entry, emission.field(f"step.{self.along}"), step)
-            more = entry.add(tiles, ir.Constant(I64, self.lines - 1))
-            lines = entry.mul(entry.udiv(more, tiles), ir.Constant(I64, CACHE_LINE))
+            more = entry.add(tiles, ir.Constant(I64, units - 1))
             alone = entry.icmp_signed("<=", tiles, ir.Constant(I64, 1))
-            emission.loaded[slot] = entry.select(alone, ir.Constant(I64, 0), lines)
+            size = entry.udiv(more, tiles)
+            emission.loaded[slot] = entry.select(alone, ir.Constant(I64, 0), size)
         return emission.loaded[slot]
 
 

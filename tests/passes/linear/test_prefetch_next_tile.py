@@ -9,8 +9,12 @@ import pytest
 from benchmarks import structures
 from snipjit.compiler import emit, lower
 from snipjit.ir.expression import Expression
+from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.schedule import Schedule
+from snipjit.ir.text.linear import print_linear
 from snipjit.ir.text.parse_linear import parse_linear
+from snipjit.passes.base import run_pipeline
+from snipjit.passes.linear import pipeline
 from snipjit.passes.linear.prefetch_next_tile import PrefetchNextTile
 from tests.kernels import TARGETS
 from tests.linear_examples import LAYER, PREPARED, before_and_after, final
@@ -59,3 +63,31 @@ def test_it_asks_one_tile_ahead() -> None:
     tiles = [s for s, _ in lir.walk() if isinstance(s, Expression) and s.op == "prefetch"]
     assert {e.attrs.get("ahead") for e in tiles} >= {"m"}
     assert emit(lir, row).count('call void @"llvm.prefetch.p0"') >= len(tiles)
+
+
+@pytest.mark.parametrize("row", TARGETS)
+def test_rows_of_a_matrix_are_asked_for(row: str) -> None:
+    """Where they are read in place the next ones, where they are packed those of the next panel."""
+    target = TARGETS[row]
+    for schedule, wanted in (
+        (Schedule.STEPS, {"ahead": "k", "by": 4}),
+        (Schedule.BLOCKS, {"ahead": "n", "along": "m"}),
+        (Schedule.OUTPUTS, None),
+    ):
+        lir = lower(structures.linear(96, 192, across=True), target, schedule=schedule)
+        asked = [e.attrs for e in lir.expressions() if e.op == "prefetch" and e.inputs == ("w",)]
+        assert bool(asked) == (wanted is not None)
+        assert all(attrs == wanted for attrs in asked)
+        assert emit(lir, target).count("llvm.prefetch") >= len(asked)
+
+
+def test_many_rows_of_a_matrix_do_not_wait_in_a_cache() -> None:
+    target = TARGETS["portable"]
+    steps = pipeline(target, Schedule.BLOCKS)
+    at = [step.name for step in steps].index("ChooseSchedule") + 1
+    graph = structures.linear(192, 192, across=True)
+    text = print_linear(run_pipeline(steps[:at], graph))
+    for block, shares in ((32, True), (64, True), (96, False)):
+        chosen = parse_linear(text.replace("block 32", f"block {block}"))
+        lir: LinearIR = run_pipeline(steps[at:], chosen)
+        assert any("along" in e.attrs for e in lir.expressions()) == shares
