@@ -49,6 +49,7 @@ class PrefetchNextTile(LinearPass):
     Behind the last panel of a task comes the first one of the next task, which the task claims
     before it begins with that panel: no sooner, since another worker might be done first. Where
     the sum goes by blocks (``axes=(d, n)``), behind the last panel comes the first of the next one.
+    A few rows of a matrix are too little for that: they are multiplied before it is known.
     """
 
     def rewrite(self, lir: LinearIR) -> LinearIR:
@@ -58,7 +59,7 @@ class PrefetchNextTile(LinearPass):
 
         def ask(body: list[Statement], loops: Nest) -> list[Statement]:
             asking = [_asking(lir, s, loops) if _is_sum(s, loops) else s for s in body]
-            return [*_claims(asking, loops), *asking]
+            return [*_claims(lir, asking, loops), *asking]
 
         lir.body = rewrite(lir.body, ask)
         return lir
@@ -99,10 +100,11 @@ def _prefetch(load: Expression, **attrs: object) -> Expression:
     return Expression("prefetch", None, load.inputs, load.type, attrs)
 
 
-def _claims(body: list[Statement], loops: Nest) -> list[Statement]:
+def _claims(lir: LinearIR, body: list[Statement], loops: Nest) -> list[Statement]:
     """The claim of the next task, in front of tiles that ask for the next panel."""
     inside = [loop.axis for loop in loops if is_kind(loop, "for")]
-    asked = {e.attrs["ahead"] for e in expressions(body) if "along" in e.attrs}
+    shared = (e for e in expressions(body) if "along" in e.attrs)
+    asked = {e.attrs["ahead"] for e in shared if lir.tensors[e.inputs[0]].block is not None}
     if not inside or asked != {inside[-1]}:
         return []
     return [Expression("claim", None, (), attrs={"axes": tuple(inside)})]

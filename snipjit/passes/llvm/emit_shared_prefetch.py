@@ -50,16 +50,16 @@ def _ask_for_lines(access: Access, part: _Part, ahead: str) -> None:
 
 
 def _ask_for_rows(access: Access, part: _Part, ahead: str) -> None:
-    """Rows of a matrix, as wide as the panel."""
+    """Rows of a matrix, beside those of this panel."""
     builder, begin = part.emission.builder, part.first(part.count)
     last = builder.sub(part.work(), ir.Constant(I64, 1))
-    pointer = part.emission.scope.next_panel[access.tensor.name]
+    pointer = part.tile.pointers[access.tensor.name]
     panel = part.emission.scope.counts[ahead] * access.bytes
     for number in range(min(MOST, part.count)):
         row = builder.add(begin, ir.Constant(I64, number))
         row = call_intrinsic(builder, "llvm.umin.i64", I64, [row, last])
         place = access.offset(pointer, builder.mul(row, access.strides(part.summed, 1)))
-        for byte in range(0, panel, CACHE_LINE):
+        for byte in range(panel, 2 * panel, CACHE_LINE):
             ask_for(builder, access.offset(place, ir.Constant(I64, byte)), near=False)
 
 

@@ -97,14 +97,20 @@ def emit_claim(emission: Emission, e: Expression) -> None:
         last = _is_last(emission, scope, summed, ir.Constant(I64, emission.lir.plans[summed].block))
     ends = _is_last(emission, scope, axis, panel)
     is_last = builder.and_(last, ends)
-    with builder.if_then(is_last):
-        builder.store(_next_number(emission, builder), emission.claimed)
-    number = builder.load(emission.claimed, typ=I64)
-    position = _position(emission, number)
-    is_task = builder.icmp_signed("<", number, emission.field("tasks"))
-    for name in sorted(_asked_ahead(emission, axis)):
+    names = sorted(_asked_ahead(emission, axis))
+    places = {name: emission.entry.alloca(POINTER) for name in names}
+    for name, place in places.items():
+        builder.store(scope.pointers[name], place)
+    with builder.if_then(is_last):  # positions take divisions: once a task
+        number = _next_number(emission, builder)
+        builder.store(number, emission.claimed)
+        with builder.if_then(builder.icmp_signed("<", number, emission.field("tasks"))):
+            position = _position(emission, number)
+            for name, place in places.items():
+                builder.store(_address(emission, name, position), place)
+    for name, place in places.items():
         here, offset = scope.pointers[name], emission.field(f"stride.{name}.{axis}")
-        further = builder.select(is_task, _address(emission, name, position), here)
+        further: ir.Value = builder.load(place, typ=POINTER)
         for summed in blocks:
             block = _further(emission, scope.around.pointers[name], name, summed)
             further = builder.select(last, further, block)
@@ -137,5 +143,6 @@ def _further(emission: Emission, pointer: ir.Value, name: str, summed: str) -> i
 
 def _asked_ahead(emission: Emission, axis: str) -> set[str]:
     """The tensors whose next panel along an axis is asked for."""
-    shared = (e for e in emission.lir.expressions() if "along" in e.attrs)
-    return {e.inputs[0] for e in shared if e.attrs["ahead"] == axis}
+    shared = (e for e in emission.lir.expressions() if e.attrs.get("along"))
+    found = {e.inputs[0] for e in shared if e.attrs["ahead"] == axis}
+    return {name for name in found if emission.lir.tensors[name].block is not None}
