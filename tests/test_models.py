@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +24,7 @@ pytest.importorskip("diffusers")
 
 from tests.models import CASES
 from tests.models.case import Case
-from tests.models.layers import LAYERS
+from tests.models.layers import LAYERS, NORMALIZATIONS
 
 QUICK = {("Bert", "sdpa"), ("Llama", "eager"), ("Gemma3", "eager"), ("Whisper", "sdpa")}
 QUICK |= {("Swin", "eager"), ("DiT", "sdpa")}
@@ -100,7 +101,7 @@ def test_model(case: Case, implementation: str) -> None:
 
 
 QUICK_LAYERS = {("Bert", "sdpa"), ("DeepseekV3", "sdpa"), ("ViT", "sdpa")}
-"""Of these also the linear layers, for ``make test``."""
+"""Of these also what other patterns find, for ``make test``."""
 
 
 @pytest.mark.parametrize(
@@ -112,20 +113,22 @@ QUICK_LAYERS = {("Bert", "sdpa"), ("DeepseekV3", "sdpa"), ("ViT", "sdpa")}
         for marks in [[] if (case.name, name) in QUICK_LAYERS else [pytest.mark.models]]
     ],
 )
-def test_model_with_its_layers(case: Case, implementation: str) -> None:
-    """Attention is taken as without them, and layers are but where PyTorch is faster."""
+def test_model_with_all_patterns(case: Case, implementation: str) -> None:
+    """Attention is taken as without the others, and these are but where PyTorch is faster."""
     model = case.model(implementation)
-    options: dict[str, Any] = {"fuse": ("attention", "linear", "convolution")}
+    options: dict[str, Any] = {"fuse": ("attention", "linear", "normalization", "convolution")}
     compiled = torch.compile(model, backend="snipjit", dynamic=True, options=options)
     for size in case.sizes:
         inputs = case.inputs(*size)
         assert_equal(compiled(**inputs), model(**inputs))
     stats = snipjit.stats()
-    kernels = case.fused + LAYERS[case.name]
-    reasons = [refusal.reason for refusal in stats.refusals if refusal.pattern == "attention"]
-    others = [refusal.reason for refusal in stats.refusals if refusal.pattern != "attention"]
-    assert all("by which PyTorch multiplies faster" in reason for reason in others), others
-    assert (stats.subgraphs + len(others), len(reasons)) == (kernels, case.refused.count), reasons
+    found = Counter(stats.patterns)
+    refused = {name: [r for r in stats.refusals if r.pattern == name] for name in options["fuse"]}
+    assert all(r.is_expected for r in stats.refusals if r.pattern != "attention"), stats.refusals
+    assert (found["attention"], len(refused["attention"])) == (case.fused, case.refused.count)
+    layers = found["linear"] + found["convolution"]
+    assert layers + len(refused["linear"]) + len(refused["convolution"]) == LAYERS[case.name]
+    assert found["normalization"] == NORMALIZATIONS[case.name]
     assert stats.kernel_calls == stats.subgraphs * len(case.sizes)
 
 

@@ -18,7 +18,7 @@ from snipjit.target.target_machine import select
 @pytest.fixture
 def up_to_ten_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Calls of so few rows go to PyTorch, of structures that are made meanwhile."""
-    monkeypatch.setitem(candidates.NODES, select(host_features()).name, 10)
+    monkeypatch.setitem(candidates.NODES, (select(host_features()).name, "attention"), 10)
     STRUCTURES.clear()
     torch._dynamo.reset()
     yield
@@ -64,5 +64,46 @@ def test_inductor_gets_kernels(up_to_ten_rows: None) -> None:
     assert snipjit.stats().kernels > 0
 
 
-def test_without_such_a_row_there_are_none() -> None:
-    assert not candidates.NODES
+@pytest.fixture
+def two_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Calls of two rows of weights [k][n] go to PyTorch."""
+    monkeypatch.setitem(candidates.NODES, (select(host_features()).name, "matrices"), 2)
+    STRUCTURES.clear()
+    torch._dynamo.reset()
+    yield
+    STRUCTURES.clear()
+    torch._dynamo.reset()
+
+
+@pytest.mark.all_patterns
+@pytest.mark.parametrize("reshaped", [False, True])
+def test_few_rows_of_a_matrix(two_rows: None, reshaped: bool) -> None:
+    """Sizes that nodes have built in may be others of an equal layer: there the kernel does all."""
+
+    class Layer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.bias = (
+                torch.nn.Parameter(torch.randn(*s)) for s in ((48, 96), (96,))
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if reshaped:
+                x = x.view(-1, 48)
+            return torch.relu(torch.addmm(self.bias, x, self.weight))
+
+    torch.manual_seed(0)
+    model = Layer().eval()
+    compiled = torch.compile(model, backend="snipjit", dynamic=True)
+    snipjit.reset_stats()
+    with torch.inference_mode():
+        for rows in (2, 17, 2):
+            x = torch.randn(rows, 48)
+            torch.testing.assert_close(compiled(x), model(x))
+            assert torch.equal(compiled(x), model(x)) or rows > 2
+        assert snipjit.stats().subgraphs == 1
+        assert snipjit.stats().kernels <= 1  # that of 17 rows
+
+
+def test_none_of_attention() -> None:
+    assert not [kind for _, kind in candidates.NODES if kind == "attention"]

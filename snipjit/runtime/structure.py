@@ -131,8 +131,8 @@ class Structure:
 
     def begin_for(self, shapes: Shapes, run: Run) -> Callable[[], object]:
         """Begin to compile the kernel that serves input shapes best; what it returns ends that."""
-        for choice in self.selection.choices(self.interface.sizes(shapes), self._seen):
-            if choice in self._kernels:
+        for choice in self.selection.candidates(self.interface.sizes(shapes), self._seen):
+            if choice is NODES or choice in self._kernels:
                 break
             with suppress(UnsupportedError):  # which its first call finds again
                 return self.begin(choice, run=run)

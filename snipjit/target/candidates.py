@@ -66,9 +66,10 @@ TUNED: dict[tuple[str, Schedule], Candidate] = {}
 """By the name of a target: numbers that are not the usual ones."""
 
 
-NODES: dict[str, int] = {}
-"""By the name of a target: calls of at most so many rows that PyTorch's own nodes do better, where
-they are one fused attention. None of those that were measured."""
+NODES: dict[tuple[str, str], int] = {("avx512", "matrices"): 1, ("avx2", "matrices"): 1}
+"""By the name of a target and of what is compiled: calls of at most so many rows that PyTorch's own
+nodes do better, where they are one fused attention (``attention``; none of those that were
+measured), or a linear layer whose weight lies as [k][n] (``matrices``)."""
 
 
 def candidate(target: TargetMachine, schedule: Schedule) -> Candidate:

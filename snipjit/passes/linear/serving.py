@@ -33,15 +33,22 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     if general is Schedule.OUTPUTS:
         more = Schedule.ROWS if layers else general
         most = min(candidate(target, more).least_rows - 1, most)
-    rows, by_nodes = row_axes(subgraph, wide), NODES.get(target.name, 0)
-    few = [Serves(None, rows, by_nodes)] if by_nodes else []
-    few.append(Serves(Schedule.COLUMNS, rows, most))
+    rows = row_axes(subgraph, wide)
     if layers and sums_over_rows(subgraph):
         some = [Serves(one, rows, candidate(target, one).most_rows) for one in BY_STEPS]
+        some = [*_by_nodes(target, "matrices", rows), *some]
         return (*some, Serves(general)) if rows else (Serves(Schedule.STEPS),)
+    few = [] if layers else _by_nodes(target, "attention", rows)
+    few.append(Serves(Schedule.COLUMNS, rows, most))
     if layers:
         few.append(Serves(Schedule.ROWS, rows, candidate(target, Schedule.ROWS).most_rows))
     return (*(few if rows else ()), Serves(general))
+
+
+def _by_nodes(target: TargetMachine, kind: str, rows: tuple[str, ...]) -> list[Serves]:
+    """The calls that PyTorch's own nodes serve."""
+    most = NODES.get((target.name, kind), 0)
+    return [Serves(None, rows, most)] if most else []
 
 
 BY_STEPS = (Schedule.STEPS, Schedule.BLOCKS)

@@ -9,17 +9,20 @@ import torch
 from torch import fx
 
 from snipjit.passes.fx.graph.candidate import Candidate
+from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
+from snipjit.passes.fx.lift.products import PRODUCTS
 from snipjit.passes.fx.nodes.calls import lookup
 
 
 def own_nodes(candidate: Candidate) -> Callable[..., Any] | None:
     """What a candidate's nodes compute of its tensors and scalars: one result, or a tuple.
 
-    None where they hold no fused attention of PyTorch, which alone may be the better way, or need
-    anything but the call's arguments.
+    None where neither a fused attention of PyTorch nor a product and what is computed of its
+    elements, which alone may be the better way, is all there is, or where they need anything but
+    the call's arguments.
     """
-    calls = [lookup(node) for node in candidate.nodes]
-    fused = any(call is not None and call.op == "sdpa" for call in calls)
+    ops = [call.op if (call := lookup(node)) is not None else "" for node in candidate.nodes]
+    fused = "sdpa" in ops or all(op in PRODUCTS or is_elementwise(op) for op in ops)
     graph, known = fx.Graph(), dict[fx.Node, fx.Node]()
     for number, argument in enumerate((*candidate.tensors, *candidate.scalars)):
         place = graph.placeholder(f"a{number}")

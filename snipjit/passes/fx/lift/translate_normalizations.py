@@ -16,7 +16,7 @@ from snipjit.passes.fx.lift.layouts import view_to
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.lift.translate_reductions import ReductionTranslator, dims_of
 from snipjit.passes.fx.nodes.calls import Call, spelled
-from snipjit.passes.fx.nodes.refused import RefusedError
+from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
 from snipjit.passes.fx.nodes.traced import ints, literal, tensor
 
 STATISTICS = ("mean", "var", "std", "norm")
@@ -147,7 +147,7 @@ class NormalizationTranslator:
         found, held = 1, self.writer.types[value].dims
         for size in (self.writer.axes.size(held[dim]) for dim in dims):
             if (known := literal(size)) is None:
-                raise RefusedError(
+                raise ExpectedError(
                     f"`{node.name}` ({spelled(node)}) goes over {size} elements; accepted: a "
                     "number that is known"
                 )
