@@ -17,7 +17,7 @@ from benchmarks.rounds import Plan, measure
 from benchmarks.structures import GRAPHS
 from snipjit.compiler import assemble, lower
 from snipjit.errors import UnsupportedError
-from snipjit.ir.schedule import Schedule
+from snipjit.ir.schedule import OF_PRODUCTS
 from snipjit.ir.subgraph import Subgraph
 from snipjit.passes.linear import serving
 from snipjit.recipes import interface_of
@@ -45,9 +45,9 @@ def run(names: list[str], rows: list[int], plan: Plan, console: Console) -> dict
 
 
 def launchers(subgraph: Subgraph, target: TargetMachine) -> dict[str, Launcher]:
-    """The kernel of each schedule that a canonical Subgraph has, by its name."""
-    made = {}
-    for schedule in Schedule:
+    """The kernel of each schedule that a canonical Subgraph has or might have, by its name."""
+    made, own = {}, [row.schedule for row in serving(subgraph, target) if row.schedule]
+    for schedule in dict.fromkeys((*OF_PRODUCTS, *own)):
         try:
             lir = lower(subgraph, target, schedule=schedule)
         except UnsupportedError:

@@ -6,8 +6,9 @@ import ast
 import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from textwrap import fill
 
-from tests import linear_forms
+from tests import linear_forms, normalization_forms
 from tests.linear_forms import Form
 from tests.linear_stays import ENDS, STAYS
 from tests.models import KINDS
@@ -21,10 +22,10 @@ _HEAD = """\
 # Supported forms
 
 Written by `python -m tests.supported` from the forms and models that the tests run; a test fails
-where it is out of date. A form is a kind and not a template: other models that write attention or
-linear layers of the same operations, in any order, are fused alike. `snipjit.explain(model, ...)`
-tells for any model what is fused and why something is not; the option `fuse` says what is looked
-for.
+where it is out of date. A form is a kind and not a template: other models that write attention,
+linear layers or normalizations of the same operations, in any order, are fused alike.
+`snipjit.explain(model, ...)` tells for any model what is fused and why something is not; the option
+`fuse` says what is looked for.
 """
 
 _FORMS = """
@@ -85,6 +86,21 @@ _ENDS = """
 The layer becomes a kernel; from here on everything runs as before.
 """
 
+_NORMALIZATIONS = """
+## Normalizations
+
+One pass over memory each, with statistics in float32 (`tests/test_normalizations.py`): LayerNorm,
+RMSNorm, GroupNorm, `F.normalize`, log_softmax and softmax, by their names or written out as a
+statistic over some dims (mean, variance, standard deviation, norm, sum, maximum) that comes back to
+the elements it was made of. The same kernel computes the residual sums in front, which others may
+read too, and elementwise functions behind (weights, modulation, activations, casts).
+
+With PyTorch stay: softmax without anything elementwise around it, which is as fast there; means
+over sizes that are not known, as of GroupNorm on images of any size; rows of one element.
+
+Forms that are tested:
+"""
+
 _MODELS = """
 ## Models
 
@@ -106,7 +122,8 @@ def page() -> str:
             _table(("form", "as written", "x", "kernels"), _layers(forms)),
         ]
     parts += [_STAYS, _table(("form", "why", "what `explain` says"), _stays())]
-    parts += [_ENDS, _table(("form", "why"), _ends()), _MODELS]
+    parts += [_ENDS, _table(("form", "why"), _ends()), _NORMALIZATIONS]
+    parts += [fill("; ".join(normalization_forms.FORMS) + ".", 100), _MODELS]
     for kind, cases in KINDS.items():
         title = f"\n### {kind}\n"
         rows = [_model(case) for case in sorted(cases, key=lambda case: case.name.lower())]

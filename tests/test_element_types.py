@@ -10,7 +10,7 @@ from llvmlite import ir
 from snipjit.ir.element_types import ELEMENT_TYPES, Array, ElementType, round_to
 from snipjit.ir.exact_integers import EXACT, FARTHEST, LONGEST, SMALL
 from snipjit.ir.operations import ELEMENTWISE, add_element_type, kind_of
-from snipjit.ir.schedule import Schedule
+from snipjit.ir.schedule import OF_PRODUCTS, Schedule
 from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
 from snipjit.passes.llvm.emit_convert import CONVERSIONS, Conversion
 from snipjit.passes.llvm.vector_ir import F32, I8, I32, constant, with_element
@@ -163,7 +163,7 @@ def test_an_added_type_converts(machine: Machine, float8: str) -> None:
     np.testing.assert_array_equal(machine.run(f"to_{float8}", numbers), want)
 
 
-@pytest.mark.parametrize("schedule", Schedule, ids=lambda schedule: schedule.name)
+@pytest.mark.parametrize("schedule", OF_PRODUCTS, ids=lambda schedule: schedule.name)
 @pytest.mark.parametrize("row", SMALL_ROWS)
 def test_an_added_type_in_memory(float8: str, row: str, schedule: Schedule) -> None:
     check(attention(float8, "f32"), SMALL_ROWS[row], schedule, scale=1.0)

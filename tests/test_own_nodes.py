@@ -18,7 +18,7 @@ from snipjit.target.target_machine import select
 @pytest.fixture
 def up_to_ten_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Calls of so few rows go to PyTorch, of structures that are made meanwhile."""
-    monkeypatch.setitem(candidates.NODES, (select(host_features()).name, "attention"), 10)
+    monkeypatch.setitem(candidates.NODES, (select(host_features()).name, "streams"), 10)
     STRUCTURES.clear()
     torch._dynamo.reset()
     yield
@@ -105,5 +105,5 @@ def test_few_rows_of_a_matrix(two_rows: None, reshaped: bool) -> None:
         assert snipjit.stats().kernels <= 1  # that of 17 rows
 
 
-def test_none_of_attention() -> None:
-    assert not [kind for _, kind in candidates.NODES if kind == "attention"]
+def test_none_of_streams() -> None:
+    assert not [kind for _, kind in candidates.NODES if kind == "streams"]

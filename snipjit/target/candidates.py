@@ -33,7 +33,7 @@ class Candidate:
     held_panel  ... and rows
     most_rows   it serves calls of at most so many rows where others serve more
     least_rows  with fewer rows calls go by columns instead
-    layer       columns of a task of linear layers that go by rows: each task packs its rows anew
+    layer       columns of a task of linear layers that go by rows or by columns
     beside      of linear layers that go by columns: rows of a weight that are read side by side,
                 along which vectors go, ...
     layer_rows  ... and rows that are multiplied by them at once
@@ -68,8 +68,8 @@ TUNED: dict[tuple[str, Schedule], Candidate] = {}
 
 NODES: dict[tuple[str, str], int] = {("avx512", "matrices"): 1, ("avx2", "matrices"): 1}
 """By the name of a target and of what is compiled: calls of at most so many rows that PyTorch's own
-nodes do better, where they are one fused attention (``attention``; none of those that were
-measured), or a linear layer whose weight lies as [k][n] (``matrices``)."""
+nodes do better, where they are one fused attention (``streams``; none of those that were measured)
+or a linear layer whose weight lies as [k][n] (``matrices``)."""
 
 
 def candidate(target: TargetMachine, schedule: Schedule) -> Candidate:
@@ -94,7 +94,7 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
         few = 10 if target.tiles else 24 if many else 2 * target.lanes
         few_rows = replace(common, task=8, panel=4, block=512, chunk=512, most_rows=few)
         beside, together = (3, 8) if many else (4, 4)
-        return replace(few_rows, columns=64, beside=beside, layer_rows=together)
+        return replace(few_rows, layer=64, beside=beside, layer_rows=together)
     if schedule is Schedule.FEATURES:
         return replace(common, columns=1024, elements=1 << 15, vectors=4)
     tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)

@@ -23,7 +23,6 @@ from snipjit.passes.fx.graph.bodies import with_bodies
 from snipjit.passes.fx.graph.candidate import Candidate, Tokenization
 from snipjit.passes.fx.graph.earlier_views import note_earlier_views
 from snipjit.passes.fx.graph.gradients import NEEDS_GRAD, needs_grad
-from snipjit.passes.fx.graph.own_nodes import own_nodes
 from snipjit.passes.fx.graph.plain_graph import make_plain
 from snipjit.passes.fx.graph.substitute import forget, substitute
 from snipjit.passes.fx.graph.writes import note_writes
@@ -32,6 +31,7 @@ from snipjit.passes.fx.nodes.traced import note_state
 from snipjit.passes.fx.patterns.attention import Attention
 from snipjit.passes.fx.patterns.linear import Convolution, Linear
 from snipjit.passes.fx.patterns.normalization import Normalization
+from snipjit.passes.fx.patterns.own_nodes import own_nodes
 from snipjit.passes.fx.patterns.pattern import Pattern
 from snipjit.passes.fx.patterns.recognise import recognise
 

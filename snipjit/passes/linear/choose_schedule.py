@@ -143,7 +143,7 @@ class _Chooser:
         """How much of an axis a task takes; 0 for all of it."""
         role = self.roles[axis]
         if axis == self.layer:
-            return self.numbers.columns
+            return self.numbers.layer
         if axis == self.wide and self.schedule is Schedule.ROWS:
             return self.numbers.layer
         if role == "rows":

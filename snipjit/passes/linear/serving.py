@@ -38,7 +38,7 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
         some = [Serves(one, rows, candidate(target, one).most_rows) for one in BY_STEPS]
         some = [*_by_nodes(target, "matrices", rows), *some]
         return (*some, Serves(general)) if rows else (Serves(Schedule.STEPS),)
-    few = [] if layers else _by_nodes(target, "attention", rows)
+    few = [] if layers else _by_nodes(target, "streams", rows)
     few.append(Serves(Schedule.COLUMNS, rows, most))
     if layers:
         few.append(Serves(Schedule.ROWS, rows, candidate(target, Schedule.ROWS).most_rows))
