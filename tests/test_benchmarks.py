@@ -130,6 +130,7 @@ def test_dynamic_compiles_once_a_schedule() -> None:
     assert report["error"] < 1e-5
 
 
+@pytest.mark.long
 def test_first_calls_have_processes_of_their_own() -> None:
     report = first_call.run([1], 1, True, Console(quiet=True))
     cold, warm = report["rows"]
@@ -140,6 +141,7 @@ def test_first_calls_have_processes_of_their_own() -> None:
     assert report["further_layer_ms"] == {"cold": None, "warm": None}
 
 
+@pytest.mark.long
 def test_demo_ends_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "OUT", tmp_path)
     monkeypatch.setattr(demo, "_export_and_run", lambda model, console: None)

@@ -59,6 +59,7 @@ def _no_peers_and_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Machine, "measured", staticmethod(lambda: MACHINE))
 
 
+@pytest.mark.long
 def test_the_command_writes_table_json_and_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

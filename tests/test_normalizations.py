@@ -76,7 +76,10 @@ def test_single_rows_and_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["layer norm", "Llama", "softmax", "normalize"])
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), -0.0, 1e-40, 1e20])
+@pytest.mark.parametrize(
+    "value",
+    [float("inf"), float("nan"), *(pytest.param(x, marks=LONG) for x in (-0.0, 1e-40, 1e20))],
+)
 def test_special_numbers(name: str, value: float) -> None:
     form = FORMS[name]
     model, (x,) = form.model(), form.given(2, 5)
@@ -85,7 +88,7 @@ def test_special_numbers(name: str, value: float) -> None:
     torch.testing.assert_close(have, model(x), equal_nan=True, rtol=2e-5, atol=4e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=LONG)])
 @pytest.mark.parametrize("name", ["layer norm", "Llama", "residual", "softmax"])
 def test_16_bits(name: str, dtype: torch.dtype) -> None:
     """Computed in float32 and rounded once: no further from float64 than eager."""

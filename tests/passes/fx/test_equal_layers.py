@@ -88,7 +88,7 @@ def compare(model: nn.Module) -> None:
             torch.testing.assert_close(compiled(x), model(x), atol=2e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [Layer, Gated])
+@pytest.mark.parametrize("kind", [Layer, pytest.param(Gated, marks=pytest.mark.long)])
 def test_further_layers_are_not_lifted(
     kind: type[Layer], lifted: list[str], tokens: list[Tokenization]
 ) -> None:
