@@ -36,7 +36,7 @@ OUT = Path("out")
 CLASSES = ((1, 16), (17, 32), (33, 64), (65, 512))
 """Length classes of the tables, both ends included."""
 
-WARM_UP = (256, 24, 2)
+WARM_UP = (256, 16, 2)
 """Lengths that everyone meets before the first text; the first one in f32 alone."""
 
 SHARE = 8

@@ -23,7 +23,7 @@ import snipjit
 OPTIONS: dict[str, Any] = {"fuse": ["attention", "linear"]}
 ROOT = Path(__file__).parent.parent
 LONGEST = 600
-WARM_UP = (512, 8, 2)
+WARM_UP = (512, 16, 2)
 """Lengths of which each kind of kernel serves one; the README names them."""
 
 

@@ -34,7 +34,7 @@ LAYERS = {
     "Gemma2": 10,
     "Gemma3": 10,
     "GptOss": 8,
-    "Olmo2": 12,
+    "Olmo2": 10,
     "StableLm": 10,
     "Cohere": 8,
     "Starcoder2": 10,
