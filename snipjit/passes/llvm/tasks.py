@@ -133,12 +133,10 @@ def _is_last(emission: Emission, scope: Scope, axis: str, step: ir.Value) -> ir.
 def _further(emission: Emission, pointer: ir.Value, name: str, summed: str) -> ir.Value:
     """The address a block of the sum further."""
     tensor, block = emission.lir.tensors[name], emission.lir.plans[summed].block
-    increment, count = tensor.increment(summed), ir.Constant(I64, block)
-    if increment is None:
-        stride = emission.stride(name, summed)
-    else:
-        stride = ir.Constant(I64, increment * tensor.element.bytes)
-    return emission.builder.gep(pointer, [emission.builder.mul(count, stride)], source_etype=I8)
+    increment = tensor.increment(summed)
+    assert increment is not None  # of a block it is known
+    distance = ir.Constant(I64, block * increment * tensor.element.bytes)
+    return emission.builder.gep(pointer, [distance], source_etype=I8)
 
 
 def _asked_ahead(emission: Emission, axis: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from torch import fx
 
@@ -16,14 +16,19 @@ def joins(flow: ValueFlow, node: fx.Node, region: Collection[fx.Node]) -> bool:
     After:   not %z, which needs %g, which needs %y; but %g itself
     """
     own = {*region, node}
-    floor = min(map(flow.index.__getitem__, own))
-    seen: set[fx.Node] = set()
-    pending = [of for one in own for of in flow.operands(one) if of not in own]
+    return not are_made_of(flow, (of for one in own for of in flow.operands(one)), own)
+
+
+def are_made_of(flow: ValueFlow, values: Iterable[fx.Node], nodes: Collection[fx.Node]) -> bool:
+    """Whether any of some values outside ``nodes`` is made of them: what runs them at once cannot
+    read it, as it comes after."""
+    first = min(map(flow.index.__getitem__, nodes))
+    pending, seen = [value for value in values if value not in nodes], set[fx.Node]()
     while pending:
-        of = pending.pop()
-        if of in own:
-            return False
-        if of not in seen and flow.index[of] > floor:
-            seen.add(of)
-            pending += flow.operands(of)
-    return True
+        node = pending.pop()
+        if node in nodes:
+            return True
+        if node not in seen and flow.index[node] > first:
+            seen.add(node)
+            pending += flow.operands(node)
+    return False

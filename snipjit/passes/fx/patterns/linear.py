@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 import torch
 from torch import fx
 
+from snipjit.passes.fx.graph.convex import are_made_of
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.convolutions import has_one_tap
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
@@ -217,36 +218,18 @@ def _chain(
     """
     nodes = {*products}
     shape = tensor(next(iter(nodes))).shape
-    first = min(map(flow.index.__getitem__, nodes))
     readers = {of for node in nodes for of in flow.consumers(node)}
     while readers:
         reader = min(readers, key=flow.index.__getitem__)  # what it reads is in, or never will be
         readers.remove(reader)
         if reader in nodes or reader in taken or not _is_pointwise(reader, shape):
             continue
-        if not _are_made_of(flow, flow.operands(reader), nodes, first):
+        if not are_made_of(flow, flow.operands(reader), nodes):
             nodes.add(reader)
             readers.update(flow.consumers(reader))
     while (end := _read_outside(flow, nodes)) is not None:
         nodes -= _below(flow, end, nodes) - {end}
     return nodes
-
-
-def _are_made_of(
-    flow: ValueFlow, values: Iterable[fx.Node], nodes: Collection[fx.Node], first: int
-) -> bool:
-    """Whether any of some values outside ``nodes``, the first of which has a place in the graph, is
-    made of them: no kernel can read it, as it comes after the kernel."""
-    pending = [value for value in values if value not in nodes]
-    seen: set[fx.Node] = set()
-    while pending:
-        node = pending.pop()
-        if node in nodes:
-            return True
-        if node not in seen and flow.index[node] > first:
-            seen.add(node)
-            pending += flow.operands(node)
-    return False
 
 
 def _is_pointwise(node: fx.Node, shape: Sequence[Size]) -> bool:
