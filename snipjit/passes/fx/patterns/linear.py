@@ -18,7 +18,7 @@ from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.op_row import spelled_by
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
 from snipjit.passes.fx.nodes.traced import Size, is_state, is_tensor, literal, same, tensor
-from snipjit.passes.fx.patterns.pattern import Pattern, Region
+from snipjit.passes.fx.patterns.pattern import IDLE, Pattern, Region, ends_of
 
 SIDES = {
     "linear": ("input", "weight"),
@@ -28,9 +28,6 @@ SIDES = {
     "tensordot": ("a", "b"),
 }
 """The factors of a product by their names; ``input`` and ``other`` of those that are not here."""
-
-IDLE = ("cast", "dropout")
-"""What may stand in a chain beside elementwise functions."""
 
 PARTS = frozenset(
     spelling
@@ -79,7 +76,7 @@ class Linear(Pattern):
         widest = _chain(flow, layers, taken)
         joined = _joined(flow, anchor, layers, widest)
         chains = (widest, *(_chain(flow, some, taken) for some in (joined, (anchor,))), {anchor})
-        return tuple(dict.fromkeys(_region(flow, nodes) for nodes in chains))
+        return tuple(dict.fromkeys(Region.of(flow, nodes) for nodes in chains))
 
     def check_feature(self, node: fx.Node, size: Size) -> None:
         """Weights are compiled in by their sizes."""
@@ -193,7 +190,7 @@ def _joined(
     flow: ValueFlow, anchor: fx.Node, layers: tuple[fx.Node, ...], nodes: Collection[fx.Node]
 ) -> tuple[fx.Node, ...]:
     """Those layers whose chains, among ``nodes``, end where that of the anchor ends."""
-    ends = _ends(flow, nodes)
+    ends = ends_of(flow, nodes)
     reached = {layer: ends & _below(flow, layer, nodes) for layer in layers}
     return tuple(layer for layer in layers if reached[layer] & reached[anchor])
 
@@ -248,17 +245,3 @@ def _read_outside(flow: ValueFlow, nodes: Collection[fx.Node]) -> fx.Node | None
         if any(inside) and not all(inside):
             return node
     return None
-
-
-def _ends(flow: ValueFlow, nodes: Collection[fx.Node]) -> set[fx.Node]:
-    """The nodes that no other ones read."""
-    return {n for n in nodes if not any(reader in nodes for reader in flow.consumers(n))}
-
-
-def _region(flow: ValueFlow, nodes: Collection[fx.Node]) -> Region:
-    """The nodes in order; what they end in are the results."""
-
-    def ordered(found: Iterable[fx.Node]) -> tuple[fx.Node, ...]:
-        return tuple(sorted(found, key=flow.index.__getitem__))
-
-    return Region(ordered(nodes), ordered(_ends(flow, nodes)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from math import prod
 
 from torch import fx
@@ -27,13 +27,10 @@ from snipjit.passes.fx.nodes.traced import (
     same,
     tensor,
 )
-from snipjit.passes.fx.patterns.pattern import Pattern, Region
+from snipjit.passes.fx.patterns.pattern import IDLE, Pattern, Region
 
 SOFTMAXES = ("softmax", "log_softmax", "safe_softmax", "softmin")
 OVER_A_DIM = (*STATISTICS, *REDUCTIONS)
-IDLE = ("cast", "dropout")
-"""What may stand in a chain beside elementwise functions."""
-
 CHEAP = ("arithmetic", "choice", "cast", "comparison", "logic")
 """What may be computed anew for each step of a normalization."""
 
@@ -189,7 +186,7 @@ class _Growth:
                 if one not in nodes and joins(self.flow, one, nodes):
                     nodes.add(one)
                     pending.append(one)
-        return _region(self.flow, nodes)
+        return Region.of(self.flow, nodes)
 
     def _is_below(self, node: fx.Node, last: int) -> bool:
         if node in self.taken or not (self._is_part(node) or self._is_first(node)):
@@ -233,13 +230,3 @@ class _Growth:
 
 
 _CHEAP_NAMES = ("cast", "dropout", "add", "sub", "mul", "masked_fill", "where", "square")
-
-
-def _region(flow: ValueFlow, nodes: Collection[fx.Node]) -> Region:
-    """The nodes in order; what they end in are the results."""
-
-    def ordered(found: Iterable[fx.Node]) -> tuple[fx.Node, ...]:
-        return tuple(sorted(found, key=flow.index.__getitem__))
-
-    ends = (n for n in nodes if not any(reader in nodes for reader in flow.consumers(n)))
-    return Region(ordered(nodes), ordered(ends))

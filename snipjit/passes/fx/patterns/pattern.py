@@ -25,6 +25,23 @@ class Region:
     products: tuple[fx.Node, ...]
     is_only: bool = True
 
+    @staticmethod
+    def of(flow: ValueFlow, nodes: Collection[fx.Node]) -> Region:
+        """The nodes in order; what they end in are the results."""
+        place = flow.index.__getitem__
+        return Region(
+            tuple(sorted(nodes, key=place)), tuple(sorted(ends_of(flow, nodes), key=place))
+        )
+
+
+def ends_of(flow: ValueFlow, nodes: Collection[fx.Node]) -> set[fx.Node]:
+    """The nodes that no other ones read."""
+    return {n for n in nodes if not any(reader in nodes for reader in flow.consumers(n))}
+
+
+IDLE = ("cast", "dropout")
+"""What may stand in a chain beside elementwise functions."""
+
 
 class Pattern(ABC):
     """Finds regions; it looks at the graph and changes nothing.
