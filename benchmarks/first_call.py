@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import snipjit
+import snipjit.ahead
 from benchmarks.machine import description
 from snipjit.frontend import torch_backend
 from snipjit.runtime.structure import Structure
@@ -112,6 +113,7 @@ def _measure(layers: int, small: bool) -> Numbers:
     clock = _Clock()
     clock.of(torch_backend, "tokenize", "find")
     clock.of(torch_backend, "compile_subgraph", "translate")
+    clock.of(snipjit.ahead, "compile_ahead", "compile")
     clock.of(Structure, "configure", "compile")
     with torch.inference_mode():
         model(ids)
@@ -122,8 +124,9 @@ def _measure(layers: int, small: bool) -> Numbers:
         whole = 1e3 * (perf_counter() - before)
     spent = clock.spent
     stages = {name: spent.get(name, 0.0) for name in (*STAGES, "rest")}
-    kernels = float(snipjit.stats().kernels)
-    return {"whole": whole, "ours": sum(stages.values()), **stages, "kernels": kernels}
+    made = snipjit.stats()
+    counts = {"kernels": float(made.kernels), "compiled": float(made.kernels_compiled)}
+    return {"whole": whole, "ours": sum(stages.values()), **stages, **counts}
 
 
 class _Clock:

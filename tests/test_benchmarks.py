@@ -134,10 +134,10 @@ def test_dynamic_compiles_once_a_schedule() -> None:
 def test_first_calls_have_processes_of_their_own() -> None:
     report = first_call.run([1], 1, True, Console(quiet=True))
     cold, warm = report["rows"]
-    assert cold["kernels"] == warm["kernels"] > 2
+    assert cold["kernels"] == cold["compiled"] == warm["kernels"] > 2
+    assert warm["compiled"] == 0
     for row in (cold, warm):
         assert row["whole"] > row["ours"] >= row["find"] + row["translate"] + row["compile"] > 0
-    assert cold["compile"] > warm["compile"]  # by a factor of a hundred
     assert report["further_layer_ms"] == {"cold": None, "warm": None}
 
 
