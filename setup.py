@@ -18,7 +18,7 @@ DEMO = [*MODELS, "openvino==2026.4.1"]
 PEERS = [*DEMO, "onnxruntime>=1.28", "onnx>=1.21", "onnxscript>=0.7", "diffusers==0.42.*"]
 # The linters are pinned: a new release of one must not break an old checkout.
 TEST = [*MODELS, "pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff==0.17.5", "mypy==2.4.1"]
-TEST += ["diffusers==0.42.*"]  # models for the tests
+TEST += ["diffusers==0.42.*", "sentence-transformers==6.*"]  # models for the tests
 
 setup(
     name="snipjit",

@@ -111,6 +111,13 @@ def _modulated(m: Any, x: Tensor, c: Tensor) -> Tensor:
     return F.layer_norm(x, (24,)) * (1 + scale) + shift
 
 
+def _mean_of_shown(m: Any, x: Tensor, p: Tensor) -> Tensor:
+    """As sentence-transformers pools: the mean of the tokens that a mask shows, of length 1."""
+    shown = (p[..., 0] > -1.5).unsqueeze(-1).expand(x.size()).to(x.dtype)
+    mean = torch.sum(x * shown, 1) / torch.clamp(shown.sum(1), min=1e-9)
+    return F.normalize(mean, p=2, dim=1)
+
+
 FORMS: dict[str, Form] = {
     "layer norm": Form(lambda m, x: m.n(x), _norm),
     "layer norm, no weights": Form(lambda m, x: F.layer_norm(x, (24,)), inputs=1),
@@ -120,6 +127,13 @@ FORMS: dict[str, Form] = {
     "group norm": Form(
         lambda m, x: m.n(x.reshape(-1, 6, 8)), lambda: {"n": nn.GroupNorm(3, 6)}, shape=(6, 8)
     ),
+    "group norm of unknown length": Form(
+        lambda m, x: F.silu(m.n(x.transpose(1, 2))), lambda: {"n": nn.GroupNorm(3, 24)}
+    ),
+    "unknown count": Form(lambda m, x: x - x.mean(1, keepdim=True)),
+    "unknown count, corrected": Form(lambda m, x: x / x.std(1, keepdim=True).clamp(min=0.1)),
+    "mean of shown": Form(_mean_of_shown, inputs=2, kernels=2),
+    "mean of a gate": Form(lambda m, x, y: (x.sigmoid() * y).mean(dim=1), inputs=2),
     "Llama": Form(_llama, _weight),
     "Gemma": Form(_gemma, _weight),
     "written": Form(_written, _weight),

@@ -132,9 +132,12 @@ def test_strides() -> None:
 
 
 STAY: dict[str, tuple[Form, str]] = {
-    "unknown count": (
-        Form(lambda m, x: x - x.mean(-1, keepdim=True)),
-        "accepted: a number that is known",
+    "unknown image": (
+        Form(
+            lambda m, x: m.n(x.reshape(-1, 6, x.shape[1], 4).transpose(2, 3).transpose(0, 3)),
+            lambda: {"n": nn.GroupNorm(3, 6)},
+        ),
+        "several dims of sizes that are not known",
     ),
     "softmax alone": (Form(lambda m, x: x.softmax(-1)), "which PyTorch does as fast"),
     "norm of order 1": (

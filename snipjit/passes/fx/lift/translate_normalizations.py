@@ -6,6 +6,8 @@ A variance is the mean of squares about the mean, as PyTorch's is: what is squar
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial, reduce
+from math import prod
 from typing import Any
 
 import torch
@@ -13,11 +15,12 @@ from torch import fx
 
 from snipjit.ir.subgraph import Dim
 from snipjit.passes.fx.lift.layouts import view_to
+from snipjit.passes.fx.lift.lengths import length
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.lift.translate_reductions import ReductionTranslator, dims_of
 from snipjit.passes.fx.nodes.calls import Call, spelled
-from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
-from snipjit.passes.fx.nodes.traced import ints, literal, tensor
+from snipjit.passes.fx.nodes.refused import RefusedError
+from snipjit.passes.fx.nodes.traced import Size, ints, literal, tensor
 
 STATISTICS = ("mean", "var", "std", "norm")
 NORMALIZATIONS = ("layer_norm", "rms_norm", "group_norm", "normalize")
@@ -70,8 +73,8 @@ class NormalizationTranslator:
         square = self.writer.op("mul", centred, centred)
         total = self._reductions.reduced("sum", square, dims, keepdim)
         less = call.get("correction", int(call.get("unbiased", True)))
-        count = self._count(node, value, dims) - (1 if less is None else self._number(node, less))
-        found = self.writer.op("div", total, self.writer.constant(max(count, 0)))
+        fewer = 1 if less is None else self._number(node, less)
+        found = self.writer.op("div", total, self._count(node, value, dims, fewer))
         return self.writer.op("sqrt", found) if call.op == "std" else found
 
     def _normalize(self, node: fx.Node, call: Call, value: str) -> str:
@@ -140,18 +143,28 @@ class NormalizationTranslator:
 
     def _mean(self, node: fx.Node, value: str, dims: Dims, keepdim: bool) -> str:
         total = self._reductions.reduced("sum", value, dims, keepdim)
-        return self.writer.op("div", total, self.writer.constant(self._count(node, value, dims)))
+        return self.writer.op("div", total, self._count(node, value, dims))
 
-    def _count(self, node: fx.Node, value: str, dims: Dims) -> int:
-        """How many elements dims have; refused where that is not known."""
-        found, held = 1, self.writer.types[value].dims
-        for size in (self.writer.axes.size(held[dim]) for dim in dims):
-            if (known := literal(size)) is None:
-                raise ExpectedError(
-                    f"`{node.name}` ({spelled(node)}) goes over {size} elements; accepted: a "
-                    "number that is known"
-                )
-            found *= known
+    def _count(self, node: fx.Node, value: str, dims: Dims, less: int = 0) -> str:
+        """How many elements dims have but for some, at least 0; a call tells what is not known."""
+        write, held = self.writer, self.writer.types[value].dims
+        sizes = [write.axes.size(held[dim]) for dim in dims]
+        known = prod(number for size in sizes if (number := literal(size)) is not None)
+        lengths = [self._length(node, size) for size in sizes if literal(size) is None]
+        if not lengths:
+            return write.constant(max(known - less, 0))
+        count = reduce(partial(write.op, "mul"), lengths)
+        count = count if known == 1 else write.op("mul", count, write.constant(known))
+        if not less:
+            return count
+        return write.op("maximum", write.op("sub", count, write.constant(less)), write.constant(0))
+
+    def _length(self, node: fx.Node, size: Size) -> str:
+        if (found := length(self.writer, size)) is None:
+            raise RefusedError(
+                f"`{node.name}` ({spelled(node)}) goes over {size} elements, which no operand has "
+                "in a dim; accepted: dims of operands"
+            )
         return found
 
     def _inverse_root(self, value: str) -> str:

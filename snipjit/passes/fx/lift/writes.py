@@ -13,12 +13,12 @@ from typing import Any
 
 from torch import fx
 
-from snipjit.passes.fx.graph.head_scale import Length
 from snipjit.passes.fx.graph.places import At, Diagonal, Index, Mask, Place, Span
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.graph.writes import PUT, SCATTERS, Write, views_of, write_of
 from snipjit.passes.fx.lift.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.lift.layouts import transpose_to
+from snipjit.passes.fx.lift.lengths import length
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.lift.triangles import index_along
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
@@ -236,12 +236,9 @@ class _Translation:
         return self.writer.op("add", self._length(size), self.writer.constant(number))
 
     def _length(self, size: Size) -> str:
-        for node in self.writer.tensors.values():
-            for dim, own in enumerate(tensor(node).shape):
-                if same(own, size):
-                    name = self.writer.scalar(Length(node, dim))
-                    self.writer.counted.add(name)
-                    return name
+        if (name := length(self.writer, size)) is not None:
+            self.writer.counted.add(name)
+            return name
         raise RefusedError(
             f"`{self.write.node.name}` counts from the end of a dim that no operand has; accepted: "
             "indices from the beginning"

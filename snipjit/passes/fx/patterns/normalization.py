@@ -54,7 +54,8 @@ class Normalization(Pattern):
         if call is None:
             return False
         if call.op in OVER_A_DIM:
-            return is_tensor(call.get("input")) and _comes_back(flow, node, call)
+            meets = _comes_back(flow, node, call) or _pools(node, call)
+            return is_tensor(call.get("input")) and meets
         return call.op in (*NORMALIZATIONS, *SOFTMAXES)
 
     def regions(
@@ -81,6 +82,11 @@ class Normalization(Pattern):
         if prod(literal(rows.shape[dim]) or 2 for dim in rows.dims) == 1:
             raise ExpectedError(f"`{anchor.name}` normalizes single elements; accepted: several")
         rank = len(rows.shape)
+        if call.op == "group_norm" and [literal(size) for size in rows.shape[2:]].count(None) > 1:
+            raise ExpectedError(
+                f"`{anchor.name}` (group_norm) goes over several dims of sizes that are not known, "
+                "which kernels do not take as one; accepted: one, or numbers"
+            )
         lifter.fix(lifter.operand(anchor, call.get("input")), (dim - rank for dim in rows.dims))
 
 
@@ -150,6 +156,17 @@ def _comes_back(flow: ValueFlow, node: fx.Node, call: Call) -> bool:
             seen.add(reader)
             pending.append(reader)
     return False
+
+
+def _pools(node: fx.Node, call: Call) -> bool:
+    """Whether a sum or mean goes over rows, the features of which stay, and is of products."""
+    source = call.get("input")
+    if call.op not in ("sum", "mean") or not isinstance(source, fx.Node):
+        return False
+    made = lookup(source)
+    if made is None or made.op != "mul" or not _is_pointwise(source):
+        return False
+    return -1 not in dims_of(node, call)
 
 
 def _is_pointwise(node: fx.Node) -> bool:
