@@ -41,13 +41,18 @@ def recipe_of(lir: LinearIR) -> Recipe:
     split = split_loop(lir)
     loops = [loop for loop in parallel_loops(lir) if loop is not split]
     return Recipe(
-        parallel=tuple(ParallelLoop(loop.axis, loop.step, _granule(lir, loop)) for loop in loops),
+        parallel=tuple(_parallel(lir, loop) for loop in loops),
         scratch_bytes=scratch_bytes(lir),
         fields=CallArgs.of(lir).fields,
         axes=tuple((axis, _size(lir, axis)) for axis in axes_of_no_tensor(lir)),
         split=_split(lir, split) if split is not None else None,
         products=_products(lir),
     )
+
+
+def _parallel(lir: LinearIR, loop: Loop) -> ParallelLoop:
+    in_strips = bool(lir.plans[loop.axis].strip)
+    return ParallelLoop(loop.axis, loop.step, 1 if in_strips else _granule(lir, loop), in_strips)
 
 
 def _size(lir: LinearIR, axis: str) -> int:

@@ -70,7 +70,7 @@ def attention_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
         def patterns(options: Options) -> Any:
             found, is_all = wanted.fget(options), options.fuse is None
-            others = ("linear", "normalization") if is_all else ()
+            others = ("linear", "normalization", "elementwise") if is_all else ()
             return tuple(one for one in found if one.name not in others)
 
         monkeypatch.setattr(Options, "patterns", property(patterns))

@@ -42,7 +42,7 @@ from snipjit.torch_private import check_version, compile_by_inductor
 
 log = logging.getLogger(__name__)
 
-KINDS = {"linear": "linear layers"}
+KINDS = {"linear": "linear layers", "elementwise": "elementwise chains"}
 """What patterns find, in a message; others are called by their names."""
 
 make_traceable()  # here, since torch imports this module before it traces a model for the backend

@@ -62,7 +62,8 @@ class AxisPlan:
     vectors of that tile, where the axis lies in its vectors: how many of these
     unroll  of an iteration of a product that sums over the axis
     held    in place of panel and tile where products are in tile registers
-    strip   of an iteration of the loop inside a task around all that is streamed
+    strip   of an iteration of the loop inside a task around all that is streamed; a task of such
+            axes, several of which may be whole, then counts elements of all that is in it
     """
 
     role: Role

@@ -34,11 +34,15 @@ Layouts = Sequence[tuple[Sequence[int], Sequence[int]]]
 
 
 class ParallelLoop(NamedTuple):
-    """A parallel loop: a task takes at most ``step`` elements, a multiple of ``granule``."""
+    """A parallel loop: a task takes at most ``step`` elements, a multiple of ``granule``.
+
+    ``counts_all``: the step counts elements of all that is in a task, and not those of the axis.
+    """
 
     axis: str
     step: int
     granule: int
+    counts_all: bool = False
 
 
 class SplitLoop(NamedTuple):
@@ -177,10 +181,11 @@ class RuntimeConfigurator:
         for axis, size in sizes.items():
             if (slot := at.get(f"size.{axis}")) is not None:
                 slots[slot] = size
-        tasks = 1
+        tasks, most = 1, self._most(sizes)
         for loop in self.recipe.parallel:
-            wanted = -(-ENOUGH_TASKS // max(tasks, 1))
-            blocks, step = split_parallel(sizes[loop.axis], loop.step, loop.granule, wanted)
+            wanted = 1 if most else -(-ENOUGH_TASKS // max(tasks, 1))
+            largest = most.get(loop.axis, loop.step)
+            blocks, step = split_parallel(sizes[loop.axis], largest, loop.granule, wanted)
             if any(loop.axis not in output.axes for output in self.interface.outputs):
                 blocks = max(blocks, 1)  # others are written where this axis has no element
             slots[at[f"blocks.{loop.axis}"]], slots[at[f"step.{loop.axis}"]] = blocks, step
@@ -189,6 +194,35 @@ class RuntimeConfigurator:
             tasks = self._fill_split(slots, sizes, tasks, self.recipe.split)
         slots[at["tasks"]] = tasks
         return tasks
+
+    def _most(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """The most elements in a task along each axis whose loop counts all that is in it.
+
+        Inner axes are whole as long as they fit. With few tasks they are made smaller, as above.
+        """
+        counted = [loop for loop in self.recipe.parallel if loop.counts_all]
+        if not counted:
+            return {}
+        outer = {loop.axis for loop in counted}
+        cut = {loop.axis: loop.step for loop in self.recipe.parallel if not loop.counts_all}
+        tensors = [
+            prod(
+                min(sizes[axis], cut.get(axis, sizes[axis]))
+                for axis in spec.axes
+                if axis not in outer
+            )
+            for spec in (*self.interface.inputs, *self.interface.outputs)
+        ]
+        inputs = len(self.interface.inputs)
+        inside = max(*tensors[:inputs], sum(tensors[inputs:]), 1)
+        step = counted[0].step
+        total = inside * prod(sizes[axis] for axis in outer)
+        room = min(max(total // ENOUGH_TASKS, step // 4), step)
+        most: dict[str, int] = {}
+        for loop in reversed(counted):
+            most[loop.axis] = max(room // inside, 1)
+            inside *= max(min(sizes[loop.axis], most[loop.axis]), 1)
+        return most
 
     def _fill_split(
         self, slots: list[int], sizes: Mapping[str, int], groups: int, loop: SplitLoop

@@ -72,6 +72,11 @@ nodes do better, where they are one fused attention (``streams``; none of those 
 or a linear layer whose weight lies as [k][n] (``matrices``)."""
 
 
+CHAIN_OPERATIONS, CHAIN_ELEMENTS = 3, 8192
+"""A chain of fewer operations, of at most so many elements where these are known, PyTorch does as
+fast: its calls cost less than ours."""
+
+
 def candidate(target: TargetMachine, schedule: Schedule) -> Candidate:
     """The numbers of a schedule for a target."""
     return TUNED.get((target.name, schedule)) or usual(target, schedule)

@@ -29,13 +29,14 @@ from snipjit.passes.fx.graph.writes import note_writes
 from snipjit.passes.fx.modules.open_attention_modules import OpenAttentionModules
 from snipjit.passes.fx.nodes.traced import note_state
 from snipjit.passes.fx.patterns.attention import Attention
+from snipjit.passes.fx.patterns.elementwise import Elementwise
 from snipjit.passes.fx.patterns.linear import Convolution, Linear
 from snipjit.passes.fx.patterns.normalization import Normalization
 from snipjit.passes.fx.patterns.own_nodes import own_nodes
 from snipjit.passes.fx.patterns.pattern import Pattern
 from snipjit.passes.fx.patterns.recognise import recognise
 
-PATTERNS: tuple[Pattern, ...] = (Attention(), Linear(), Normalization())
+PATTERNS: tuple[Pattern, ...] = (Attention(), Linear(), Normalization(), Elementwise())
 """In the order in which they take regions; another pattern is another line."""
 
 ON_REQUEST: tuple[Pattern, ...] = (Convolution(),)

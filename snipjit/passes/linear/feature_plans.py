@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import prod
 
 from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.schedule import AxisPlan, Role
 from snipjit.target.candidates import Candidate
 
-USUAL = 768
-"""How many features a row has where that is not known."""
-
 
 def feature_plans(lir: LinearIR, numbers: Candidate) -> dict[str, AxisPlan]:
-    """The plan of each axis: whole rows, one after another, some to a task.
+    """The plan of each axis, as they lie in memory: whole rows, one after another, some to a task.
 
     A row stays in the cache of a core: what is read again for the next step of a normalization is
     read from there, and computed again from what is read. A reduction along the lanes is kept in
@@ -22,13 +18,21 @@ def feature_plans(lir: LinearIR, numbers: Candidate) -> dict[str, AxisPlan]:
     sums over other axes, tasks have a part of the features.
     """
     roles = _roles(lir)
-    plans = {axis: _plan(lir, axis, roles, numbers) for axis in lir.axes if axis in roles}
+    plans = {axis: _plan(lir, axis, roles, numbers) for axis in _in_memory(lir) if axis in roles}
     features = lir.lanes[-1]
     if roles.get(features) == "stream":
         lanes = f"{features}.lanes"
         lir.axes[lanes], lir.lanes = lir.width, (lanes, *lir.lanes)
         plans[lanes] = AxisPlan("lanes", tile=numbers.tile, unroll=numbers.unroll)
     return plans
+
+
+def _in_memory(lir: LinearIR) -> list[str]:
+    """All axes, those of the largest result first, from outermost to innermost."""
+    largest = max(lir.outputs, key=lambda tensor: len(tensor.axes))
+    order = largest.order or range(len(largest.dims))
+    own = [axis for number in order for axis in largest.dims[number]]
+    return list(dict.fromkeys([*own, *lir.axes]))
 
 
 def _roles(lir: LinearIR) -> dict[str, Role]:
@@ -45,29 +49,19 @@ def _roles(lir: LinearIR) -> dict[str, Role]:
     found: list[tuple[Role, Iterable[str]]] = [
         ("columns", stored),
         ("stream", reduced),
-        ("batch", kept),
-        ("rows", kept[-1:]),
+        ("rows", kept),
     ]
-    roles = {axis: role for role, axes in found for axis in axes}
-    return {axis: roles[axis] for axis in lir.axes if axis in roles}
+    return {axis: role for role, axes in found for axis in axes}
 
 
 def _plan(lir: LinearIR, axis: str, roles: dict[str, Role], numbers: Candidate) -> AxisPlan:
     role, task, strip = roles[axis], 0, 0
-    if role == "batch":
-        task = 1
-    elif role == "rows":
-        task, strip = max(numbers.elements // _row(lir, roles), 1), 1
+    if role == "rows":
+        task, strip = numbers.elements, 1
     elif role == "columns" and _is_cut(lir, axis, roles, numbers):
-        task = numbers.columns
+        task = numbers.columns if "stream" in roles.values() else numbers.elements
     sizes = {"tile": numbers.tile, "vectors": numbers.vectors, "unroll": numbers.unroll}
     return AxisPlan(role, task=task, strip=strip, **sizes)
-
-
-def _row(lir: LinearIR, roles: dict[str, Role]) -> int:
-    """About how many elements a row has."""
-    inner = [axis for axis, role in roles.items() if role in ("columns", "stream")]
-    return prod(lir.axes[axis] or USUAL for axis in inner)
 
 
 def _is_cut(lir: LinearIR, axis: str, roles: dict[str, Role], numbers: Candidate) -> bool:

@@ -36,7 +36,7 @@ class MarkLoops(LinearPass):
         flat = lir.expressions()
         streams = _streams_of(lir)
         body = _levels(flat, streams) if streams else list[Statement](flat)
-        for axis, plan in lir.plans.items():
+        for axis, plan in reversed(lir.plans.items()):
             if plan.strip:
                 body = [Loop(axis, [Piece(plan.strip, body)])]
         for axis in reversed(_parallel_axes(lir)):

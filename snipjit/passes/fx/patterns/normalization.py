@@ -10,15 +10,12 @@ from torch import fx
 from snipjit.ir.operations import kind_of
 from snipjit.passes.fx.graph.convex import joins
 from snipjit.passes.fx.graph.value_flow import ValueFlow
-from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.lifter import Lifter
 from snipjit.passes.fx.lift.translate_normalizations import NORMALIZATIONS, STATISTICS
 from snipjit.passes.fx.lift.translate_reductions import REDUCTIONS, dims_of
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
-from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
 from snipjit.passes.fx.nodes.traced import (
-    DTYPES,
     Size,
     is_one,
     is_tensor,
@@ -27,7 +24,7 @@ from snipjit.passes.fx.nodes.traced import (
     same,
     tensor,
 )
-from snipjit.passes.fx.patterns.pattern import IDLE, Pattern, Region
+from snipjit.passes.fx.patterns.pattern import Pattern, Region, is_pointwise
 
 SOFTMAXES = ("softmax", "log_softmax", "safe_softmax", "softmin")
 OVER_A_DIM = (*STATISTICS, *REDUCTIONS)
@@ -149,7 +146,7 @@ def _comes_back(flow: ValueFlow, node: fx.Node, call: Call) -> bool:
     pending, seen = [node], {node}
     while pending:
         for reader in flow.consumers(pending.pop()):
-            if reader in seen or not _is_pointwise(reader) or not rows.has(reader):
+            if reader in seen or not is_pointwise(reader) or not rows.has(reader):
                 continue
             if rows.is_whole(reader):
                 return True
@@ -164,18 +161,9 @@ def _pools(node: fx.Node, call: Call) -> bool:
     if call.op not in ("sum", "mean") or not isinstance(source, fx.Node):
         return False
     made = lookup(source)
-    if made is None or made.op != "mul" or not _is_pointwise(source):
+    if made is None or made.op != "mul" or not is_pointwise(source):
         return False
     return -1 not in dims_of(node, call)
-
-
-def _is_pointwise(node: fx.Node) -> bool:
-    """Whether a node makes each element of its result of one of each operand."""
-    call = lookup(node)
-    if call is None or not is_tensor(node) or tensor(node).dtype not in DTYPES:
-        return False
-    known = is_elementwise(call.op) or call.op in (*IDLE, "unsqueeze", "expand")
-    return known and mutated(node) is None
 
 
 class _Growth:
@@ -230,7 +218,7 @@ class _Growth:
         if call.op in OVER_A_DIM:
             of = call.get("input")
             return is_tensor(of) and self.rows.is_whole(of) and self._goes_over_rows(node, call)
-        return _is_pointwise(node) and self.rows.has(node)
+        return is_pointwise(node) and self.rows.has(node)
 
     def _goes_over_rows(self, node: fx.Node, call: Call) -> bool:
         try:

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from torch import fx
 
 from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.lifter import Lifter
-from snipjit.passes.fx.nodes.traced import Size
+from snipjit.passes.fx.nodes.calls import lookup
+from snipjit.passes.fx.nodes.in_place import mutated
+from snipjit.passes.fx.nodes.traced import DTYPES, Size, is_tensor, tensor
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,15 @@ IDLE = ("cast", "dropout")
 """What may stand in a chain beside elementwise functions."""
 
 
+def is_pointwise(node: fx.Node) -> bool:
+    """Whether a node makes each element of its result of one of each operand."""
+    call = lookup(node)
+    if call is None or not is_tensor(node) or tensor(node).dtype not in DTYPES:
+        return False
+    known = is_elementwise(call.op) or call.op in (*IDLE, "unsqueeze", "expand")
+    return known and mutated(node) is None
+
+
 class Pattern(ABC):
     """Finds regions; it looks at the graph and changes nothing.
 
@@ -52,21 +64,24 @@ class Pattern(ABC):
 
     Attributes:
         name: of its Subgraphs.
+        surprises: whether to warn of what is refused.
         has_masks: whether other tensors may be masks, of which functions of indices are taken in.
     """
 
     name: str
     has_masks = True
+    surprises = True
 
     @abstractmethod
     def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
-        """Whether a region may be around a node. Every anchor gives a candidate or a refusal."""
+        """Whether a region may be around a node."""
 
     @abstractmethod
     def regions(
         self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
     ) -> Sequence[Region]:
         """The regions around an anchor: the first holds all others; the first that lifts is taken.
+        Without any there is nothing to take and nothing to tell.
 
         ``taken`` are nodes of other regions. Raises RefusedError with the reason if there is none,
         ``ExpectedError`` if that surprises nobody.

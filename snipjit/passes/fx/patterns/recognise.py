@@ -53,8 +53,10 @@ class Recognition:
             try:
                 candidate = self._known_candidate(anchor) or self._candidate(pattern, anchor)
             except RefusedError as refused:
-                expected = isinstance(refused, ExpectedError)
+                expected = isinstance(refused, ExpectedError) or not pattern.surprises
                 self.refusals.append(Refusal(anchor.name, str(refused), pattern.name, expected))
+                continue
+            if candidate is None:
                 continue
             self.candidates.append(candidate)
             self.taken.update(dict.fromkeys(candidate.nodes, candidate.place))
@@ -75,14 +77,17 @@ class Recognition:
         self._check(region)
         return replace(found, versions=extra_results(self.flow, region).versions)
 
-    def _candidate(self, pattern: Pattern, anchor: fx.Node) -> Candidate:
-        """That of the first region that lifts; the reason against the last one otherwise.
+    def _candidate(self, pattern: Pattern, anchor: fx.Node) -> Candidate | None:
+        """That of the first region that lifts; the reason against the last one otherwise; None
+        without regions.
 
         Lifted values stay, so what regions share is lifted once. A region whose masks, as functions
         of indices, make it refused is lifted with masks that are tensors.
         """
         self.flow.looked = Looked({anchor})
         regions = pattern.regions(self.flow, anchor, self.taken)
+        if not regions:
+            return None
         self.flow.looked.nodes.update(regions[0].nodes)
         lifter = cache(partial(self._lifter, pattern, regions[0]))
         known = self.indices if pattern.has_masks else None

@@ -1,0 +1,144 @@
+"""Chains of elementwise operations that stand between everything else: one pass over memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from torch import fx
+
+from snipjit.ir.operations import kind_of
+from snipjit.passes.fx.graph.convex import joins
+from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
+from snipjit.passes.fx.lift.lifter import Lifter
+from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
+from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError, Remembered
+from snipjit.passes.fx.nodes.traced import DTYPES, Size, is_tensor, literal, same, tensor
+from snipjit.passes.fx.patterns.pattern import Pattern, Region, is_pointwise
+from snipjit.target.candidates import CHAIN_ELEMENTS, CHAIN_OPERATIONS
+
+LEAST = 2
+"""Of fewer operations a kernel is no faster than PyTorch's own, whatever the sizes."""
+
+CHEAP = ("arithmetic", "choice", "cast", "comparison", "logic")
+"""What may be computed anew for each element that a broadcast makes of one."""
+
+
+class Elementwise(Pattern):
+    """Neighbours that make each element of their results of one element of each operand.
+
+    Before:  %g = sigmoid(%a); %m = mul(%g, %b); %y = add(%m, %r)
+    After:   %a, %b, %c = parameter …; %0 = sigmoid %a; %1 = mul %0 %b; %2 = add %1 %c; result %2
+
+    All results have one shape. Smaller values, which are broadcast to it, are among them where they
+    are cheap and nothing else reads them. One operation alone stays with PyTorch, and so do whole
+    numbers.
+    """
+
+    name = "elementwise"
+    has_masks = False
+    surprises = False
+
+    def is_anchor(self, flow: ValueFlow, node: fx.Node) -> bool:
+        """Whether a node computes floating elements, and not alone."""
+        if not computes(flow, node) or not tensor(node).dim():
+            return False
+        if not tensor(node).dtype.is_floating_point:
+            return False
+        return any(is_pointwise(of) for of in (*flow.operands(node), *flow.consumers(node)))
+
+    def regions(
+        self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
+    ) -> Sequence[Region]:
+        """All that can run at once around an anchor; none where that is too little."""
+        nodes = _Growth(flow, tensor(anchor).shape, taken).around(anchor)
+        computed = [node for node in nodes if computes(flow, node)]
+        count = len(computed)
+        if count < LEAST:
+            return ()
+        elements = literal(tensor(anchor).numel())
+        if count < CHAIN_OPERATIONS and elements is not None and elements <= CHAIN_ELEMENTS:
+            if anchor is not min(computed, key=flow.index.__getitem__):
+                return ()  # it is told of the first one
+            raise ExpectedError(
+                f"`{anchor.name}` ({spelled(anchor)}) begins {count} operations on {elements} "
+                "elements, which PyTorch does as fast; accepted: more of either"
+            )
+        return (Region.of(flow, nodes),)
+
+
+def computes(flow: ValueFlow, node: fx.Node) -> bool:
+    """Whether PyTorch goes over memory for an elementwise node."""
+    call = lookup(node)
+    if call is None or not is_pointwise(node):
+        return False
+    return is_elementwise(call.op) or (call.op == "cast" and _converts(flow, node, call))
+
+
+def _converts(flow: ValueFlow, node: fx.Node, call: Call) -> bool:
+    source = flow.read(node, call.get("input"))
+    return is_tensor(source) and tensor(source).dtype != tensor(node).dtype
+
+
+class _Growth:
+    """Grows a region of results of one shape, as far as all of it can run at once."""
+
+    def __init__(self, flow: ValueFlow, shape: Sequence[Size], taken: Collection[fx.Node]) -> None:
+        self.flow, self.shape, self.taken = flow, shape, taken
+        self._lifts = Remembered(self._lift)
+
+    def around(self, anchor: fx.Node) -> set[fx.Node]:
+        """What belongs to an anchor; nothing if it cannot be lifted."""
+        nodes, pending = set[fx.Node](), [anchor]
+        while pending:
+            node = pending.pop(0)
+            if node in nodes or not self._is_part(node) or not joins(self.flow, node, nodes):
+                continue
+            nodes.add(node)
+            pending += [of for of in self.flow.consumers(node) if self._is_whole(of)]
+            pending += self.flow.operands(node)
+        return self._without_shared(nodes)
+
+    def _is_whole(self, node: fx.Node) -> bool:
+        if not is_tensor(node):
+            return False
+        shape = tensor(node).shape
+        return len(shape) == len(self.shape) and all(map(same, shape, self.shape))
+
+    def _is_part(self, node: fx.Node) -> bool:
+        call = lookup(node)
+        if call is None or node in self.taken or not is_pointwise(node):
+            return False
+        tensors = [of for of in self.flow.operands(node) if is_tensor(of)]
+        if any(tensor(of).dtype not in DTYPES for of in tensors):
+            return False
+        if not self._is_whole(node) and not _is_cheap(call):
+            return False
+        try:
+            self._lifts(node)
+        except RefusedError:
+            return False
+        return True
+
+    def _lift(self, node: fx.Node) -> str:
+        return Lifter(self.flow, {node}, self.taken, lambda *_: None).value(node)
+
+    def _without_shared(self, nodes: set[fx.Node]) -> set[fx.Node]:
+        """The nodes without smaller values that anything else reads, and what they are made of."""
+        while True:
+            shared = {
+                node
+                for node in nodes
+                if not self._is_whole(node)
+                and any(reader not in nodes for reader in self.flow.consumers(node))
+            }
+            if not shared:
+                return nodes
+            nodes -= shared
+
+
+def _is_cheap(call: Call) -> bool:
+    return not is_elementwise(call.op) or call.op in _CHEAP_NAMES or kind_of(call.op) in CHEAP
+
+
+_CHEAP_NAMES = ("add", "sub", "rsub", "mul", "neg", "where", "masked_fill", "square")
