@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import sqrt
 from typing import Any
 
-from snipjit.ir.subgraph import Subgraph, SubgraphBuilder, TensorType
+from snipjit.ir.subgraph import Node, Subgraph, SubgraphBuilder, TensorType
 
 F32 = "f32"
 
@@ -56,6 +57,28 @@ class Model(SubgraphBuilder):
     def mean(self, x: str, over: str, size: int) -> str:
         """The mean over an axis of static size."""
         return self.map("mul", self.reduce("sum", x, over), self.number(1.0 / size))
+
+
+def in_type(subgraph: Subgraph, dtype: str) -> Subgraph:
+    """The same with tensors of another element type: products read them, all else is of f32."""
+    nodes: dict[str, Node] = {}
+
+    def cast(name: str, to: str) -> str:
+        made = Node(f"{name}.{to}", f"to_{to}", (name,), TensorType(to, nodes[name].type.dims))
+        if nodes[name].type.dtype == to:
+            return name
+        return nodes.setdefault(made.name, made).name
+
+    for node in subgraph.nodes:
+        if node.op == "parameter":
+            node = replace(node, type=TensorType(dtype, node.type.dims))
+        elif node.op == "result":
+            inputs = tuple(cast(name, dtype) for name in node.inputs)
+            node = replace(node, inputs=inputs, type=TensorType(dtype, node.type.dims))
+        elif node.op != "brgemm":
+            node = replace(node, inputs=tuple(cast(name, F32) for name in node.inputs))
+        nodes[node.name] = node
+    return subgraph.with_nodes(nodes.values())
 
 
 def linear(

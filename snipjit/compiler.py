@@ -62,7 +62,8 @@ def compile_subgraph(
     key = f"{_key(canonical, target)}\n{swapped}" if swapped else _key(canonical, target)
 
     def compile() -> Structure:
-        forms = {number: form_of(target, swap) for number, swap in swapped.items()}
+        dtypes = [node.type.dtype for node in canonical.parameters]
+        forms = {i: form_of(target, dtypes[i], swap) for i, swap in swapped.items()}
         return _structure(key, Kernels(canonical, target, dumps), forms)
 
     return STRUCTURES.get(key, compile)
@@ -75,14 +76,15 @@ def with_weights(
 
     True stands for those that are given as [k][n]. Raises SlowerError as ``compile_subgraph``.
     """
+    linear.refuse_native(canonical, target)
     made = prepared(canonical, target, weights if prepare else ())
     linear.refuse_across(made, weights)
     return made, swaps(canonical, made)
 
 
-def form_of(target: TargetMachine, swapped: bool) -> Form:
-    """How weights are prepared for a target; ``swapped``: they are given as [k][n]."""
-    writer = blocks_of(target, swapped)
+def form_of(target: TargetMachine, dtype: str, swapped: bool) -> Form:
+    """How weights of a type are prepared for a target; ``swapped``: they are given as [k][n]."""
+    writer = blocks_of(target, dtype, swapped)
     key = _key(writer, target)
     structure = STRUCTURES.get(key, lambda: _structure(key, Kernels(writer, target)))
     if key not in FORMS:

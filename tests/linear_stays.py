@@ -49,12 +49,6 @@ def _parametrized() -> dict[str, nn.Module | nn.Parameter]:
 
 
 STAYS = {
-    "16 bits": Stay(
-        Form(lambda m, x: m.a(x), _layer, kernels=0),
-        "for now float32 alone is taken",
-        "accepted: torch.float32",
-        torch.bfloat16,
-    ),
     "stacked weights as [k][n] of one input": Stay(
         Form(lambda m, x: x @ m.w, lambda: {"w": weight(3, 24, 40)}, ("L", 24), kernels=0),
         "their schedules are for as many inputs as weights",

@@ -77,6 +77,11 @@ CHAIN_OPERATIONS, CHAIN_ELEMENTS = 3, 8192
 fast: its calls cost less than ours."""
 
 
+NATIVE: dict[str, tuple[str, ...]] = {"amx-bf16": ("bf16", "f16"), "avx512-bf16": ("bf16",)}
+"""By the name of a target: element types of linear layers that stay with PyTorch. It multiplies
+them by instructions of their own there, against which ours have not been measured."""
+
+
 def candidate(target: TargetMachine, schedule: Schedule) -> Candidate:
     """The numbers of a schedule for a target."""
     return TUNED.get((target.name, schedule)) or usual(target, schedule)

@@ -55,7 +55,11 @@ def _columns(subgraph: Subgraph) -> str | None:
 
 def _is_factor(subgraph: Subgraph, node: Node, columns: str) -> bool:
     """Whether a parameter is a plain matrix that products sum over, down to those columns."""
-    if node.type.dtype != "f32" or node.attrs or any(len(dim) != 1 for dim in node.type.dims):
+    if (
+        node.type.element.kind != "float"
+        or node.attrs
+        or any(len(dim) != 1 for dim in node.type.dims)
+    ):
         return False
     summed = tuple(axis for axis in node.type.axes if axis != columns)
     users = subgraph.users()[node.name]
@@ -80,11 +84,11 @@ def swaps(plain: Subgraph, prepared: Subgraph) -> dict[int, bool]:
     }
 
 
-def blocks_of(target: TargetMachine, swapped: bool) -> Subgraph:
+def blocks_of(target: TargetMachine, dtype: str, swapped: bool) -> Subgraph:
     """What prepares a weight: given as [n][k], or as [k][n], it makes [n/block][k][block]."""
     build = SubgraphBuilder("prepare", n=None, k=None)
-    given = TensorType.of("f32", *("kn" if swapped else "nk"))
+    given = TensorType.of(dtype, *("kn" if swapped else "nk"))
     weight = build.add("parameter", given, name="weight")
-    made = TensorType.of("f32", "n", "k")
+    made = TensorType.of(dtype, "n", "k")
     build.add("result", made, weight, order=(0, 1), block=("n", target.lanes))
     return build.subgraph()

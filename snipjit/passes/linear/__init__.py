@@ -35,7 +35,7 @@ from snipjit.passes.linear.reduce_decomposition import ReduceDecomposition
 from snipjit.passes.linear.relax_exponentials import RelaxExponentials
 from snipjit.passes.linear.round_factors import RoundFactors
 from snipjit.passes.linear.row_units import RowUnits
-from snipjit.passes.linear.serving import refuse_across, serving
+from snipjit.passes.linear.serving import refuse_across, refuse_native, serving
 from snipjit.passes.linear.split_loops import SplitLoops
 from snipjit.passes.linear.split_stream import SplitStream
 from snipjit.target.target_machine import TargetMachine
@@ -86,4 +86,4 @@ def _split(schedule: Schedule) -> tuple[Pass, ...]:
     return (SplitStream(),) if schedule is Schedule.COLUMNS else ()
 
 
-__all__ = ["pipeline", "refuse_across", "serving"]
+__all__ = ["pipeline", "refuse_across", "refuse_native", "serving"]

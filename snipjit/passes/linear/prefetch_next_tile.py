@@ -97,7 +97,8 @@ def _ask_rows(load: Expression, statement: Loop, tiles: str) -> Expression:
 
 
 def _prefetch(load: Expression, **attrs: object) -> Expression:
-    return Expression("prefetch", None, load.inputs, load.type, attrs)
+    type = replace(load.type, dtype=load.type.element.register, pairs=None)
+    return Expression("prefetch", None, load.inputs, type, attrs)
 
 
 def _claims(lir: LinearIR, body: list[Statement], loops: Nest) -> list[Statement]:

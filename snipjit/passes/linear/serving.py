@@ -8,7 +8,7 @@ from snipjit.errors import SlowerError
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.passes.linear.convert_graph_to_linear import are_layers, column_axes, output_axes
-from snipjit.target.candidates import NODES, Serves, candidate
+from snipjit.target.candidates import NATIVE, NODES, Serves, candidate
 from snipjit.target.target_machine import TargetMachine
 
 
@@ -73,6 +73,18 @@ def refuse_across(subgraph: Subgraph, numbers: Collection[int]) -> None:
                 f"%{node.name} lies in memory as [k][n], by which PyTorch multiplies faster here; "
                 "accepted: [n][k], or n innermost in each result and all other axes in both factors"
             )
+
+
+def refuse_native(subgraph: Subgraph, target: TargetMachine) -> None:
+    """Raise SlowerError for linear layers of a type that PyTorch has instructions for."""
+    native = NATIVE.get(target.name, ())
+    for product in subgraph.of("brgemm") if are_layers(subgraph) else ():
+        for node in (subgraph[name] for name in product.inputs):
+            if (dtype := node.type.dtype) in native:
+                raise SlowerError(
+                    f"%{node.name} is {dtype}, which PyTorch multiplies by instructions of its own "
+                    f"on {target.name}; accepted: f32"
+                )
 
 
 def sums_over_rows(subgraph: Subgraph) -> bool:

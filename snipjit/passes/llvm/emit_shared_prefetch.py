@@ -24,7 +24,8 @@ def emit_shared_prefetch(emission: Emission, access: Access, e: Expression) -> N
     memory as it is read, from where the innermost loop began.
     """
     ahead, tile = e.attrs["ahead"], emission.scope.around
-    (summed,) = (axis for axis in access.axes if axis != ahead)
+    plans = emission.lir.plans
+    (summed,) = (axis for axis in access.axes if plans[axis].role == "contraction")
     assert tile is not None
     ask = _ask_for_lines if access.block is not None else _ask_for_rows
     ask(access, _Part(emission, tile, e.attrs["along"], summed), ahead)

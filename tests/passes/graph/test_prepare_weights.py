@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 
@@ -72,5 +73,5 @@ def test_numbers_of_parameters(target: object) -> None:
     assert swaps(plain, ready) == {1: True}
     other = parse_subgraph(print_subgraph(plain).replace("f32[d][e]", "f32[e][d]", 1))
     assert swaps(other, prepared(other, row, {0, 1})) == {1: False}
-    for swapped in (False, True):
-        verify_canonical(blocks_of(row, swapped))
+    for dtype, swapped in product(("f32", "bf16"), (False, True)):
+        verify_canonical(blocks_of(row, dtype, swapped))

@@ -32,6 +32,7 @@ DTYPES = {getattr(torch, ELEMENT_TYPES[name].torch): name for name in ("f32", "b
 """The element types that tensors of a candidate may have."""
 *_names, _last = (str(dtype).removeprefix("torch.") for dtype in DTYPES)
 ACCEPTED = f"{', '.join(_names)} and {_last} tensors on the CPU"
+FLOATS = tuple(dtype for dtype, name in DTYPES.items() if ELEMENT_TYPES[name].kind == "float")
 HALVES = tuple(dtype for dtype, name in DTYPES.items() if ELEMENT_TYPES[name].is_half)
 
 

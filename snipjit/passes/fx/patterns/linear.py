@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-import torch
 from torch import fx
 
 from snipjit.passes.fx.graph.convex import are_made_of
@@ -17,7 +16,7 @@ from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.op_row import spelled_by
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
-from snipjit.passes.fx.nodes.traced import Size, is_state, is_tensor, literal, same, tensor
+from snipjit.passes.fx.nodes.traced import FLOATS, Size, is_state, is_tensor, literal, same, tensor
 from snipjit.passes.fx.patterns.pattern import IDLE, Pattern, Region, ends_of
 
 SIDES = {
@@ -36,6 +35,7 @@ PARTS = frozenset(
 )
 """What gives parts of a tensor, which are still its memory."""
 
+ACCEPTED = ", ".join(map(str, FLOATS))
 GROUPED = frozenset((*spelled_by("grouped_mm"), *spelled_by("_grouped_mm")))
 """Products of rows with those weights that data choose."""
 
@@ -70,8 +70,8 @@ class Linear(Pattern):
                 f"`{anchor.name}` ({spelled(anchor)}) multiplies groups of rows whose sizes are "
                 "data; accepted: groups of one size, as in bmm"
             )
-        if (dtype := tensor(anchor).dtype) != torch.float32:
-            raise ExpectedError(f"`{anchor.name}` is {dtype}; accepted: torch.float32")
+        if (dtype := tensor(anchor).dtype) not in FLOATS:
+            raise ExpectedError(f"`{anchor.name}` is {dtype}; accepted: {ACCEPTED}")
         layers = _layers(flow, anchor, taken)
         widest = _chain(flow, layers, taken)
         joined = _joined(flow, anchor, layers, widest)
