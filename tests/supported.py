@@ -45,8 +45,8 @@ _LINEAR = """
 ## Linear layers
 
 A linear layer is a product with a matrix that the model holds, or is given, with sizes that are
-known, in float32, bfloat16 and float16 (`tests/test_linear_forms.py`). Here `m.a`, `m.b`, … are `nn.Linear`, `m.w`, … are
-parameters, and L a length that changes. Each form is compiled with dynamic
+known, in float32, bfloat16 and float16 (`tests/test_linear_forms.py`). Here `m.a`, `m.b`, … are
+`nn.Linear`, `m.w`, … are parameters, and L a length that changes. Each form is compiled with dynamic
 and static shapes and from exported programs, and compared with float64; results have the shape and
 the strides that eager gives them.
 
