@@ -15,6 +15,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from snipjit.errors import InputError
 from snipjit.frontend.autocast_regions import with_casts
+from snipjit.frontend.chains import chain
 from snipjit.frontend.files import load_pt2
 from snipjit.frontend.input_checks import InputChecks
 from snipjit.frontend.options import Options
@@ -58,6 +59,9 @@ class Program:
         self.state, self._written = _bound_state(program), _written(program)
         if is_own and chosen.weights == "prepared" and chosen.rest == "eager":
             _drop(exported, program, keep_prepared(self.graph_module, self.state, self._written))
+        if chosen.rest == "eager":
+            for graph in with_bodies(self.graph_module):
+                chain(graph)
         self._run = _runner(self.graph_module, program, chosen)
         self._check = InputChecks(program)
         self._places, _ = input_names(exported)

@@ -13,6 +13,7 @@ from torch import fx
 from snipjit.ahead import expect
 from snipjit.compiler import compile_subgraph
 from snipjit.errors import OptionError, UnsupportedError
+from snipjit.frontend.chains import chain
 from snipjit.frontend.options import Options
 from snipjit.frontend.recompile_limit import watch
 from snipjit.frontend.statistics import record_refusal, record_subgraph
@@ -69,6 +70,8 @@ def backend(
     with collection_paused():
         for graph in with_bodies(gm):
             fuse(graph, chosen, is_called=True)
+            if chosen.rest == "eager":
+                chain(graph)
     if chosen.rest == "eager":
         return gm.forward
     return compile_by_inductor(gm, example_inputs)

@@ -24,15 +24,13 @@ from snipjit.runtime.frames import Frames
 from snipjit.runtime.input_copies import InputCopy
 from snipjit.runtime.interface import Ints
 from snipjit.runtime.kernel import Kernel
+from snipjit.runtime.plans import Plans
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads, pitch
 from snipjit.runtime.structure import Structure
 from snipjit.runtime.threads import ENTRY_SLOT, is_forked, run_many, run_one, thread_count
 from snipjit.torch_private import empty_strided, forward_ad
 
 PITCH_SLOT = FIXED.index("pitch")
-
-SHAPES_KEPT = 1024
-"""How many sets of shapes and strides a launcher remembers at least; at most twice as many."""
 
 Result = torch.Tensor | tuple[torch.Tensor, ...]
 Key = tuple[Ints, ...]
@@ -73,17 +71,21 @@ class Launcher:
     ) -> None:
         self.structure, self.nodes = structure, nodes
         self.source = source(structure.interface, structure.uses_scratch, structure.forms)
-        self._plans: dict[Key, Plan] = {}
-        self._older_plans: dict[Key, Plan] = {}
+        self._plans: Plans[Key, Plan] = Plans(self._configure, with_equals)
         self._frames: dict[Kernel, Frames] = {}
         self._calls = count()
+        self._chains: list[tuple[count[int], int]] = []
         self._configurations = count()
         self.call = compile_call(self.source, self._names(scratchpads, empty))
 
     @property
     def calls(self) -> int:
         """How many calls had valid arguments."""
-        return _value(self._calls)
+        return _value(self._calls) + sum(times * _value(calls) for calls, times in self._chains)
+
+    def count_in(self, chain: count[int], times: int) -> None:
+        """Count a number of calls for each one of a chain, which runs kernels without ``call``."""
+        self._chains.append((chain, times))
 
     @property
     def configurations(self) -> int:
@@ -93,7 +95,7 @@ class Launcher:
     @property
     def plans_kept(self) -> int:
         """How many sets of shapes and strides are remembered."""
-        return len(self._plans) + len(self._older_plans)
+        return len(self._plans)
 
     def __call__(self, *args: Any) -> Result:
         """Run the kernel on ``args``: the tensors of the interface, then its scalars.
@@ -127,8 +129,8 @@ class Launcher:
             "empty": empty,
             "give_scratch": scratchpads.give,
             "nodes": self.nodes,
-            "make_plan": self._make_plan,
-            "plans": self._plans,
+            "make_plan": self.plan,
+            "plans": self._plans.recent,
             "forward_ad": forward_ad,
             "refuse": self._refuse,
             "refuse_absent": self._refuse_absent,
@@ -141,14 +143,9 @@ class Launcher:
             "thread_count": thread_count if many else lambda: 1,
         }
 
-    def _make_plan(self, key: Key) -> Plan:
-        """The plan of a key that was not used lately. Half the plans go when there are too many."""
-        plan = self._older_plans.get(key) or self._configure(key)
-        if len(self._plans) >= SHAPES_KEPT:
-            self._older_plans = dict(self._plans)
-            self._plans.clear()
-        self._plans[tuple(map(_one_of_equals, key))] = plan
-        return plan
+    def plan(self, key: Key) -> Plan:
+        """How to call with some shapes and strides of the inputs, weights in their forms."""
+        return self._plans.find(key)
 
     def _configure(self, key: Key) -> Plan:
         if self.nodes is not None and self.structure.prefers_nodes(key[::2]):
@@ -211,6 +208,11 @@ class Launcher:
 def _one_of_equals(layout: Ints) -> Ints:
     """A shape or strides, for all equal ones of late: every key has the same of its weights."""
     return layout
+
+
+def with_equals(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A key of such parts as equal keys of late have."""
+    return tuple(map(_one_of_equals, key))
 
 
 def _check_plain(name: str, value: Any) -> None:

@@ -99,12 +99,18 @@ def _load_run_one() -> Loaded:
 @cache
 def _load_run_many() -> Loaded | None:
     """The machine code of ``run_many``, likewise kept."""
+    functions = gomp_functions("GOMP_parallel")
+    return load(compile_object(_RUN_MANY, PORTABLE), "run_many", functions) if functions else None
+
+
+def gomp_functions(*names: str) -> dict[str, int]:
+    """The addresses of functions of the libgomp that torch has loaded; nothing if it uses none."""
     for path in _mapped_files():
         if path.name.startswith("libgomp"):
-            entry = ctypes.cast(ctypes.CDLL(str(path)).GOMP_parallel, ctypes.c_void_p).value
-            assert entry is not None
-            return load(compile_object(_RUN_MANY, PORTABLE), "run_many", {"GOMP_parallel": entry})
-    return None
+            library = ctypes.CDLL(str(path))
+            found = {name: ctypes.cast(library[name], ctypes.c_void_p).value for name in names}
+            return {name: address for name, address in found.items() if address is not None}
+    return {}
 
 
 def _mapped_files() -> list[Path]:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snipjit.errors import InputError
-from snipjit.runtime import launcher as launcher_module
+from snipjit.runtime import plans
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.scratchpad import Scratchpads
 from tests.guard import SIDES, Side, guarded, guarded_empty, guarded_scratch
@@ -115,7 +115,7 @@ def test_a_seen_shape_is_configured_once(launcher: Launcher) -> None:
 
 
 def test_what_is_remembered_is_bounded(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher_module, "SHAPES_KEPT", 4)
+    monkeypatch.setattr(plans, "SHAPES_KEPT", 4)
     for m in [*range(20), 19, 18, 17]:
         check(launcher, torch.randn(1, m, 2), torch.randn(1, m, 2))
     assert launcher.configurations == 20

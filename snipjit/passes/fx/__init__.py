@@ -21,6 +21,7 @@ from torch import fx
 
 from snipjit.passes.fx.graph.bodies import with_bodies
 from snipjit.passes.fx.graph.candidate import Candidate, Tokenization
+from snipjit.passes.fx.graph.chains import chain_launches
 from snipjit.passes.fx.graph.earlier_views import note_earlier_views
 from snipjit.passes.fx.graph.gradients import NEEDS_GRAD, needs_grad
 from snipjit.passes.fx.graph.plain_graph import make_plain
@@ -63,6 +64,7 @@ __all__ = [
     "PATTERNS",
     "Candidate",
     "Tokenization",
+    "chain_launches",
     "forget",
     "needs_grad",
     "note_state",

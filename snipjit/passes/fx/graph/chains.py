@@ -1,0 +1,179 @@
+"""Chains: launches with nothing of PyTorch's between them become one node.
+
+Before:  %n = launch(%x, …); %i = item(%p); %q = launch_1(%n, …); %v = view(%q, …);
+         %c = launch_2(%v, %i); %s = add(%c, 1)
+After:   %i = item(%p); %chain = chain(%x, …, %i); %c = getitem(%chain, 0); %s = add(%c, 1)
+
+The body of a chain is a graph of its launches and of the views between them; it returns what
+others read. What else stands between launches goes before them, or after, as its data allow. A view
+that others read too stays where it is, a view of what then leaves the chain.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+import torch
+from torch import fx
+
+from snipjit.passes.fx.graph.launch_levels import Kind, Results, kinds, levels, segments
+
+Join = Callable[[fx.GraphModule], Callable[..., Any]]
+"""Makes what a graph calls of the body of a chain; it returns a tuple as the body does."""
+
+Kinds = Mapping[fx.Node, Kind]
+
+
+def chain_launches(gm: fx.GraphModule, results: Results, join: Join) -> None:
+    """Put one node in the place of launches that can follow one another. Recompiles the module.
+
+    ``results`` says how many results a node's kernel has, 0 where it is no launch.
+    """
+    kind, changed = kinds(gm.graph, results), False
+    for segment in list(segments(gm.graph.nodes, kind)):
+        chains = [_Chain(group, segment, kind, results) for group in _groups(segment, kind)]
+        if chains:
+            _reorder(segment, chains)
+            for chain in chains:
+                chain.replace(gm.graph, join)
+            changed = True
+    if changed:
+        gm.graph.lint()
+        gm.recompile()
+
+
+def _groups(segment: Sequence[fx.Node], kind: Kinds) -> list[list[fx.Node]]:
+    """Launches of the same level, where there are several."""
+    found: dict[int, list[fx.Node]] = {}
+    level = levels(segment, kind)
+    for node in segment:
+        if kind[node] is Kind.LAUNCH:
+            found.setdefault(level[node], []).append(node)
+    return [group for group in found.values() if len(group) > 1]
+
+
+class _Chain:
+    """Launches that become one node.
+
+    results  what kernels make: launches, or the parts of those with several results
+    views    what launches read such results through
+    kept     views of these that others read too
+    leaving  results that others read, or keep a view of
+    """
+
+    def __init__(
+        self, launches: Sequence[fx.Node], segment: Sequence[fx.Node], kind: Kinds, results: Results
+    ) -> None:
+        self.launches = set(launches)
+        self.results = {
+            node
+            for node in segment
+            if (node in self.launches and results(node) == 1)
+            or (node.op == "call_function" and _of_several(node, self.launches, results))
+        }
+        self.views = self._views(segment, kind)
+        self.kept: set[fx.Node] = set()
+        inside = self.launches | self.results | self.views
+        self.nodes = [node for node in segment if node in inside]
+        for node in reversed(self.nodes):
+            if node in self.views and any(
+                user not in inside or user in self.kept for user in node.users
+            ):
+                self.kept.add(node)
+        self.leaving = [
+            node
+            for node in self.nodes
+            if node in self.results
+            and any(user not in inside or user in self.kept for user in node.users)
+        ]
+
+    def _views(self, segment: Sequence[fx.Node], kind: Kinds) -> set[fx.Node]:
+        """Views of results that a launch reads, or another such view."""
+        own, found = set(self.results), set[fx.Node]()
+        views = [n for n in segment if kind[n] is Kind.VIEW and n not in self.results]
+        for node in views:
+            if node.args[0] in own:
+                own.add(node)
+        for node in reversed(views):
+            if node in own and any(user in self.launches or user in found for user in node.users):
+                found.add(node)
+        return found
+
+    @property
+    def moved(self) -> list[fx.Node]:
+        """The nodes whose place the chain takes."""
+        return [node for node in self.nodes if node not in self.kept]
+
+    @property
+    def inputs(self) -> list[fx.Node]:
+        """What the chain reads of others, in order."""
+        own = {*self.nodes}
+        of = (source for node in self.nodes for source in node.all_input_nodes)
+        return list(dict.fromkeys(source for source in of if source not in own))
+
+    def replace(self, graph: fx.Graph, join: Join) -> None:
+        """Put one node behind the chain's, and take these away."""
+        target, inputs = join(self._body()), tuple(self.inputs)
+        with graph.inserting_after(self.moved[-1]):
+            call = graph.call_function(target, inputs)
+        place = call
+        for number, node in enumerate(self.leaving):
+            with graph.inserting_after(place):
+                place = graph.call_function(operator.getitem, (call, number))
+            place.meta = dict(node.meta)
+            node.replace_all_uses_with(place)
+        for node in reversed(self.moved):
+            graph.erase_node(node)
+
+    def _body(self) -> fx.GraphModule:
+        body, known = fx.Graph(), dict[fx.Node, fx.Node]()
+        for source in self.inputs:
+            known[source] = body.placeholder(source.name)
+        for node in self.nodes:
+            known[node] = body.node_copy(node, known.__getitem__)
+            known[node].meta = {}
+        body.output(tuple(known[node] for node in self.leaving))
+        return fx.GraphModule(torch.nn.Module(), body)
+
+
+def _of_several(node: fx.Node, launches: set[fx.Node], results: Results) -> bool:
+    """Whether a node is one of several results of a launch."""
+    source = node.args[0] if node.target is operator.getitem else None
+    return isinstance(source, fx.Node) and source in launches and results(source) > 1
+
+
+def _reorder(segment: Sequence[fx.Node], chains: Sequence[_Chain]) -> None:
+    """Let the nodes of each chain stand together, all others as near to their places as can be."""
+    items: dict[fx.Node, list[fx.Node]] = {node: [node] for node in segment}
+    for chain in chains:
+        items.update(dict.fromkeys(chain.moved, chain.moved))
+    before = segment[0].prev
+    place = {node: number for number, node in enumerate(segment)}
+    waits = {id(item): _sources(item, items, chains) for item in items.values()}
+    readers: dict[int, list[list[fx.Node]]] = {}
+    for item in {id(item): item for item in items.values()}.values():
+        for source in waits[id(item)]:
+            readers.setdefault(source, []).append(item)
+    ready = [(place[i[-1]], i) for n, i in items.items() if n is i[-1] and not waits[id(i)]]
+    heapify(ready)
+    while ready:
+        _, item = heappop(ready)
+        for node in item:
+            before.append(node)
+            before = node
+        for reader in readers.get(id(item), []):
+            waits[id(reader)].discard(id(item))
+            if not waits[id(reader)]:
+                heappush(ready, (place[reader[-1]], reader))
+
+
+def _sources(
+    item: list[fx.Node], items: Mapping[fx.Node, list[fx.Node]], chains: Sequence[_Chain]
+) -> set[int]:
+    """What must stand before an item."""
+    chain = next((chain for chain in chains if item[0] in chain.moved), None)
+    sources = chain.inputs if chain is not None else item[0].all_input_nodes
+    return {id(items[source]) for source in sources if source in items}

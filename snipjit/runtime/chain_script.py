@@ -1,0 +1,151 @@
+"""The script of a chain: which kernels run in which order on which memory, read from its body once.
+
+A *root* is memory that the kernels of a chain are told of: an input of the chain (of a weight that
+is prepared, its blocks), a result that leaves it, or a colour of the arena. Each tensor that a
+kernel reads is a root or a view of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx
+
+from snipjit.runtime.arena import Life
+from snipjit.runtime.launcher import Launcher, torch_dtype
+from snipjit.runtime.prepared_weights import Form
+
+LauncherOf = Callable[[fx.Node], Launcher | None]
+
+Result = tuple[int, int]
+"""A launch and the number of a result of it."""
+
+
+class Given(NamedTuple):
+    """An input that kernels read: the number of the argument, its form, and its element type."""
+
+    number: int
+    form: Form | None
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Member:
+    """One launch: its inputs, and its scalars, which are nodes or numbers."""
+
+    node: fx.Node
+    launcher: Launcher
+    tensors: tuple[fx.Node, ...]
+    scalars: tuple[Any, ...]
+
+    @staticmethod
+    def of(node: fx.Node, launcher: Launcher) -> Member:
+        """The launch of a node."""
+        tensors = len(launcher.structure.interface.inputs)
+        args: tuple[Any, ...] = node.args
+        return Member(node, launcher, args[:tensors], args[tensors:])
+
+
+class Script:
+    """What a body says.
+
+    arguments  of the chain, by number
+    members    launches in order
+    made       what launches make, by node; ``nodes_of`` the other way around
+    given      inputs that kernels read, each in each of its forms
+    numbers    scalars, each once: arguments, or numbers
+    told       arguments that views are told, such as sizes
+    leaving    the results that the chain returns; ``returned`` are their places there
+    inner      all others
+    """
+
+    def __init__(self, body: fx.GraphModule, launcher_of: LauncherOf) -> None:
+        self.body = body
+        nodes = list(body.graph.nodes)
+        self.arguments = {n: i for i, n in enumerate(n for n in nodes if n.op == "placeholder")}
+        self.members = [Member.of(n, of) for n in nodes if (of := launcher_of(n)) is not None]
+        self.made = self._made()
+        launches = {member.node for member in self.members}
+        plain = {*self.arguments, *self.made, *launches}
+        self.views = [n for n in nodes if n not in plain and n.op != "output"]
+        self.given = self._given()
+        self.numbers = self._numbers()
+        told = (of for view in self.views for of in view.all_input_nodes[1:])
+        self.told = sorted({self.arguments[of] for of in told if of in self.arguments})
+        self.nodes_of: dict[Result, list[fx.Node]] = {}
+        for node, result in self.made.items():
+            self.nodes_of.setdefault(result, []).append(node)
+        (output,) = [node for node in nodes if node.op == "output"]
+        results: Any = output.args[0]
+        self.leaving = list(dict.fromkeys(self.made[node] for node in results))
+        self.returned = [self.leaving.index(self.made[node]) for node in results]
+        self.inner = [result for result in self._results() if result not in self.leaving]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether scalars are arguments, and what is prepared is: else launches run one by one."""
+        scalars = all(not isinstance(n, fx.Node) or n in self.arguments for n in self.numbers)
+        return scalars and all(
+            member.tensors[place] in self.arguments
+            for member in self.members
+            for place in member.launcher.structure.forms
+        )
+
+    def lives(self) -> list[Life]:
+        """When each of ``inner`` is made and last read."""
+        last: dict[Result, int] = {}
+        for number, member in enumerate(self.members):
+            for node in map(self.root, member.tensors):
+                if node in self.made:
+                    last[self.made[node]] = number
+        return [Life(result[0], last.get(result, result[0])) for result in self.inner]
+
+    def root(self, node: fx.Node) -> fx.Node:
+        """What a node is a view of: an argument or a result."""
+        while node not in self.arguments and node not in self.made:
+            node = node.all_input_nodes[0]
+        return node
+
+    def _results(self) -> list[Result]:
+        return [
+            (number, place)
+            for number, member in enumerate(self.members)
+            for place in range(len(member.launcher.structure.interface.outputs))
+        ]
+
+    def _made(self) -> dict[fx.Node, Result]:
+        found: dict[fx.Node, Result] = {}
+        for number, member in enumerate(self.members):
+            if len(member.launcher.structure.interface.outputs) == 1:
+                found[member.node] = number, 0
+            else:
+                parts = ((user, user.args[1]) for user in member.node.users)
+                found.update({user: (number, part) for user, part in parts if type(part) is int})
+        return found
+
+    def _given(self) -> list[Given]:
+        found: dict[Given, None] = {}
+        for member in self.members:
+            specs, forms = (
+                member.launcher.structure.interface.inputs,
+                member.launcher.structure.forms,
+            )
+            for place, (node, spec) in enumerate(zip(member.tensors, specs, strict=True)):
+                if (root := self.root(node)) in self.arguments:
+                    given = Given(self.arguments[root], forms.get(place), torch_dtype(spec))
+                    found[given] = None
+        return list(found)
+
+    def _numbers(self) -> list[Any]:
+        found: dict[Any, Any] = {}
+        for number in (number for member in self.members for number in member.scalars):
+            found[number_key(number)] = number
+        return list(found.values())
+
+
+def number_key(number: Any) -> Any:
+    """What equal scalars have in common; 0 and -0 are two."""
+    return number if isinstance(number, fx.Node) else repr(float(number))
