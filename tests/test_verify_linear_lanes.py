@@ -53,7 +53,11 @@ def test_faults(old: str, new: str, message: str) -> None:
         verify(parse_linear(LEGAL.replace(old, new)))
 
 
+def test_less_than_a_vector_of_the_result_leaves_lanes_free() -> None:
+    verify(parse_linear(LEGAL.replace("lanes d x 4", "lanes e d x 4")))
+
+
 def test_lanes_of_the_result_are_taken() -> None:
-    columns = LEGAL.replace("lanes d x 4", "lanes e x 4").replace("f32[e d]", "f32[d e]")
+    columns = LEGAL.replace("lanes d x 4", "lanes e d x 4").replace("for e step 2", "for e step 4")
     with pytest.raises(VerificationError, match="lanes hold elements of the result"):
         verify(parse_linear(columns))

@@ -77,6 +77,11 @@ def panel_axes(lir: LinearIR) -> list[str]:
     return [axis for axis, plan in lir.plans.items() if plan.panel]
 
 
+def is_part_of_vector(lir: LinearIR, axis: str) -> bool:
+    """Whether panels have less than a vector of an axis: only products are in them."""
+    return axis in lir.lanes and 0 < lir.plans[axis].panel < lir.width and not streams(lir)
+
+
 def in_vectors(lir: LinearIR, axis: str, body: Iterable[Statement]) -> bool:
     """Whether anything in a body has whole vectors of an axis, if there are as many."""
     return any(lir.vector_axis((*e.type.axes, *e.over)) == axis for e in expressions(body))

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from snipjit.ir.expression import Expression
-from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.linear_ir import LinearIR, Nest
+from snipjit.ir.loop_nest import most
 from snipjit.ir.verify.linear_loops import fault
 
 
 def check_lanes(lir: LinearIR) -> None:
     """Raise VerificationError where a sum in lanes is read as a whole one, or begun as one."""
     apart = {e.output for e in lir.expressions() if "apart" in e.attrs}
-    for e in lir.expressions():
-        _check(lir, e, apart)
+    for e, loops in lir.walk():
+        if isinstance(e, Expression):
+            _check(lir, e, loops, apart)
 
 
-def _check(lir: LinearIR, e: Expression, apart: set[str | None]) -> None:
+def _check(lir: LinearIR, e: Expression, loops: Nest, apart: set[str | None]) -> None:
     read = [name for name in e.inputs if name in apart]
     allowed = list(e.inputs) if e.op == "sum_lanes" else []
     if "apart" in e.attrs:
         allowed = list(e.inputs[2:])
-        _check_axes(lir, e)
+        _check_axes(lir, e, loops)
     elif e.output in apart:
         raise fault(lir, e, f"%{e.output} keeps lanes apart elsewhere")
     if read != allowed:
@@ -28,9 +30,10 @@ def _check(lir: LinearIR, e: Expression, apart: set[str | None]) -> None:
         raise fault(lir, e, f"%{name} is {kind}")
 
 
-def _check_axes(lir: LinearIR, e: Expression) -> None:
+def _check_axes(lir: LinearIR, e: Expression, loops: Nest) -> None:
     """Lanes are free for a part of the sum each; a sum begins with nothing in any of them."""
-    if lir.vector_axis(e.type.axes) is not None:
+    axis = lir.vector_axis(e.type.axes)
+    if axis is not None and (most(lir, axis, loops) or lir.width) >= lir.width:
         raise fault(lir, e, "lanes hold elements of the result: they cannot be kept apart")
     if e.op == "fill" and e.attrs["value"] != 0:
         raise fault(lir, e, "a sum whose lanes are apart begins with 0")

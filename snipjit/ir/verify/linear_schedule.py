@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from snipjit.errors import VerificationError
 from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.loop_nest import is_part_of_vector
 from snipjit.ir.reach import Reach
 from snipjit.ir.schedule import HOMES, AxisPlan, Home
 from snipjit.ir.verify.linear_loops import fault
@@ -79,10 +80,12 @@ def _faults(lir: LinearIR, axis: str, plan: AxisPlan) -> Iterator[str]:
 
 
 def _panel_faults(lir: LinearIR, axis: str, plan: AxisPlan) -> Iterator[str]:
+    """What is wrong with panels: of products alone they may have less than a vector."""
     if plan.panel and plan.role not in ("rows", "columns"):
         yield "only rows and columns have panels"
     for name, panel in (("panel", plan.panel), ("held", plan.held if plan.panel else 0)):
         if panel > plan.task:
             yield f"{name} {panel} is more than task {plan.task}"
-        if axis in lir.lanes and (panel or plan.task) % lir.width:
-            yield f"{name} {panel or plan.task} is no multiple of {lir.width} lanes"
+        size = plan.task if not panel or is_part_of_vector(lir, axis) else panel
+        if axis in lir.lanes and size % lir.width:
+            yield f"{name} {size} is no multiple of {lir.width} lanes"

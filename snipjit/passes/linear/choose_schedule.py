@@ -11,6 +11,7 @@ from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.schedule import SYNTHETIC_LANES, AxisPlan, Role, Schedule
 from snipjit.passes.linear.feature_plans import feature_plans
+from snipjit.passes.linear.layer_columns import column_axis, follow_in_vectors
 from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.passes.linear.operand_reads import choose_reads
 from snipjit.passes.linear.tile_products import mark_tiles
@@ -28,7 +29,8 @@ class ChooseSchedule(LinearPass):
     Axes that every product, reduction and result keeps are batch axes, or rows: the one in lanes,
     or, if none is, those that an input of each product lacks. The stream is the axis that values
     carry and reductions remove; dynamic ones all are. It is the only pass that asks. How
-    many there are is the candidate's, halved as often as its buffers were too large.
+    many there are is the candidate's, halved as often as its buffers were too large. Where columns
+    make panels of less than a vector they become a lanes axis, for what follows the products.
 
     Before:  axis b ; axis m ; axis n ; axis d = 64
              %s = brgemm %q %k {over=(d)} : f32[b n m] ; %x = reduce %s {over=(n)} : f32[b m]
@@ -50,6 +52,8 @@ class ChooseSchedule(LinearPass):
             return lir
         chosen = _Chooser(lir, self.target, self.schedule)
         lir.plans = chosen.plans()
+        if chosen.layer is not None and follow_in_vectors(lir, chosen.layer):
+            lir.lanes = (chosen.layer, *lir.lanes)
         for _ in range(self.halvings):
             _halve(lir)
         if self.target.tiles and self.schedule is Schedule.ROWS:
@@ -100,7 +104,7 @@ class _Chooser:
     def __post_init__(self) -> None:
         columns = self.schedule is Schedule.COLUMNS
         self.wide = None if columns else _wide_axis(self.lir, self.schedule)
-        self.layer = _column_axis(self.lir) if columns else None
+        self.layer = column_axis(self.lir) if columns else None
         self.numbers = self._numbers()
         self.roles = _roles(self.lir, self.wide, self.schedule)
         self.shared = [axis for axis, role in self.roles.items() if role == "rows"]
@@ -199,18 +203,10 @@ def _wide_axis(lir: LinearIR, schedule: Schedule) -> str | None:
     """The axis in the last lanes that every product and result has, and none sums over."""
     anchors = [e for e in lir.expressions() if e.op in ("brgemm", "store")]
     reduced = {axis for e in lir.expressions() for axis in e.over}
-    axis = lir.lanes[-1] if schedule.by_outputs else _column_axis(lir)
+    axis = lir.lanes[-1] if schedule.by_outputs else column_axis(lir)
     if axis is None or axis in reduced or not all(axis in e.type.axes for e in anchors):
         return None
     return axis
-
-
-def _column_axis(lir: LinearIR) -> str | None:
-    """The columns of linear layers that go by rows."""
-    products = [e for e in lir.expressions() if e.op == "brgemm"]
-    layers = products and all({*e.inputs[:2]} <= {*lir.tensors} for e in products)
-    axis = lir.outputs[0].unit_axis
-    return axis if layers and axis not in lir.lanes else None
 
 
 def _roles(lir: LinearIR, wide: str | None, schedule: Schedule) -> dict[str, Role]:

@@ -37,7 +37,7 @@ class FuseLoops(LinearPass):
 
     def rewrite(self, lir: LinearIR) -> LinearIR:
         """Group the Expressions of every body."""
-        self._descend(lir, lir.body, dict.fromkeys(panel_axes(lir), 1))
+        self._descend(lir, lir.body, {})
         return lir
 
     def _descend(self, lir: LinearIR, body: list[Statement], blocks: dict[str, int]) -> None:
@@ -53,6 +53,8 @@ class FuseLoops(LinearPass):
             result.append(statement)
             if isinstance(statement, Loop):
                 axis, step = statement.axis, statement.step
+                if axis in panel_axes(lir) and not statement.parallel:
+                    step = 1
                 inner = {**blocks, axis: min(step, blocks.get(axis, step))}
                 for piece in statement.pieces:
                     self._descend(lir, piece.body, inner)

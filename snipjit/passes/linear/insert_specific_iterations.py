@@ -114,7 +114,8 @@ def _is_even(lir: LinearIR, loop: Loop, loops: Nest) -> bool:
     if plan is None or plan.role != "rows" or streams(lir) or not _has_accumulators(loop):
         return False
     is_cut = any(outer.axis == loop.axis for outer in loops)
-    return is_cut and not in_vectors(lir, loop.axis, expressions(loop.body))
+    in_lanes = in_vectors(lir, loop.axis, expressions(loop.body))
+    return is_cut and not (in_lanes and loop.step % lir.width == 0)
 
 
 def _expanded(lir: LinearIR, main: Piece, axis: str, loops: tuple[Loop, ...]) -> list[Piece]:

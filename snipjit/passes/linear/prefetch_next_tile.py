@@ -13,8 +13,15 @@ from snipjit.passes.linear.linear_pass import LinearPass
 NEAR = 32
 """Elements of the summed axis from what is read of a block to what is asked for: half a page."""
 
-ALONG = 128
-"""Elements of a row, of which several are read side by side, to what is asked for of it."""
+SHORT = 1024
+"""Elements of rows whose tile waits in a near cache until it is read."""
+
+ALONG = 64
+"""Elements of a longer row from what is read to what is asked for: some lines."""
+
+ALONG_APART = 128
+"""The same where lanes are summed apart, which reads a line of each row at once."""
+
 ROWS_AHEAD = 8
 """The same of a matrix whose rows are summed."""
 
@@ -28,10 +35,10 @@ class PrefetchNextTile(LinearPass):
     """In the loop that sums a tile, prefetch what the next tiles read of an input.
 
     A tile reads so many rows of a weight side by side, each once; the hardware follows a row only
-    after its first lines, and rows are short: ask for the same part of the next tile's rows. Where
-    lanes are summed apart rows are long, and are read line by line: there the row's own next lines
-    are asked for. Where an axis is streamed, what is read so lies in a cache: all panels of a task
-    read it.
+    after its first lines, and rows are short: ask for the same part of the next tile's rows. Long
+    ones would not wait in a near cache, where equal distances leave them few places: there the
+    row's own next lines are asked for. Where an axis is streamed, what is read so lies in a cache:
+    all panels of a task read it.
 
     Of a weight in blocks the first tile of a panel reads all and the others find it in a cache:
     together they ask for the next panel's, a part each, so that memory is as busy in the last tile
@@ -77,7 +84,7 @@ def _asking(lir: LinearIR, statement: Statement, loops: Nest) -> Statement:
     more = []
     for e in (e for e in statement.body if isinstance(e, Expression) and e.op == "load"):
         if _is_by_element(lir, e.inputs[0], loops[-1].axis, statement.axis):
-            more.append(_ask_rows(e, statement, loops[-1].axis))
+            more.append(_ask_rows(lir, e, statement, loops[-1].axis))
         if _is_by_rows(lir, e.inputs[0], statement.axis):
             more.append(_prefetch(e, ahead=statement.axis, by=max(ROWS_AHEAD // statement.step, 1)))
         if _is_next_panel(lir, e, loops):
@@ -89,11 +96,16 @@ def _asking(lir: LinearIR, statement: Statement, loops: Nest) -> Statement:
     return replace(statement, pieces=pieces)
 
 
-def _ask_rows(load: Expression, statement: Loop, tiles: str) -> Expression:
-    body = (e for e in statement.body if isinstance(e, Expression))
-    if any("apart" in e.attrs for e in body):
-        return _prefetch(load, ahead=statement.axis, by=ALONG // statement.step or 1)
-    return _prefetch(load, ahead=tiles)
+def _ask_rows(lir: LinearIR, load: Expression, statement: Loop, tiles: str) -> Expression:
+    """Ask for the next tile's rows, if they are short, or along these."""
+    summed = statement.axis
+    plan = lir.plans.get(summed)
+    length = (plan.block if plan is not None else 0) or lir.axes[summed]
+    if length is None or length <= SHORT:
+        return _prefetch(load, ahead=tiles)
+    apart = any("apart" in e.attrs for e in expressions(statement.body))
+    distance = ALONG_APART if apart else ALONG
+    return _prefetch(load, ahead=summed, by=distance // statement.step or 1)
 
 
 def _prefetch(load: Expression, **attrs: object) -> Expression:

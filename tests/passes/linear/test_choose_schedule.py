@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import structures
 from snipjit.compiler import optimize
 from snipjit.errors import UnsupportedError, VerificationError
 from snipjit.ir.linear_ir import LinearIR, Loop
@@ -67,6 +68,18 @@ def test_every_axis_has_a_plan(name: str) -> None:
         lir = chosen(name, schedule)
         assert list(lir.plans) == list(lir.axes)
         verify(lir)
+
+
+def test_columns_of_layers_are_lanes_where_something_follows_them() -> None:
+    def lanes(subgraph: Subgraph) -> tuple[str, ...]:
+        steps = pipeline(SMALL["avx512"], Schedule.COLUMNS)
+        lir: LinearIR = run_pipeline(steps, subgraph, until="ChooseSchedule")
+        return lir.lanes
+
+    assert lanes(structures.linear(gelu=False)) == ("n", "k")
+    build = structures.Model("alone", m=None, n=96, k=64)
+    build.result(build.product(build.weight("x", "m", "k"), build.weight("w", "n", "k"), "k"))
+    assert lanes(build.subgraph()) == ("k",)
 
 
 def test_columns_of_unknown_size_are_split_among_tasks() -> None:

@@ -37,6 +37,38 @@ def test_before_and_after(golden: Callable[[str], None]) -> None:
     golden(before_and_after(SplitLoops(), ROWS))
 
 
+LAYER = """
+linear @layer lanes e d x 4
+axis m : rows task 8 panel 2 tile 4 unroll 2
+axis e : rows task 8 panel 3 tile 4 unroll 2
+axis d = 8 : contraction tile 4 unroll 2
+input %x : f32[m][d]
+input %u : f32[e][d]
+input %w : f32[e][d]
+output %y : f32[m][e] order 0 1
+parallel m step 8 {
+  parallel e step 8 {
+    %s = brgemm %x %u {over=(d)} : f32[m e]
+    %r = exp %s : f32[m e]
+    %one = fill {value=1.0} : f32[]
+    %t = brgemm %x %w {over=(d)} : f32[m e]
+    %p = add %t %one : f32[m e]
+    %q = mul %r %p : f32[m e]
+    store %y %q : f32[m e]
+  }
+}
+"""
+
+
+def test_panels_of_less_than_a_vector_have_the_products_alone(
+    golden: Callable[[str], None],
+) -> None:
+    golden(before_and_after(SplitLoops(), LAYER))
+    x, u, w = (np.random.default_rng(0).normal(size=(rows, 8)) for rows in (5, 7, 7))
+    (result,) = interpret(SplitLoops().run(parse_linear(LAYER)), [x, u, w])
+    np.testing.assert_allclose(result, np.exp(x @ u.T) * (x @ w.T + 1.0))
+
+
 def test_what_has_no_lanes_stays_behind_the_loops_it_waits_for() -> None:
     text = """
     linear @norm lanes m x 4

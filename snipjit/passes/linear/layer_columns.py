@@ -1,0 +1,33 @@
+"""Columns of linear layers whose products have another axis in lanes: a part of ChooseSchedule."""
+
+from __future__ import annotations
+
+from snipjit.ir.linear_ir import LinearIR
+from snipjit.ir.operations import kind_of
+
+
+def column_axis(lir: LinearIR) -> str | None:
+    """The columns of linear layers that go by rows."""
+    products = [e for e in lir.expressions() if e.op == "brgemm"]
+    layers = products and all({*e.inputs[:2]} <= {*lir.tensors} for e in products)
+    axis = lir.outputs[0].unit_axis
+    return axis if layers and axis not in lir.lanes else None
+
+
+def follow_in_vectors(lir: LinearIR, axis: str) -> bool:
+    """Whether what follows products takes whole vectors of an axis that their panels do not.
+
+    That is so if it computes something, and memory has the vectors of all that is read and written,
+    so that nothing is packed.
+    """
+    flat = lir.expressions()
+    factors = {name for e in flat if e.op == "brgemm" for name in e.inputs[:2]}
+    computes = any(kind_of(e.op) and axis in e.type.axes for e in flat)
+    alone = not any(e.op == "reduce" for e in flat)
+    in_place = all(
+        tensor.unit_axis == lir.vector_axis(tensor.axes)
+        if name in factors
+        else tensor.unit_axis == axis or axis not in tensor.axes
+        for name, tensor in lir.tensors.items()
+    )
+    return computes and alone and in_place and 0 < lir.plans[axis].panel < lir.width
