@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import fill
 
-from tests import linear_forms, normalization_forms
+from tests import elementwise_forms, linear_forms, normalization_forms, rotary_forms
 from tests.linear_forms import Form
 from tests.linear_stays import ENDS, STAYS
 from tests.models import KINDS
@@ -86,6 +86,21 @@ _ENDS = """
 The layer becomes a kernel; from here on everything runs as before.
 """
 
+_ELEMENTWISE = """
+## Chains of elementwise operations
+
+Two or more that stand between everything else become one pass over memory
+(`tests/test_elementwise_chains.py`), with broadcasts and with several results of one shape. Rotary
+embeddings whose halves change places are among them (`tests/test_rotary.py`); queries and keys are
+one kernel where they share cosines and sines that are unsqueezed for them alone.
+
+With PyTorch stay: one operation alone; two on so few elements that a call costs more, where sizes
+are known; whole numbers, numbers at random and complex numbers; what joins neighbours in pairs (as
+GPT-J does); features whose number is not known, of rotary embeddings; what is written in place.
+
+Forms that are tested:
+"""
+
 _NORMALIZATIONS = """
 ## Normalizations
 
@@ -123,7 +138,9 @@ def page() -> str:
         ]
     parts += [_STAYS, _table(("form", "why", "what `explain` says"), _stays())]
     parts += [_ENDS, _table(("form", "why"), _ends()), _NORMALIZATIONS]
-    parts += [fill("; ".join(normalization_forms.FORMS) + ".", 100), _MODELS]
+    chains = (*elementwise_forms.CHAINS, *(f"rotary, {name}" for name in rotary_forms.ROTARIES))
+    parts += [fill("; ".join(normalization_forms.FORMS) + ".", 100), _ELEMENTWISE]
+    parts += [fill("; ".join(chains) + ".", 100), _MODELS]
     for kind, cases in KINDS.items():
         title = f"\n### {kind}\n"
         rows = [_model(case) for case in sorted(cases, key=lambda case: case.name.lower())]

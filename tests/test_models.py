@@ -116,7 +116,8 @@ QUICK_LAYERS = {("Bert", "sdpa"), ("DeepseekV3", "sdpa"), ("ViT", "sdpa")}
 def test_model_with_all_patterns(case: Case, implementation: str) -> None:
     """Attention is taken as without the others, and these are but where PyTorch is faster."""
     model = case.model(implementation)
-    options: dict[str, Any] = {"fuse": ("attention", "linear", "normalization", "convolution")}
+    every = ("attention", "linear", "normalization", "elementwise", "convolution")
+    options: dict[str, Any] = {"fuse": every}
     compiled = torch.compile(model, backend="snipjit", dynamic=True, options=options)
     errors = Errors(model)
     for size in case.sizes:

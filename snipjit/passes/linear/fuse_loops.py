@@ -64,7 +64,11 @@ class FuseLoops(LinearPass):
         self, lir: LinearIR, run: list[Expression], blocks: dict[str, int]
     ) -> list[Statement]:
         tiled = {axis for axis, step in blocks.items() if step == 1}
-        in_order = _by_levels(lir, run) if streams_whole(lir) else [(e, 0) for e in run]
+        in_order = [(e, 0) for e in run]
+        if streams_whole(lir):
+            in_order = _by_levels(lir, run)
+        elif not any(e.over for e in lir.expressions()):  # what all iterations share comes first
+            in_order.sort(key=lambda entry: bool(_tile_axes(lir, entry[0], tiled)))
         groups: list[_Group] = []
         for e, level in in_order:
             axes = _tile_axes(lir, e, tiled)

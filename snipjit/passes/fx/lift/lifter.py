@@ -19,6 +19,7 @@ from snipjit.passes.fx.lift.hidden_rows import softmax_with_zeros
 from snipjit.passes.fx.lift.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.lift.operands import OperandLifter
 from snipjit.passes.fx.lift.products import PRODUCTS, ProductLifter
+from snipjit.passes.fx.lift.rotations import halves_of, join_halves
 from snipjit.passes.fx.lift.side_inputs import SideInputs, met_shape
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.lift.translate_columns import JOINS, ColumnTranslator
@@ -149,6 +150,9 @@ class Lifter:
             return self.reductions.softmax_with_zeros(weights)
         if is_elementwise(call.op):
             return expand_elementwise(call, self.writer, partial(self.operand, node))
+        if (halves := halves_of(self.flow, node)) is not None:
+            first, second = (self.operand(node, half) for half in halves)
+            return join_halves(self.writer, first, second, self.static.__setitem__)
         if call.op in LAYOUTS:
             return self._layout(node, call)
         if call.op in PRODUCTS or call.op == "sdpa":

@@ -72,10 +72,10 @@ class Positional:
         own = [node for node in self.nodes if node.op not in ("parameter", "scalar")]
         results = [self._result(i, of, types[of], node) for i, (of, node) in enumerate(ends)]
         nodes = [self._resolved(node, counted) for node in (*parameters, *scalars, *own, *results)]
-        self._check_indices(nodes)
         self._check_expanded(nodes)
         own_static = (dim for name, dim in static.items() if name in types)
         fixed = {axis for dim in own_static for axis in self._finest(dim)}
+        self._check_indices([node for node in nodes if node.attrs.get("axis") not in fixed])
         sizes = {axis: self.axes.sizes[axis] for node in nodes for axis in node.type.axes}
         known = {a: s if a in fixed and isinstance(s, int) else None for a, s in sizes.items()}
         self._check_sizes(nodes, [axis for axis, size in known.items() if size is not None])
@@ -112,7 +112,8 @@ class Positional:
         return Node(f"result{number or ''}", "result", (name,), type, {"order": order})
 
     def _check_indices(self, nodes: Sequence[Node]) -> None:
-        """Every index must run along one whole dim of a parameter; refused otherwise."""
+        """Every index must run along one whole dim of a parameter, unless its size is compiled in;
+        refused otherwise."""
         own = _axes_of(nodes, "parameter")
         for node in (node for node in nodes if node.op == "iota"):
             axis = node.attrs["axis"]

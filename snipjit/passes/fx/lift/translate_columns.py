@@ -15,6 +15,7 @@ from torch import fx
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.lift.layouts import apply_layout
+from snipjit.passes.fx.lift.rotations import halves_of
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError
@@ -88,7 +89,7 @@ class ColumnTranslator:
 
     def _translate(self, node: fx.Node, call: Call | None) -> Columns | None:
         if call is not None and call.op in JOINS:
-            return self._join(node, call)
+            return None if halves_of(self.flow, node) else self._join(node, call)
         if call is not None and call.op in ("slice", "getitem"):
             columns = self.read(node, call.get("input"))
             whole = columns is not None and same_count(node, call.get("input"))

@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from torch import fx
 
 from snipjit.ir.operations import kind_of
-from snipjit.passes.fx.graph.convex import joins
+from snipjit.passes.fx.graph.convex import are_made_of, joins
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.lifter import Lifter
+from snipjit.passes.fx.lift.rotations import halves_of, is_rotated
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError, Remembered
 from snipjit.passes.fx.nodes.traced import DTYPES, Size, is_tensor, literal, same, tensor
@@ -19,6 +20,9 @@ from snipjit.target.candidates import CHAIN_ELEMENTS, CHAIN_OPERATIONS
 
 LEAST = 2
 """Of fewer operations a kernel is no faster than PyTorch's own, whatever the sizes."""
+
+NEAR = 4
+"""How many readers of angles are looked at."""
 
 CHEAP = ("arithmetic", "choice", "cast", "comparison", "logic")
 """What may be computed anew for each element that a broadcast makes of one."""
@@ -32,7 +36,8 @@ class Elementwise(Pattern):
 
     All results have one shape. Smaller values, which are broadcast to it, are among them where they
     are cheap and nothing else reads them. One operation alone stays with PyTorch, and so do whole
-    numbers.
+    numbers. Halves that change places (``rotations.py``) count as elements: of a rotary embedding
+    queries and keys are one region, where they share their angles.
     """
 
     name = "elementwise"
@@ -52,6 +57,7 @@ class Elementwise(Pattern):
     ) -> Sequence[Region]:
         """All that can run at once around an anchor; none where that is too little."""
         nodes = _Growth(flow, tensor(anchor).shape, taken).around(anchor)
+        nodes |= _rotated_alike(flow, nodes, taken)
         computed = [node for node in nodes if computes(flow, node)]
         count = len(computed)
         if count < LEAST:
@@ -78,6 +84,55 @@ def computes(flow: ValueFlow, node: fx.Node) -> bool:
 def _converts(flow: ValueFlow, node: fx.Node, call: Call) -> bool:
     source = flow.read(node, call.get("input"))
     return is_tensor(source) and tensor(source).dtype != tensor(node).dtype
+
+
+def _rotated_alike(
+    flow: ValueFlow, nodes: Collection[fx.Node], taken: Collection[fx.Node]
+) -> set[fx.Node]:
+    """The rotation of another tensor by the angles of this one, as of keys beside queries."""
+    if not any(halves_of(flow, node) for node in nodes):
+        return set()
+    first = min(map(flow.index.__getitem__, nodes))
+    sides = _read_by(flow, nodes)
+    readers = {of for side in sides for of in flow.consumers(side) if is_pointwise(of)}
+    later = (of for of in readers - {*nodes} if flow.index[of] > first)
+    for reader in sorted(later, key=flow.index.__getitem__)[:NEAR]:
+        other = _Growth(flow, tensor(reader).shape, taken).around(reader)
+        if not any(halves_of(flow, node) for node in other):
+            continue
+        both = {*nodes, *other}
+        while added := [of for of in _read_by(flow, both) if _is_alone(flow, of, both)]:
+            both.update(added)
+        if _are_apart(flow, nodes, other, both) and not are_made_of(
+            flow, _read_by(flow, both), both
+        ):
+            return both
+    return set()
+
+
+def _read_by(flow: ValueFlow, nodes: Collection[fx.Node]) -> dict[fx.Node, None]:
+    """What nodes read of others."""
+    return dict.fromkeys(of for node in nodes for of in flow.operands(node) if of not in nodes)
+
+
+def _is_alone(flow: ValueFlow, node: fx.Node, readers: Collection[fx.Node]) -> bool:
+    """Whether angles are unsqueezed or converted for some readers alone."""
+    call = lookup(node)
+    known = call is not None and call.op in ("unsqueeze", "cast") and is_pointwise(node)
+    return known and all(reader in readers for reader in flow.consumers(node))
+
+
+def _are_apart(
+    flow: ValueFlow, one: Collection[fx.Node], other: Collection[fx.Node], both: Collection[fx.Node]
+) -> bool:
+    """Whether nothing that both read has a dim, of size 1, in which their shapes differ."""
+    shapes = [max((tensor(of).shape for of in nodes), key=len) for nodes in (one, other)]
+    if len(shapes[0]) != len(shapes[1]):
+        return False
+    differ = [dim for dim, sizes in enumerate(zip(*shapes, strict=True)) if not same(*sizes)]
+    reach = len(shapes[0]) - min(differ, default=len(shapes[0]))
+    shared = [of for of in _read_by(flow, one) if of in _read_by(flow, other) and of not in both]
+    return all(not is_tensor(of) or tensor(of).dim() < reach for of in shared)
 
 
 class _Growth:
@@ -107,12 +162,16 @@ class _Growth:
 
     def _is_part(self, node: fx.Node) -> bool:
         call = lookup(node)
-        if call is None or node in self.taken or not is_pointwise(node):
+        if call is None or node in self.taken:
+            return False
+        if not is_pointwise(node) and halves_of(self.flow, node) is None:
+            return False
+        if is_rotated(self.flow, node):  # its halves are views of it, which must be there
             return False
         tensors = [of for of in self.flow.operands(node) if is_tensor(of)]
         if any(tensor(of).dtype not in DTYPES for of in tensors):
             return False
-        if not self._is_whole(node) and not _is_cheap(call):
+        if not self._is_whole(node) and not (_is_cheap(call) and is_pointwise(node)):
             return False
         try:
             self._lifts(node)
