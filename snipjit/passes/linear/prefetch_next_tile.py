@@ -13,8 +13,8 @@ from snipjit.passes.linear.linear_pass import LinearPass
 NEAR = 32
 """Elements of the summed axis from what is read of a block to what is asked for: half a page."""
 
-ALONG = 128
-"""Elements of a row, of which several are read side by side, to what is asked for of it."""
+ALONG = 512
+"""Bytes of a row, of which several are read side by side, to what is asked for of it."""
 ROWS_AHEAD = 8
 """The same of a matrix whose rows are summed."""
 
@@ -77,7 +77,7 @@ def _asking(lir: LinearIR, statement: Statement, loops: Nest) -> Statement:
     more = []
     for e in (e for e in statement.body if isinstance(e, Expression) and e.op == "load"):
         if _is_by_element(lir, e.inputs[0], loops[-1].axis, statement.axis):
-            more.append(_ask_rows(e, statement, loops[-1].axis))
+            more.append(_ask_rows(lir, e, statement, loops[-1].axis))
         if _is_by_rows(lir, e.inputs[0], statement.axis):
             more.append(_prefetch(e, ahead=statement.axis, by=max(ROWS_AHEAD // statement.step, 1)))
         if _is_next_panel(lir, e, loops):
@@ -85,14 +85,18 @@ def _asking(lir: LinearIR, statement: Statement, loops: Nest) -> Statement:
             more.append(_prefetch(e, ahead=loops[-2].axis, along=loops[-1].axis))
         if (packed := _packed(lir, e, statement.axis, loops)) is not None:
             more.append(_prefetch(packed, ahead=loops[-2].axis, along=loops[-1].axis))
+        for load in _loads_of(lir, e.inputs[0], loops[-1]):
+            if _is_by_element(lir, load.inputs[0], loops[-1].axis, statement.axis):
+                more.append(_prefetch(load, ahead=loops[-1].axis))
     pieces = [replace(piece, body=[*piece.body, *more]) for piece in statement.pieces]
     return replace(statement, pieces=pieces)
 
 
-def _ask_rows(load: Expression, statement: Loop, tiles: str) -> Expression:
+def _ask_rows(lir: LinearIR, load: Expression, statement: Loop, tiles: str) -> Expression:
+    bytes = lir.tensors[load.inputs[0]].element.bytes
     body = (e for e in statement.body if isinstance(e, Expression))
     if any("apart" in e.attrs for e in body):
-        return _prefetch(load, ahead=statement.axis, by=ALONG // statement.step or 1)
+        return _prefetch(load, ahead=statement.axis, by=ALONG // (bytes * statement.step) or 1)
     return _prefetch(load, ahead=tiles)
 
 
@@ -128,15 +132,23 @@ def _packed(lir: LinearIR, e: Expression, summed: str, loops: Nest) -> Expressio
     if len(loops) < 2:
         return None
     panel = loops[-2]
-    moves = expressions(panel.body)
-    values = [s.inputs[1] for s in moves if s.op == "store" and s.inputs[0] == e.inputs[0]]
-    for load in (one for one in moves if one.op == "load" and one.output in values):
-        tensor = lir.tensors.get(load.inputs[0])
-        if tensor is None or not _is_by_rows(lir, tensor.name, summed):
+    for load in _loads_of(lir, e.inputs[0], panel):
+        tensor = lir.tensors[load.inputs[0]]
+        if _is_next_panel(lir, load, loops):
+            return load
+        if not _is_by_rows(lir, tensor.name, summed):
             continue
         if tensor.unit_axis == panel.axis and loops[-1].axis not in tensor.axes:
             return load
     return None
+
+
+def _loads_of(lir: LinearIR, buffer: str, loop: Loop) -> list[Expression]:
+    """What a loop loads of tensors to fill a buffer."""
+    moves = expressions(loop.body)
+    values = [e.inputs[1] for e in moves if e.op == "store" and e.inputs[0] == buffer]
+    loads = (e for e in moves if e.op == "load" and e.output in values)
+    return [e for e in loads if e.inputs[0] in lir.tensors]
 
 
 def _is_by_rows(lir: LinearIR, name: str, summed: str) -> bool:
