@@ -75,7 +75,8 @@ def _linear_report(options: argparse.Namespace, plan: Plan, console: Console) ->
         return linear_shapes.run(options.shapes, options.seed, plan, console)
     if options.llama:
         return linear_llama.run(plan, console)
-    return linear.run(options.rows, options.peers, plan, console, options.plot)
+    precision = PRECISIONS[options.dtype]
+    return linear.run(options.rows, options.peers, plan, console, options.plot, precision)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,6 +139,7 @@ def _add_linear(layers: argparse.ArgumentParser) -> None:
     layers.add_argument(
         "--rows", nargs="+", type=positive_int, default=linear.ROWS, metavar="M", help=numbers
     )
+    layers.add_argument("--dtype", choices=list(PRECISIONS), default="f32", help="of the rows")
     _add_choice(layers, "--peers", [linear.INDUCTOR, linear.OPENVINO], metavar="PEER")
     layers.add_argument(
         "--plot", type=Path, metavar="PNG", help="draw time over the floor by rows (extra demo)"

@@ -1,11 +1,13 @@
 """``python -m benchmarks linear``: the linear layers of BERT-base in turn, weights cold.
 
 12 layers of 28 MB for up to 512 rows, a third of them for more, which is still beyond caches of a
-core. Inductor compiles all of them at once, as we do; OpenVINO has a model for each matrix.
+core. Inductor compiles all of them at once, as we do; OpenVINO has a model for each matrix. In
+16 bits (``--dtype``) our own kernels of float32 are contestants too, and OpenVINO is none.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +26,7 @@ from benchmarks.linear_plot import write_plot
 from benchmarks.machine import Watch, description
 from benchmarks.peers import openvino
 from benchmarks.peers.base import Absent
-from benchmarks.precisions import PRECISIONS
+from benchmarks.precisions import F32, PRECISIONS, Precision
 from benchmarks.read_speed import reader
 from benchmarks.rounds import Plan, Timing, measure
 from snipjit.runtime.engine import host_features
@@ -40,6 +42,8 @@ SNIPJIT, PREPARED = "snipjit", "prepared"
 WEIGHTS = {SNIPJIT: "in_place", PREPARED: "prepared"}
 """The option of ours, by contestants."""
 OURS = tuple(WEIGHTS)
+IN_FLOAT32 = {f"f32, {name}": name for name in OURS}
+"""Ours with the same weights in float32, beside those of 16 bits."""
 
 Call = Callable[[Tensor], Tensor]
 
@@ -60,9 +64,9 @@ class Machine:
         peak = fma_peak(select(host_features())) * torch.get_num_threads()
         return Machine(peak, 2 * k.nbytes / min(timing.seconds["read"]))
 
-    def floor(self, rows: int, parameters: int) -> float:
+    def floor(self, rows: int, parameters: int, bytes: int = 4) -> float:
         """Seconds that products of so many rows with so many weights take at least."""
-        return self.least(2 * rows * parameters, 4 * parameters)
+        return self.least(2 * rows * parameters, bytes * parameters)
 
     def least(self, flops: int, read: int) -> float:
         """Seconds that nobody goes below: of operations or of bytes read, whatever is more."""
@@ -85,20 +89,27 @@ class Row:
 
 
 def run(
-    rows: list[int], peers: list[str], plan: Plan, console: Console, plot: Path | None = None
+    rows: list[int],
+    peers: list[str],
+    plan: Plan,
+    console: Console,
+    plot: Path | None = None,
+    precision: Precision = F32,
 ) -> dict[str, object]:
     """Measure, print the table, draw the picture, return the report that JSON holds."""
     torch.manual_seed(0)
     model = nn.Sequential(*(BertLayer(HIDDEN, INNER) for _ in range(LAYERS))).eval()
+    model = model.to(precision.dtype)
     machine, found, absent = Machine.measured(), list[Row](), dict[str, str]()
     for layers in dict.fromkeys(map(_layers, rows)):
         part = model[:layers]
         parameters = sum(p.numel() for p in part.parameters() if p.dim() == 2)
-        calls = _contestants(part, peers, absent)
+        calls = _contestants(part, peers, absent, precision)
         for count in (count for count in rows if _layers(count) == layers):
-            timing = _timed(part, calls, count, plan, console)
-            found.append(Row(count, layers, machine.floor(count, parameters), timing))
-    console.print(_table(found, machine))
+            timing = _timed(part, calls, count, plan, console, precision)
+            floor = machine.floor(count, parameters, precision.dtype.itemsize)
+            found.append(Row(count, layers, floor, timing))
+    console.print(_table(found, f"{_title(machine)}, {precision.name}"))
     _print_notes(found, absent, console)
     if plot is not None:
         write_plot(plot, _over_floor(found), _title(machine))
@@ -106,6 +117,7 @@ def run(
     return {
         "benchmark": "linear",
         "machine": description(),
+        "dtype": precision.name,
         "gflops": machine.peak / 1e9,
         "read_gbs": machine.read / 1e9,
         "rows": [_as_dict(row) for row in found],
@@ -124,7 +136,9 @@ def _layers(rows: int) -> int:
     return LAYERS if rows <= MANY else max(LAYERS // 3, 1)
 
 
-def _contestants(model: nn.Module, peers: list[str], absent: dict[str, str]) -> dict[str, Call]:
+def _contestants(
+    model: nn.Module, peers: list[str], absent: dict[str, str], precision: Precision = F32
+) -> dict[str, Call]:
     """All by name; those that cannot run are noted as absent."""
     torch._dynamo.reset()  # of other layers: their code is the same, and so are its caches
     calls: dict[str, Call] = {EAGER: model, CONTROL: model}
@@ -132,10 +146,18 @@ def _contestants(model: nn.Module, peers: list[str], absent: dict[str, str]) -> 
         calls[INDUCTOR] = torch.compile(model, dynamic=True)
     if OPENVINO in peers:
         try:
-            calls[OPENVINO] = _by_openvino(model)
+            calls[OPENVINO] = _by_openvino(model, precision)
         except Absent as reason:
             absent[OPENVINO] = str(reason)
+    if precision is not F32:
+        full = copy.deepcopy(model).float()
+        calls |= {name: _widened(compiled(full, own)) for name, own in IN_FLOAT32.items()}
     return {**calls, **{name: compiled(model, name) for name in OURS}}
+
+
+def _widened(call: Call) -> Call:
+    """The same of an input that becomes float32, a small part of the time."""
+    return lambda x: call(x.float())
 
 
 class _Request(nn.Module):
@@ -152,8 +174,10 @@ class _Request(nn.Module):
         return self.form(*(tensor.contiguous() for tensor in tensors))
 
 
-def _by_openvino(model: nn.Module) -> Call:
+def _by_openvino(model: nn.Module, precision: Precision = F32) -> Call:
     """The same layers with a request in the place of each matrix."""
+    if precision is not F32:
+        raise Absent(f"not in {precision.name}, which it computes in float32")
     with torch.device("meta"):
         copy = nn.Sequential(*(BertLayer(HIDDEN, INNER) for _ in model.children()))
     for layer, own in zip(model.children(), copy, strict=True):
@@ -169,11 +193,14 @@ def _timed(
     rows: int,
     plan: Plan,
     console: Console,
+    precision: Precision,
 ) -> Timing:
     """All contestants with one number of rows; their results are compared first."""
-    x = torch.randn(rows, HIDDEN)
+    x = torch.randn(rows, HIDDEN).to(precision.dtype)
+    want = model(x).float()
+    near = precision.largest_error * max(want.abs().max().item(), 1.0)
     for name, call in calls.items():
-        torch.testing.assert_close(call(x), model(x), rtol=1e-3, atol=1e-4, msg=name)
+        torch.testing.assert_close(call(x).float(), want, rtol=1e-3, atol=near, msg=name)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
         return measure(
@@ -212,10 +239,10 @@ def _title(machine: Machine) -> str:
     return f"{4 * LAYERS} matrices of BERT-base; {machine.text}"
 
 
-def _table(found: list[Row], machine: Machine) -> Table:
+def _table(found: list[Row], title: str) -> Table:
     """A line for each number of rows; a cell of ratios has one for each of ours."""
     others = [name for name in found[0].timing.seconds if name not in (*OURS, CONTROL)]
-    table = Table(title=f"ms of {_title(machine)}")
+    table = Table(title=f"ms of {title}")
     ratios = (*(f"{name} ÷" for name in others), "of the floor")
     for column in ("rows", *others, *OURS, *(f"{name}\n{' / '.join(OURS)}" for name in ratios)):
         table.add_column(column, justify="right")

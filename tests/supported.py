@@ -45,10 +45,10 @@ _LINEAR = """
 ## Linear layers
 
 A linear layer is a product with a matrix that the model holds, or is given, with sizes that are
-known, in float32, bfloat16 and float16 (`tests/test_linear_forms.py`). Here `m.a`, `m.b`, … are
-`nn.Linear`, `m.w`, … are parameters, and L a length that changes. Each form is compiled with
-dynamic and static shapes and from exported programs, and compared with float64; results have the
-shape and the strides that eager gives them.
+known, in float32, bfloat16 and float16 (`tests/test_linear_forms.py`, `test_linear_in_16_bits.py`).
+Here `m.a`, `m.b`, … are `nn.Linear`, `m.w`, … are parameters, and L a length that changes. Each
+form is compiled with dynamic and static shapes and from exported programs, and compared with
+float64; results have the shape and the strides that eager gives them.
 
 * Behind the product the same kernel computes biases, elementwise functions and sums with other
   tensors (residuals), up to the first value that anything else reads; views, transposes and splits

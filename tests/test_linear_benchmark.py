@@ -17,7 +17,7 @@ from benchmarks.layers import BertLayer
 from benchmarks.machine import Watch
 from benchmarks.peers import openvino
 from benchmarks.peers.base import Absent, Inputs
-from benchmarks.precisions import Precision
+from benchmarks.precisions import PRECISIONS, Precision
 from benchmarks.rounds import Plan
 from benchmarks.sources import Form
 
@@ -56,7 +56,7 @@ def test_linear_layers_of_a_model_in_turn(
 
 @pytest.mark.usefixtures("tiny_layers")
 def test_linear_layers_go_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(model: nn.Module) -> linear.Call:
+    def absent(*_: object) -> linear.Call:
         raise Absent("not here")
 
     monkeypatch.setattr(linear, "_by_openvino", absent)
@@ -86,6 +86,16 @@ def test_openvino_computes_the_layers() -> None:
     with torch.inference_mode():
         model, x = nn.Sequential(BertLayer(768, 96)), torch.randn(5, 768)
         torch.testing.assert_close(linear._by_openvino(model)(x), model(x), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.usefixtures("tiny_layers")
+def test_16_bits_beside_float32(capsys: pytest.CaptureFixture[str]) -> None:
+    with torch.inference_mode():
+        console, bf16 = Console(width=200), PRECISIONS["bf16"]
+        report = linear.run([5], [linear.OPENVINO], QUICK, console, precision=bf16)
+    assert report["dtype"] == "bf16"
+    assert report["absent"] == {"openvino": "not in bf16, which it computes in float32"}
+    assert "f32, prepared" in capsys.readouterr().out
 
 
 def test_random_shapes_are_the_same_for_a_seed() -> None:

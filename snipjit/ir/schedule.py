@@ -83,9 +83,9 @@ class AxisPlan:
         return {name: getattr(self, name) for name in SIZES if getattr(self, name)}
 
 
-Home = Literal["place", "task", "block", "prepared"]
-"""Where a factor of a product is read: where it lies, packed once a task or once a block, or in the
-blocks in which it was prepared."""
+Home = Literal["place", "task", "block", "tile", "prepared"]
+"""Where a factor of a product is read: where it lies, packed once a task, a block or a register
+tile, or in the blocks in which it was prepared."""
 
 HOMES: tuple[Home, ...] = get_args(Home)
 ROLES: tuple[Role, ...] = get_args(Role)

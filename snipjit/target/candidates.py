@@ -38,6 +38,8 @@ class Candidate:
                 along which vectors go, ...
     layer_rows  ... and rows that are multiplied by them at once
     packs       matrices [k][n] are packed, so that what a tile reads lies together
+    direct      prepared weights of narrow types are converted as they are loaded, not once for all
+                rows, in calls of at most so many
     """
 
     schedule: Schedule
@@ -60,6 +62,7 @@ class Candidate:
     elements: int = 0
     packs: bool = True
     tasks: int = 0
+    direct: int = 0
 
 
 TUNED: dict[tuple[str, Schedule], Candidate] = {}
@@ -109,7 +112,7 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
         return replace(common, columns=1024, elements=1 << 15, vectors=4)
     tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)
     if schedule is Schedule.OUTPUTS:
-        return replace(tiles, task=384, columns=4 * panel, least_rows=3)
+        return replace(tiles, task=384, columns=4 * panel, least_rows=3, direct=4 * tile)
     return _of_matrices(target, tiles)
 
 

@@ -36,10 +36,10 @@ def _read_faults(lir: LinearIR, e: Expression) -> Iterator[str]:
     for name, home in zip(e.inputs, read, strict=False):
         if home not in HOMES:
             yield f"{home}: a factor is read in one of {', '.join(HOMES)}"
-        elif home in ("task", "block"):
+        elif home in ("task", "block", "tile"):
             yield from _pack_faults(lir, e, name, home)
         prepared = name in lir.tensors and lir.tensors[name].block is not None
-        if prepared != (home == "prepared"):
+        if home == "place" if prepared else home == "prepared":
             yield f"%{name} {'lies' if prepared else 'does not lie'} in blocks in memory"
 
 
@@ -48,7 +48,7 @@ def _pack_faults(lir: LinearIR, e: Expression, name: str, home: Home) -> Iterato
     if tensor is None:
         yield f"%{name} is no input, which alone is packed"
         return
-    reach = Reach.of(lir, e) if home == "block" else Reach(lir, streams=False)
+    reach = Reach.of(lir, e) if home != "task" else Reach(lir, streams=False)
     for axis in tensor.axes:
         if reach.most(axis) is None:
             yield f"packed once a {home}, %{name} grows with axis {axis}"

@@ -7,18 +7,22 @@ from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from snipjit.ir.expression import Expression, ValueType
-from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Piece, Statement
+from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Piece, Statement, expressions
 from snipjit.ir.loop_nest import streams
 from snipjit.ir.regions import rewrite
 from snipjit.passes.linear.initialize_accumulators import identity
 from snipjit.passes.linear.linear_pass import LinearPass
+from snipjit.passes.linear.pack_operands import loaded_type
 
 ACROSS = 16
 """Vectors of a contracted axis that are multiplied before they are summed across lanes."""
 
-LINE = 16
-"""Elements of it in an iteration where each lane keeps a sum of its own until the end: a line of
-the caches, so that each is asked for once."""
+LINE = 64
+"""Bytes of it in an iteration where each lane keeps a sum of its own until the end: a line of the
+caches, so that each is asked for once."""
+
+PACKED = 2
+"""Vectors of it that are packed at once."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,16 @@ class BrgemmBlocking(LinearPass):
         types = {e.output: e.type for e in lir.expressions()}
 
         def tiled(body: list[Statement], loops: Nest) -> list[Statement]:
-            around = tuple(loop.axis for loop in loops)
+            around, packed = tuple(loop.axis for loop in loops), dict[str, Loop]()
+            products = [_packing(lir, s, packed) if _is_product(s) else s for s in body]
+            types.update({e.output: e.type for e in expressions([*packed.values()])})
             return [
-                x
-                for s in body
-                for x in (self._tile(lir, s, types, around) if _is_product(s) else [s])
+                *packed.values(),
+                *(
+                    x
+                    for s in products
+                    for x in (self._tile(lir, s, types, around) if _is_product(s) else [s])
+                ),
             ]
 
         lir.body = rewrite(lir.body, tiled)
@@ -113,15 +122,32 @@ def _keeps_lanes_apart(
     return _most(lir, axis, axis in around) > ACROSS * lir.width and "pairs" not in e.attrs
 
 
+def _packing(lir: LinearIR, e: Expression, packed: dict[str, Loop]) -> Expression:
+    """A product whose factors are packed once a tile, by loops that all products of a body share.
+
+    The factor has the axis that the product sums over in vectors of its own.
+    """
+    homes = dict(zip(e.inputs, e.attrs.get("read", ()), strict=False))
+    for name in (name for name, home in homes.items() if home == "tile"):
+        (axis,), value = e.over, f"{name}.packed"
+        if name not in packed:
+            load = Expression("load", value, (name,), loaded_type(lir, name))
+            packed[name] = Loop(axis, [Piece(PACKED * lir.width, [load])])
+        e = replace(e, inputs=tuple(value if one == name else one for one in e.inputs))
+    return e.without("read")
+
+
 def _apart(lir: LinearIR, e: Expression) -> list[Statement]:
     """A product whose lanes are summed after its loop."""
     (axis,), name = e.over, f"{e.output}.lanes"
     begin = identity(e, 0.0)
     attrs = {**e.attrs, "apart": True}
     body: list[Statement] = [Expression("fma", name, (*e.inputs, name), e.type, attrs)]
+    tensors = [lir.tensors[one] for one in e.inputs[:2] if one in lir.tensors]
+    narrowest = min((tensor.element.bytes for tensor in tensors), default=4)
     return [
         replace(begin, output=name, attrs={**begin.attrs, "apart": True}),
-        Loop(axis, [Piece(max(LINE, lir.width), body)]),
+        Loop(axis, [Piece(max(LINE // narrowest, lir.width), body)]),
         Expression("sum_lanes", e.output, (name,), e.type),
     ]
 

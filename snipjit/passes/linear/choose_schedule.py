@@ -115,6 +115,7 @@ class _Chooser:
         found = [tensor.block for tensor in self.lir.tensors.values() if tensor.block is not None]
         if not found:
             return numbers
+        numbers = replace(candidate(self.target, Schedule.OUTPUTS), packs=numbers.packs)
         size = lcm(lanes, *(block for _, block in found))
         if any(block % lanes for _, block in found):
             raise UnsupportedError(f"a tensor lies in blocks that are no multiple of {lanes} lanes")

@@ -11,6 +11,9 @@ from snipjit.ir.reach import Reach
 from snipjit.ir.schedule import Home
 from snipjit.ir.tensors import Tensor
 
+SEVERAL = 3
+"""Tiles of a task for which it pays to convert what all of them read into a buffer."""
+
 
 def choose_reads(lir: LinearIR, packs: bool) -> None:
     """Say of each factor of each product whether it is read in place, or packed and how often.
@@ -19,7 +22,8 @@ def choose_reads(lir: LinearIR, packs: bool) -> None:
     blocks have but a part of it. One of a narrow type
     that is read element by element is converted once a block, for all panels of rows, or brought
     into pairs, unless these are neighbours in memory; what is innermost there becomes a lanes axis,
-    so that whole vectors are loaded. Only what has a bounded size is packed: a dynamic axis would
+    so that whole vectors are loaded. Where nothing is streamed it is converted once a tile, from a
+    near cache; once a task, where several of its tiles read the same. Only what has a bounded size is packed: a dynamic axis would
     need a buffer that grows. Products in tiles have all their inputs packed, or are not in tiles:
     where two of them lie across each other one is left in place.
 
@@ -59,14 +63,15 @@ class _Reads:
         tensor = self.lir.tensors.get(name)
         if tensor is None:
             return "place"
-        if tensor.block is not None:
+        if tensor.block is not None and not (tensor.element.is_narrow and self.packs):
             return "prepared"
         reach, tiles = Reach.of(self.lir, e), "tiles" in e.attrs and e.output not in self.in_vectors
         unit, in_lanes = tensor.unit_axis, bool({*self.lanes} & {*tensor.axes})
         across = in_lanes and self.lir.vector_axis(tensor.axes) != unit
         if across and reach.is_blocked(tensor.axes) and reach.is_bounded(tensor.axes):
             return "block"
-        apart = self.packs and self.has_rows_apart(e, tensor)
+        apart = (self.packs and self.has_rows_apart(e, tensor)) or tensor.block is not None
+        apart = apart or self.is_widened(e, tensor)
         if apart and reach.is_blocked(tensor.axes):
             return "block"
         if in_lanes and replace(reach, streams=False).is_bounded(tensor.axes):
@@ -76,7 +81,7 @@ class _Reads:
         if not (tiles or pays) or not reach.is_bounded(tensor.axes):
             return "place"
         if in_lanes or self.add_lanes(tensor):
-            return "block"
+            return "block" if tiles or streams(self.lir) else "tile"
         self.in_vectors.add(e.output)
         return "place"
 
@@ -85,6 +90,15 @@ class _Reads:
         columns = self.lir.vector_axis(e.type.axes)
         apart = tensor.unit_axis == columns and bool({*e.over} & {*tensor.axes})
         return apart and not streams(self.lir)
+
+    def is_widened(self, e: Expression, tensor: Tensor) -> bool:
+        """Whether several tiles of a task read the same elements of a narrow type, not in lanes of
+        the result: a vector at a time they are converted much faster."""
+        columns = self.lir.vector_axis(e.type.axes)
+        if not tensor.element.is_narrow or columns in tensor.axes or streams(self.lir):
+            return False
+        others = (self.lir.plans[axis] for axis in e.type.axes if axis not in tensor.axes)
+        return any(not plan.task or plan.task >= SEVERAL * max(plan.panel, 1) for plan in others)
 
     def add_lanes(self, tensor: Tensor) -> bool:
         """Have vectors of the innermost axis where there are no other ones.

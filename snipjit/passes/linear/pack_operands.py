@@ -68,10 +68,11 @@ class _Packing:
 
     def operands(self, e: Expression, homes: dict[str, dict[str, Expression]]) -> Expression:
         """A product with packed operands where the schedule says so."""
+        places = tuple("place" if home in homes else home for home in e.attrs["read"])
         for name, home in zip(e.inputs[:2], e.attrs["read"], strict=True):
             if home in homes:
                 e = self.pack(e, name, homes[home])
-        return e.without("read")
+        return e.with_attrs(read=places) if "tile" in places else e.without("read")
 
     def pack(self, e: Expression, name: str, home: dict[str, Expression]) -> Expression:
         """Load an operand in front, once for all that want it."""

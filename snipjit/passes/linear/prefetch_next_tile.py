@@ -13,13 +13,13 @@ from snipjit.passes.linear.linear_pass import LinearPass
 NEAR = 32
 """Elements of the summed axis from what is read of a block to what is asked for: half a page."""
 
-SHORT = 1024
-"""Elements of rows whose tile waits in a near cache until it is read."""
+SHORT = 4096
+"""Bytes of rows whose tile waits in a near cache until it is read."""
 
-ALONG = 64
-"""Elements of a longer row from what is read to what is asked for: some lines."""
+ALONG = 256
+"""Bytes of a longer row from what is read to what is asked for: some lines."""
 
-ALONG_APART = 128
+ALONG_APART = 512
 """The same where lanes are summed apart, which reads a line of each row at once."""
 
 ROWS_AHEAD = 8
@@ -92,20 +92,23 @@ def _asking(lir: LinearIR, statement: Statement, loops: Nest) -> Statement:
             more.append(_prefetch(e, ahead=loops[-2].axis, along=loops[-1].axis))
         if (packed := _packed(lir, e, statement.axis, loops)) is not None:
             more.append(_prefetch(packed, ahead=loops[-2].axis, along=loops[-1].axis))
+        for load in _loads_of(lir, e.inputs[0], loops[-1]):
+            if _is_by_element(lir, load.inputs[0], loops[-1].axis, statement.axis):
+                more.append(_prefetch(load, ahead=loops[-1].axis))
     pieces = [replace(piece, body=[*piece.body, *more]) for piece in statement.pieces]
     return replace(statement, pieces=pieces)
 
 
 def _ask_rows(lir: LinearIR, load: Expression, statement: Loop, tiles: str) -> Expression:
     """Ask for the next tile's rows, if they are short, or along these."""
-    summed = statement.axis
+    summed, bytes = statement.axis, lir.tensors[load.inputs[0]].element.bytes
     plan = lir.plans.get(summed)
     length = (plan.block if plan is not None else 0) or lir.axes[summed]
-    if length is None or length <= SHORT:
+    if length is None or length * bytes <= SHORT:
         return _prefetch(load, ahead=tiles)
     apart = any("apart" in e.attrs for e in expressions(statement.body))
     distance = ALONG_APART if apart else ALONG
-    return _prefetch(load, ahead=summed, by=distance // statement.step or 1)
+    return _prefetch(load, ahead=summed, by=distance // (bytes * statement.step) or 1)
 
 
 def _prefetch(load: Expression, **attrs: object) -> Expression:
@@ -140,15 +143,23 @@ def _packed(lir: LinearIR, e: Expression, summed: str, loops: Nest) -> Expressio
     if len(loops) < 2:
         return None
     panel = loops[-2]
-    moves = expressions(panel.body)
-    values = [s.inputs[1] for s in moves if s.op == "store" and s.inputs[0] == e.inputs[0]]
-    for load in (one for one in moves if one.op == "load" and one.output in values):
-        tensor = lir.tensors.get(load.inputs[0])
-        if tensor is None or not _is_by_rows(lir, tensor.name, summed):
+    for load in _loads_of(lir, e.inputs[0], panel):
+        tensor = lir.tensors[load.inputs[0]]
+        if _is_next_panel(lir, load, loops):
+            return load
+        if not _is_by_rows(lir, tensor.name, summed):
             continue
         if tensor.unit_axis == panel.axis and loops[-1].axis not in tensor.axes:
             return load
     return None
+
+
+def _loads_of(lir: LinearIR, buffer: str, loop: Loop) -> list[Expression]:
+    """What a loop loads of tensors to fill a buffer."""
+    moves = expressions(loop.body)
+    values = [e.inputs[1] for e in moves if e.op == "store" and e.inputs[0] == buffer]
+    loads = (e for e in moves if e.op == "load" and e.output in values)
+    return [e for e in loads if e.inputs[0] in lir.tensors]
 
 
 def _is_by_rows(lir: LinearIR, name: str, summed: str) -> bool:

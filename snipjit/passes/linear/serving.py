@@ -22,8 +22,8 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     Where these lie as [k][n] a few of their rows are read at a time instead; without any rows of x
     that is all there is.
     """
-    if any("block" in node.attrs for node in subgraph.nodes):
-        return (Serves(Schedule.OUTPUTS),)
+    if blocks := [node for node in subgraph.nodes if "block" in node.attrs]:
+        return _of_blocks(subgraph, target, any(node.type.element.is_narrow for node in blocks))
     if not subgraph.of("brgemm"):
         return (Serves(Schedule.FEATURES),)
     wide = wide_axis(subgraph)
@@ -43,6 +43,13 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     if layers:
         few.append(Serves(Schedule.ROWS, rows, candidate(target, Schedule.ROWS).most_rows))
     return (*(few if rows else ()), Serves(general))
+
+
+def _of_blocks(subgraph: Subgraph, target: TargetMachine, narrow: bool) -> tuple[Serves, ...]:
+    """The table where weights are prepared: narrow ones are packed for many rows alone."""
+    rows = row_axes(subgraph, wide_axis(subgraph)) if narrow else ()
+    few = Serves(Schedule.STEPS, rows, candidate(target, Schedule.OUTPUTS).direct)
+    return (*([few] if rows else ()), Serves(Schedule.OUTPUTS))
 
 
 def _by_nodes(target: TargetMachine, kind: str, rows: tuple[str, ...]) -> list[Serves]:
