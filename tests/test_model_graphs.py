@@ -382,3 +382,19 @@ def test_blocks_that_are_halved_are_whole_tiles(row: str) -> None:
     ]
     assert inside
     assert all(block % tile == 0 for tile, block in inside)
+
+
+@pytest.mark.parametrize(("size", "most"), [(64, 12), (1024, 12), (1040, 11), (1536, 8), (3072, 8)])
+def test_rows_that_a_near_cache_keeps_go_by_columns(size: int, most: int) -> None:
+    few, some, rest = serving(model_graphs.linear(size, 80), ROWS["avx512"])
+    assert few == Serves(Schedule.COLUMNS, ("m",), most)
+    assert (some.schedule, rest.schedule) == (Schedule.ROWS, Schedule.OUTPUTS)
+
+
+def test_more_rows_leave_accumulators_for_fewer_of_a_weight() -> None:
+    lir = lower(model_graphs.linear(272, 80), ROWS["avx512"], schedule=Schedule.COLUMNS)
+    loops = [s for s, _ in lir.walk() if isinstance(s, Loop) and s.kind == "for"]
+    panel = next(loop for loop in loops if loop.axis == "m")
+    tiles = {piece.step: next(s for s in piece.body if isinstance(s, Loop)).step
+             for piece in panel.pieces}  # fmt: skip
+    assert tiles == {rows: 3 if rows <= 8 else 2 for rows in range(12, 0, -1)}

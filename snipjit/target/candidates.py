@@ -36,7 +36,9 @@ class Candidate:
     layer       columns of a task of linear layers that go by rows or by columns
     beside      of linear layers that go by columns: rows of a weight that are read side by side,
                 along which vectors go, ...
-    layer_rows  ... and rows that are multiplied by them at once
+    layer_rows  ... and rows of x that are multiplied by them at once, by fewer if these are more
+                than ``tile``
+    near        elements of such rows that the nearest cache keeps: how many more go by columns
     packs       matrices [k][n] are packed, so that what a tile reads lies together
     direct      prepared weights of narrow types are converted as they are loaded, not once for all
                 rows, in calls of at most so many
@@ -59,6 +61,7 @@ class Candidate:
     layer: int = 192
     beside: int = 0
     layer_rows: int = 0
+    near: int = 0
     elements: int = 0
     packs: bool = True
     tasks: int = 0
@@ -106,8 +109,8 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
     if schedule is Schedule.COLUMNS:
         few = 10 if target.tiles else 24 if many else 2 * target.lanes
         few_rows = replace(common, task=8, panel=4, block=512, chunk=512, most_rows=few)
-        beside, together = (3, 8) if many else (4, 4)
-        return replace(few_rows, layer=64, beside=beside, layer_rows=together)
+        beside, together = (3, 12) if many else (4, 4)
+        return replace(few_rows, layer=64, beside=beside, layer_rows=together, near=12 << 10)
     if schedule is Schedule.FEATURES:
         return replace(common, columns=1024, elements=1 << 15, vectors=4)
     tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)

@@ -149,6 +149,8 @@ class _Chooser:
         role = self.roles[axis]
         if axis == self.layer:
             return self.numbers.layer
+        if self.layer and role == "rows":
+            return max(self.numbers.task, self.numbers.layer_rows)
         if axis == self.wide and self.schedule is Schedule.ROWS:
             return self.numbers.layer
         if role == "rows":

@@ -68,7 +68,7 @@ def _panel(lir: LinearIR, loop: Loop) -> Loop:
     if main.masked or not _is_panel(loop) or any("pairs" in e.attrs for e in made):
         return loop
     if not in_vectors(lir, axis, made):
-        return replace(loop, pieces=_every_number(main))
+        return replace(loop, pieces=[_narrowed(lir, axis, piece) for piece in _every_number(main)])
     granule = lcm(lir.width, *_blocks(lir, main.body, axis))
     if main.step % granule or main.step == granule:
         return loop
@@ -96,6 +96,16 @@ def _widened(main: Piece, step: int) -> list[Statement]:
             tile = statement.pieces[0]
             tile.step = min(tile.step * (main.step // step), max(tile.step, MOST_ROWS))
     return body
+
+
+def _narrowed(lir: LinearIR, axis: str, piece: Piece) -> Piece:
+    """A panel of more rows than a tile has: fewer of the other axis leave accumulators for them."""
+    plan = lir.plans[axis]
+    for statement in piece.body if piece.step > plan.tile else ():
+        if isinstance(statement, Loop) and _has_accumulators(statement):
+            tile = statement.pieces[0]
+            tile.step = max(plan.tile * tile.step // piece.step, 1)
+    return piece
 
 
 def _with_tails(lir: LinearIR, loop: Loop, loops: Nest) -> Loop:

@@ -13,8 +13,12 @@ from snipjit.passes.linear.linear_pass import LinearPass
 NEAR = 32
 """Elements of the summed axis from what is read of a block to what is asked for: half a page."""
 
-SHORT = 4096
-"""Bytes of rows whose tile waits in a near cache until it is read."""
+SHORT = 4000
+"""Bytes of rows whose tile waits in a near cache until it is read; those of 4096 all begin in the
+same place of it."""
+
+SHORT_APART = 4096
+"""The same where lanes are summed apart: three rows at once are no matter."""
 
 ALONG = 256
 """Bytes of a longer row from what is read to what is asked for: some lines."""
@@ -104,10 +108,10 @@ def _ask_rows(lir: LinearIR, load: Expression, statement: Loop, tiles: str) -> E
     summed, bytes = statement.axis, lir.tensors[load.inputs[0]].element.bytes
     plan = lir.plans.get(summed)
     length = (plan.block if plan is not None else 0) or lir.axes[summed]
-    if length is None or length * bytes <= SHORT:
-        return _prefetch(load, ahead=tiles)
     apart = any("apart" in e.attrs for e in expressions(statement.body))
-    distance = ALONG_APART if apart else ALONG
+    short, distance = (SHORT_APART, ALONG_APART) if apart else (SHORT, ALONG)
+    if length is None or length * bytes <= short:
+        return _prefetch(load, ahead=tiles)
     return _prefetch(load, ahead=summed, by=distance // (bytes * statement.step) or 1)
 
 

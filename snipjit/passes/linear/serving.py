@@ -18,9 +18,9 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     Without a product features lie in lanes. By columns is for few rows, and PyTorch's own nodes are
     for fewer where they are better. Where the products make what is innermost in the results, or
     where each multiplies by a weight, the rest goes by outputs, else by rows. Of products alone
-    some more rows go by rows: weights are read where they lie, and packing them would not pay.
-    Where these lie as [k][n] a few of their rows are read at a time instead; without any rows of x
-    that is all there is.
+    with short sums some more go by columns, and still more by rows: weights are read where they
+    lie, and packing them would not pay. Where these lie as [k][n] a few of their rows are read at a
+    time instead; without any rows of x that is all there is.
     """
     if blocks := [node for node in subgraph.nodes if "block" in node.attrs]:
         return _of_blocks(subgraph, target, any(node.type.element.is_narrow for node in blocks))
@@ -32,7 +32,8 @@ def serving(subgraph: Subgraph, target: TargetMachine) -> tuple[Serves, ...]:
     layers = general is Schedule.OUTPUTS and are_layers(subgraph)
     if general is Schedule.OUTPUTS:
         more = Schedule.ROWS if layers else general
-        most = min(candidate(target, more).least_rows - 1, most)
+        least = candidate(target, more).least_rows
+        most = min(max(least - 1, _near_rows(subgraph, target) if layers else 0), most)
     rows = row_axes(subgraph, wide)
     if layers and sums_over_rows(subgraph):
         some = [Serves(one, rows, candidate(target, one).most_rows) for one in BY_STEPS]
@@ -50,6 +51,15 @@ def _of_blocks(subgraph: Subgraph, target: TargetMachine, narrow: bool) -> tuple
     rows = row_axes(subgraph, wide_axis(subgraph)) if narrow else ()
     few = Serves(Schedule.STEPS, rows, candidate(target, Schedule.OUTPUTS).direct)
     return (*([few] if rows else ()), Serves(Schedule.OUTPUTS))
+
+
+def _near_rows(subgraph: Subgraph, target: TargetMachine) -> int:
+    """How many rows a tile by columns has that the nearest cache keeps."""
+    numbers = candidate(target, Schedule.COLUMNS)
+    summed = [subgraph.axes[axis] for node in subgraph.of("brgemm") for axis in node.attrs["over"]]
+    sizes = [size for size in summed if size is not None]
+    length = max(sizes) if len(sizes) == len(summed) else numbers.near
+    return min(numbers.near // max(length, 1), numbers.layer_rows)
 
 
 def _by_nodes(target: TargetMachine, kind: str, rows: tuple[str, ...]) -> list[Serves]:
