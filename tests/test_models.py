@@ -116,8 +116,7 @@ QUICK_LAYERS = {("Bert", "sdpa"), ("DeepseekV3", "sdpa"), ("ViT", "sdpa")}
 def test_model_with_all_patterns(case: Case, implementation: str) -> None:
     """Attention is taken as without the others, and these are but where PyTorch is faster."""
     model = case.model(implementation)
-    every = ("attention", "linear", "normalization", "elementwise", "convolution")
-    options: dict[str, Any] = {"fuse": every}
+    options: dict[str, Any] = {"fuse": ("attention", "linear", "normalization", "convolution")}
     compiled = torch.compile(model, backend="snipjit", dynamic=True, options=options)
     errors = Errors(model)
     for size in case.sizes:

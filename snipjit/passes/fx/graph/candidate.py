@@ -14,6 +14,9 @@ from snipjit.passes.fx.graph.opening import Opening
 from snipjit.passes.fx.nodes.traced import is_state
 from snipjit.refusal import Refusal
 
+UNSURPRISING = ("elementwise",)
+"""Patterns of which nobody is warned that something could not be compiled."""
+
 Number = fx.Node | float | HeadScale
 
 
@@ -51,7 +54,8 @@ class Candidate:
 
     def refused(self, reason: str | UnsupportedError) -> Refusal:
         """Why it keeps its nodes."""
-        is_expected = isinstance(reason, SlowerError)
+        small = self.pattern in UNSURPRISING and isinstance(reason, UnsupportedError)
+        is_expected = small or isinstance(reason, SlowerError)
         return Refusal(self.outputs[0].name, str(reason), self.pattern, is_expected)
 
 
