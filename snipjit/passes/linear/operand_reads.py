@@ -23,9 +23,10 @@ def choose_reads(lir: LinearIR, packs: bool) -> None:
     that is read element by element is converted once a block, for all panels of rows, or brought
     into pairs, unless these are neighbours in memory; what is innermost there becomes a lanes axis,
     so that whole vectors are loaded. Where nothing is streamed it is converted once a tile, from a
-    near cache; once a task, where several of its tiles read the same. Only what has a bounded size is packed: a dynamic axis would
-    need a buffer that grows. Products in tiles have all their inputs packed, or are not in tiles:
-    where two of them lie across each other one is left in place.
+    near cache; once a task, where several of its tiles read the same. Only what has a bounded size
+    is packed: a dynamic axis would need a buffer that grows. Products in tiles have all their
+    inputs packed, or are not in tiles: where two of them lie across each other one is left in
+    place.
 
     A matrix [k][n] that nothing streams has whole vectors in memory, but each of another row: all
     tiles of a panel read it, and it has no place in a near cache. It is packed if the candidate
