@@ -52,8 +52,7 @@ def compile_subgraph(
     Each kernel is compiled when a call brings sizes that it serves, or ahead. ``weights`` are
     numbers of parameters that are the same tensors at each call; to ``prepare`` is to have kernels
     read them in their own order, as far as they can. Raises UnsupportedError if this version cannot
-    compile it, or if this process may not run what it compiles; SlowerError if PyTorch multiplies
-    by a weight faster as it lies.
+    compile it, or this process may not run what it compiles; SlowerError if PyTorch is faster.
     """
     require_executable_memory()
     target = target or select(engine.host_features())
@@ -62,8 +61,7 @@ def compile_subgraph(
     key = f"{_key(canonical, target)}\n{swapped}" if swapped else _key(canonical, target)
 
     def compile() -> Structure:
-        dtypes = [node.type.dtype for node in canonical.parameters]
-        forms = {i: form_of(target, dtypes[i], swap) for i, swap in swapped.items()}
+        forms = {i: form_of(target, canonical.parameters[i], s) for i, s in swapped.items()}
         return _structure(key, Kernels(canonical, target, dumps), forms)
 
     return STRUCTURES.get(key, compile)
@@ -82,9 +80,9 @@ def with_weights(
     return made, swaps(canonical, made)
 
 
-def form_of(target: TargetMachine, dtype: str, swapped: bool) -> Form:
-    """How weights of a type are prepared for a target; ``swapped``: they are given as [k][n]."""
-    writer = blocks_of(target, dtype, swapped)
+def form_of(target: TargetMachine, weight: Node, swapped: bool) -> Form:
+    """How weights like one are prepared for a target; ``swapped``: they are given as [k][n]."""
+    writer = blocks_of(target, weight.type.dtype, swapped)
     key = _key(writer, target)
     structure = STRUCTURES.get(key, lambda: _structure(key, Kernels(writer, target)))
     if key not in FORMS:

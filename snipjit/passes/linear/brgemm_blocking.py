@@ -33,7 +33,8 @@ class BrgemmBlocking(LinearPass):
     order in which the emitter holds them: the broadcast one first. Where both have the contracted
     axis in lanes, whole rows are multiplied and summed across lanes; of long rows that nothing
     streams each lane sums its part, so that all rows of a tile are read side by side. Products in
-    tiles sum whole rows of tiles, the last of which is padded.
+    tiles sum whole rows of tiles, the last of which is padded. What is packed once a tile is loaded
+    by a loop in front of that of the product.
 
     Before:  for n step 8 { %s = brgemm %q.packed %k {over=(d)} : f32[n m] }
     After:   for n step 8 {
