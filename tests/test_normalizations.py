@@ -147,6 +147,18 @@ STAY: dict[str, tuple[Form, str]] = {
 }
 
 
+@pytest.mark.parametrize("name", ["softmax of rows", "mean of a gate", "layer norm"])
+def test_sizes_of_none_are_pytorchs(name: str) -> None:
+    form = FORMS[name]
+    model, given = form.model(), form.given(2, 0)
+    compiled = _compiled(model, "dynamic", given)
+    torch.testing.assert_close(compiled(*given), model(*given), equal_nan=True)
+    refusals = [one for one in snipjit.stats().refusals if one.pattern == "normalization"]
+    assert all("is empty; accepted: sizes from 1" in one.reason for one in refusals)
+    assert refusals
+    assert snipjit.stats().subgraphs == 0
+
+
 @pytest.mark.parametrize("name", STAY)
 def test_what_stays(name: str) -> None:
     form, reason = STAY[name]

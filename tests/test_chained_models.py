@@ -1,0 +1,237 @@
+"""Whole models whose launches are chains: results, memory and counters as without them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import snipjit
+from snipjit.frontend import chains
+from snipjit.runtime.chain import Chain
+
+pytestmark = pytest.mark.all_patterns
+
+WIDTH, HEADS = 48, 4
+
+
+class Layer(nn.Module):
+    """An encoder layer as models write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
+        self.up, self.down = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH)
+        self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(2))
+
+    def heads(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:-1], HEADS, WIDTH // HEADS).transpose(1, 2)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        q, k, v = self.heads(self.q(x)), self.heads(self.k(x)), self.heads(self.v(x))
+        scores = q @ k.mT / 12**0.5 + mask
+        mixed = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+        x = self.norms[0](x + F.dropout(self.o(mixed), 0.1, self.training))
+        result: Tensor = self.norms[1](x + self.down(F.gelu(self.up(x))))
+        return result
+
+
+class Encoder(nn.Module):
+    """Layers with their input embedded, and the mean of their result."""
+
+    def __init__(self, layers: int = 3) -> None:
+        super().__init__()
+        self.words = nn.Embedding(100, WIDTH)
+        self.layers = nn.ModuleList(Layer() for _ in range(layers))
+
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.words(ids)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x, x.mean(1)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Chain]]:
+    """The chains that a test makes."""
+    found: list[Chain] = []
+
+    class Noted(Chain):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            found.append(self)
+
+    monkeypatch.setattr(chains, "Chain", Noted)
+    torch._dynamo.reset()
+    yield found
+    torch._dynamo.reset()
+
+
+def model(layers: int = 3) -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(layers).eval()
+
+
+def text(length: int, batch: int = 2) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(length)
+    ids = torch.randint(100, (batch, length), generator=generator)
+    return ids, torch.randn(batch, 1, 1, length, generator=generator)
+
+
+def check(compiled: Any, plain: nn.Module, *inputs: Tensor) -> None:
+    wanted = plain(*inputs)
+    torch.testing.assert_close(compiled(*inputs), wanted, atol=1e-5, rtol=1e-4, equal_nan=True)
+
+
+@pytest.mark.parametrize("weights", ["in_place", "prepared"])
+def test_a_model_is_one_chain(made: list[Chain], weights: str) -> None:
+    plain = model()
+    compiled = torch.compile(plain, backend="snipjit", dynamic=True, options={"weights": weights})
+    snipjit.reset_stats()
+    with torch.inference_mode():
+        for length in (31, 7, 64, 31, 2, 7):
+            check(compiled, plain, *text(length))
+    (chain,) = made
+    assert len(chain.script.members) == 3 * 7
+    assert chain.planner.colouring is not None
+    assert chain.planner.colouring.count <= 6
+    assert snipjit.stats().kernel_calls == 6 * 3 * 7
+    with torch.inference_mode():
+        for length in (1, 31, 0, 31):
+            check(compiled, plain, *text(length))
+    with torch.no_grad():
+        check(compiled, plain, *text(31, batch=1))
+
+
+def test_weights_that_change(made: list[Chain]) -> None:
+    plain = model(1)
+    for weights in ("in_place", "prepared"):
+        compiled = torch.compile(plain, backend="snipjit", options={"weights": weights})
+        with torch.no_grad():
+            check(compiled, plain, *text(9))
+            for parameter in plain.parameters():
+                parameter.mul_(0.9)
+            check(compiled, plain, *text(9))
+            weight = plain.get_parameter("layers.0.up.weight")
+            weight.data = weight.data.mT.contiguous().mT  # laid out otherwise
+            snipjit.refresh(plain)
+            check(compiled, plain, *text(9))
+
+
+def test_programs(made: list[Chain]) -> None:
+    plain = model()
+    for weights in ("in_place", "prepared"):
+        program = snipjit.compile(plain, text(9), options={"weights": weights})
+        for length in (9, 31, 5, 9):
+            with torch.no_grad():
+                check(program, plain, *text(length))
+    assert len(made) == 2
+    assert all(len(chain.script.members) == 3 * 7 for chain in made)
+
+
+def test_the_rest_by_inductor_has_no_chains(made: list[Chain]) -> None:
+    plain = model(1)
+    exported = torch.export.export(plain, text(9))
+    snipjit.compile(exported, options={"rest": "eager"})
+    assert made
+    made.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("snipjit.frontend.program.compile_by_inductor", lambda gm, examples: gm)
+        snipjit.compile(exported, options={"rest": "inductor"})
+    assert not made
+
+
+def test_results_of_layers_that_are_returned(made: list[Chain]) -> None:
+    """They are the caller's own, the next call does not write to them."""
+
+    class States(Encoder):
+        def forward(self, ids: Tensor, mask: Tensor) -> list[Tensor]:  # type: ignore[override]
+            states = [self.words(ids)]
+            for layer in self.layers:
+                states.append(layer(states[-1], mask))
+            return states
+
+    plain = States().eval()
+    compiled = torch.compile(plain, backend="snipjit", dynamic=True)
+    with torch.inference_mode():
+        kept = [(length, compiled(*text(length))) for length in (31, 31, 9, 31, 64)]
+        for length, states in kept:
+            torch.testing.assert_close(states, plain(*text(length)), atol=1e-5, rtol=1e-4)
+
+
+def test_gradients_leave_pytorchs_nodes(made: list[Chain]) -> None:
+    plain = model(1).requires_grad_(False)
+    compiled = torch.compile(plain, backend="snipjit", dynamic=True)
+    ids, mask = text(9)
+    wanted = plain(ids, mask)[0].sum()
+    check(compiled, plain, ids, mask)
+    mask.requires_grad_(True)
+    with pytest.warns(UserWarning, match="no_grad"):
+        result = compiled(ids, mask)[0].sum()
+    torch.testing.assert_close(result, wanted)
+    result.backward()
+    assert mask.grad is not None
+
+
+def test_two_threads_call_one_model(made: list[Chain]) -> None:
+    plain = model()
+    compiled = torch.compile(plain, backend="snipjit", dynamic=True)
+    with torch.inference_mode():
+        check(compiled, plain, *text(5))
+        check(compiled, plain, *text(6))
+    errors: list[BaseException] = []
+
+    def work(first: int) -> None:
+        try:
+            with torch.inference_mode():
+                for length in range(first, 40, 3):
+                    check(compiled, plain, *text(length))
+        except BaseException as error:
+            errors.append(error)
+
+    workers = [threading.Thread(target=work, args=(first,)) for first in (3, 4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not errors
+
+
+def test_under_a_profiler(made: list[Chain]) -> None:
+    plain = model(1)
+    compiled = torch.compile(plain, backend="snipjit", dynamic=True)
+    with torch.inference_mode(), torch.profiler.profile() as profile:
+        check(compiled, plain, *text(9))
+    assert profile.key_averages()
+
+
+def test_streams_that_meet(made: list[Chain]) -> None:
+    """As in blocks that change patches and words together: an operation of each before each."""
+
+    class Streams(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.ModuleList(nn.Linear(WIDTH, 2 * WIDTH) for _ in range(2))
+            self.layers = nn.ModuleList(Layer() for _ in range(2))
+
+        def stream(self, number: int, x: Tensor, time: Tensor) -> Tensor:
+            shift, scale = self.scale[number](F.silu(time)).chunk(2, dim=-1)
+            x = x * (1 + scale[:, None]) + shift[:, None]
+            result: Tensor = self.layers[number](x, torch.zeros(1))
+            return result
+
+        def forward(self, x: Tensor, y: Tensor, time: Tensor) -> Tensor:
+            return torch.cat([self.stream(0, x, time), self.stream(1, y, time)], dim=1)
+
+    plain = Streams().eval()
+    compiled = torch.compile(plain, backend="snipjit", dynamic=True)
+    with torch.inference_mode():
+        for x, y in ((31, 7), (5, 64), (31, 7)):
+            check(compiled, plain, torch.randn(2, x, WIDTH), torch.randn(2, y, WIDTH),
+                  torch.randn(2, WIDTH))  # fmt: skip
+    assert len(made) == 1
