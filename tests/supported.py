@@ -108,10 +108,12 @@ One pass over memory each, with statistics in float32 (`tests/test_normalization
 RMSNorm, GroupNorm, `F.normalize`, log_softmax and softmax, by their names or written out as a
 statistic over some dims (mean, variance, standard deviation, norm, sum, maximum) that comes back to
 the elements it was made of. The same kernel computes the residual sums in front, which others may
-read too, and elementwise functions behind (weights, modulation, activations, casts).
+read too, and elementwise functions behind (weights, modulation, activations, casts). Masked mean
+pooling, a sum or mean over rows of what a mask or a gate multiplies, is one too.
 
-With PyTorch stay: softmax without anything elementwise around it, which is as fast there; means
-over sizes that are not known, as of GroupNorm on images of any size; rows of one element.
+With PyTorch stay: softmax without anything elementwise around it, which is as fast there; GroupNorm
+on images of any size, whose rows of pixels would be one loop each; rows of one element; tensors
+without elements.
 
 Forms that are tested:
 """
