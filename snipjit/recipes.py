@@ -51,7 +51,8 @@ def recipe_of(lir: LinearIR) -> Recipe:
 
 
 def _parallel(lir: LinearIR, loop: Loop) -> ParallelLoop:
-    in_strips = bool(lir.plans[loop.axis].strip)
+    plan = lir.plans.get(loop.axis)
+    in_strips = plan is not None and bool(plan.strip)
     return ParallelLoop(loop.axis, loop.step, 1 if in_strips else _granule(lir, loop), in_strips)
 
 

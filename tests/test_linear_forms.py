@@ -184,9 +184,8 @@ def test_left_to_pytorch_on_request() -> None:
     assert snipjit.stats().subgraphs == 0
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_other_types_stay(dtype: torch.dtype) -> None:
-    model, x = FORMS["linear"].model().to(dtype), FORMS["linear"].input(9).to(dtype)
+def test_other_types_stay() -> None:
+    model, x = FORMS["linear"].model().double(), FORMS["linear"].input(9).double()
     assert torch.equal(_compiled(model, "dynamic", x)(x), model(x))
     (refusal,) = snipjit.stats().refusals
     assert refusal.pattern == "linear"

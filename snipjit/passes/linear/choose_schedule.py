@@ -11,7 +11,7 @@ from snipjit.ir.expression import Expression
 from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.schedule import SYNTHETIC_LANES, AxisPlan, Role, Schedule
 from snipjit.passes.linear.feature_plans import feature_plans
-from snipjit.passes.linear.layer_columns import column_axis, follow_in_vectors
+from snipjit.passes.linear.layer_columns import column_axis, converts_factors, follow_in_vectors
 from snipjit.passes.linear.linear_pass import LinearPass
 from snipjit.passes.linear.operand_reads import choose_reads
 from snipjit.passes.linear.tile_products import mark_tiles
@@ -106,6 +106,9 @@ class _Chooser:
         self.wide = None if columns else _wide_axis(self.lir, self.schedule)
         self.layer = column_axis(self.lir) if columns else None
         self.numbers = self._numbers()
+        if self.layer and converts_factors(self.lir):
+            rows = min(self.numbers.layer_rows, self.numbers.tile)
+            self.numbers = replace(self.numbers, layer_rows=rows)
         self.roles = _roles(self.lir, self.wide, self.schedule)
         self.shared = [axis for axis, role in self.roles.items() if role == "rows"]
 

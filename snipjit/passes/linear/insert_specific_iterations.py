@@ -9,6 +9,7 @@ from snipjit.ir.expression import MOVES, Expression
 from snipjit.ir.linear_ir import LinearIR, Loop, Nest, Piece, Statement, expressions, is_kind
 from snipjit.ir.loop_nest import holds_pairs, in_vectors, is_block_loop, streams
 from snipjit.ir.regions import copies, rewrite
+from snipjit.ir.tensors import Buffer
 from snipjit.passes.linear.linear_pass import LinearPass
 
 MOST_ROWS = 12
@@ -94,7 +95,9 @@ def _widened(main: Piece, step: int) -> list[Statement]:
     for statement in body:
         if isinstance(statement, Loop) and _has_accumulators(statement):
             tile = statement.pieces[0]
-            tile.step = min(tile.step * (main.step // step), max(tile.step, MOST_ROWS))
+            # What a tile keeps in a buffer has room for its rows and no more.
+            if not any(isinstance(inside, Buffer) for inside in tile.body):
+                tile.step = min(tile.step * (main.step // step), max(tile.step, MOST_ROWS))
     return body
 
 

@@ -14,6 +14,12 @@ def column_axis(lir: LinearIR) -> str | None:
     return axis if layers and axis not in lir.lanes else None
 
 
+def converts_factors(lir: LinearIR) -> bool:
+    """Whether a factor is of a narrow type: a buffer has what several tiles read converted."""
+    factors = {name for e in lir.expressions() if e.op == "brgemm" for name in e.inputs[:2]}
+    return any(lir.tensors[name].element.is_narrow for name in factors & {*lir.tensors})
+
+
 def follow_in_vectors(lir: LinearIR, axis: str) -> bool:
     """Whether what follows products takes whole vectors of an axis that their panels do not.
 
@@ -23,7 +29,7 @@ def follow_in_vectors(lir: LinearIR, axis: str) -> bool:
     flat = lir.expressions()
     factors = {name for e in flat if e.op == "brgemm" for name in e.inputs[:2]}
     computes = any(kind_of(e.op) and axis in e.type.axes for e in flat)
-    alone = not any(e.op == "reduce" for e in flat)
+    alone = not any(e.op == "reduce" for e in flat) and not converts_factors(lir)
     in_place = all(
         tensor.unit_axis == lir.vector_axis(tensor.axes)
         if name in factors

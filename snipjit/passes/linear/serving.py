@@ -54,8 +54,10 @@ def _of_blocks(subgraph: Subgraph, target: TargetMachine, narrow: bool) -> tuple
 
 
 def _near_rows(subgraph: Subgraph, target: TargetMachine) -> int:
-    """How many rows a tile by columns has that the nearest cache keeps."""
+    """How many rows a tile by columns has that the nearest cache keeps, if none is converted."""
     numbers = candidate(target, Schedule.COLUMNS)
+    if any(node.type.element.is_narrow for node in subgraph.parameters):
+        return 0
     summed = [subgraph.axes[axis] for node in subgraph.of("brgemm") for axis in node.attrs["over"]]
     sizes = [size for size in summed if size is not None]
     length = max(sizes) if len(sizes) == len(summed) else numbers.near
