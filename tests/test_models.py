@@ -137,7 +137,7 @@ def test_model_with_all_patterns(case: Case, implementation: str) -> None:
 
 
 class Errors:
-    """Mean differences of first results from those of the same weights in float64.
+    """Sums of differences of first results from those of the same weights in float64.
 
     Rows that see no key do not count: they are NaN in float64, whose lowest number overflows.
     """
@@ -149,13 +149,17 @@ class Errors:
     def add(self, inputs: dict[str, Any], ours: Any, eager: Any) -> None:
         """Count the results of a call."""
         wide = {name: _widened(value) for name, value in inputs.items()}
-        right = _tensors(self.wide(**wide))[0]
+        try:
+            right = _tensors(self.wide(**wide))[0]
+        except RuntimeError as error:
+            assert "got Double" in str(error)  # grouped_mm, which there is no float64 of
+            return
         self.ours += self._distance(_tensors(ours)[0], right)
         self.eager += self._distance(_tensors(eager)[0], right)
 
     @staticmethod
     def _distance(tensor: torch.Tensor, right: torch.Tensor) -> float:
-        return float((tensor.double() - right).abs()[right.isfinite()].mean())
+        return float((tensor.double() - right).abs()[right.isfinite()].sum())
 
 
 def _widened(value: Any) -> Any:
@@ -189,5 +193,5 @@ def test_model_in_16_bits(case: Case, implementation: str, dtype: torch.dtype) -
         ours, eager = compiled(**inputs), model(**inputs)
         assert _tensors(ours)[0].dtype == _tensors(eager)[0].dtype == dtype
         errors.add(inputs, ours, eager)
-    assert errors.ours <= 1.1 * errors.eager
+    assert 0 < errors.ours <= 1.1 * errors.eager
     assert snipjit.stats().patterns["attention"] == case.fused, snipjit.stats().refusals

@@ -128,9 +128,9 @@ NORMALIZATIONS = {
     "Detr": 11,
     "Sam": 6,
     "Pvt": 8,
-    "Wav2Vec2": 6,
-    "Hubert": 6,
-    "WavLM": 6,
+    "Wav2Vec2": 7,
+    "Hubert": 7,
+    "WavLM": 7,
     "Whisper": 12,
     "Musicgen": 7,
     "AST": 5,
@@ -138,7 +138,7 @@ NORMALIZATIONS = {
     "DiT": 5,
     "SD3": 8,
     "Flux": 12,
-    "AutoencoderKL": 0,
+    "AutoencoderKL": 2,
     "PixArt": 5,
 }
 """Softmax that stands alone is not among them, nor GroupNorm of images of unknown sizes."""
