@@ -14,9 +14,6 @@ from snipjit.passes.fx.graph.opening import Opening
 from snipjit.passes.fx.nodes.traced import is_state
 from snipjit.refusal import Refusal
 
-UNSURPRISING = ("elementwise",)
-"""Patterns of which nobody is warned that something could not be compiled."""
-
 Number = fx.Node | float | HeadScale
 
 
@@ -29,7 +26,8 @@ class Candidate:
     nodes whose values the results replace; ``nodes`` all that the Subgraph computes, in graph
     order. The call stands before ``place``: the first reader of a result, or the last of ``nodes``.
     ``versions`` tells of readers outside which version, made in place, of a tensor they mention is
-    the one they read. Equal candidates share their ``subgraph``.
+    the one they read. ``surprises`` tells whether to warn where it cannot be compiled. Equal
+    candidates share their ``subgraph``.
     """
 
     subgraph: Subgraph
@@ -39,6 +37,7 @@ class Candidate:
     nodes: tuple[fx.Node, ...]
     place: fx.Node
     versions: Mapping[tuple[fx.Node, fx.Node], fx.Node]
+    surprises: bool = True
 
     @property
     def pattern(self) -> str:
@@ -54,7 +53,7 @@ class Candidate:
 
     def refused(self, reason: str | UnsupportedError) -> Refusal:
         """Why it keeps its nodes."""
-        small = self.pattern in UNSURPRISING and isinstance(reason, UnsupportedError)
+        small = not self.surprises and isinstance(reason, UnsupportedError)
         is_expected = small or isinstance(reason, SlowerError)
         return Refusal(self.outputs[0].name, str(reason), self.pattern, is_expected)
 

@@ -15,7 +15,7 @@ from snipjit.passes.fx.lift.rotations import halves_of, is_rotated
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError, Remembered
 from snipjit.passes.fx.nodes.traced import DTYPES, Size, is_tensor, literal, same, tensor
-from snipjit.passes.fx.patterns.pattern import Pattern, Region, is_pointwise
+from snipjit.passes.fx.patterns.pattern import CHEAP, Pattern, Region, is_pointwise, refuse_empty
 from snipjit.target.candidates import CHAIN_ELEMENTS, CHAIN_OPERATIONS
 
 LEAST = 2
@@ -23,9 +23,6 @@ LEAST = 2
 
 NEAR = 4
 """How many readers of angles are looked at."""
-
-CHEAP = ("arithmetic", "choice", "cast", "comparison", "logic")
-"""What may be computed anew for each element that a broadcast makes of one."""
 
 
 class Elementwise(Pattern):
@@ -71,6 +68,10 @@ class Elementwise(Pattern):
                 "elements, which PyTorch does as fast; accepted: more of either"
             )
         return (Region.of(flow, nodes),)
+
+    def check(self, lifter: Lifter, anchor: fx.Node, region: Region) -> None:
+        """There are elements."""
+        refuse_empty(region.nodes)
 
 
 def computes(flow: ValueFlow, node: fx.Node) -> bool:

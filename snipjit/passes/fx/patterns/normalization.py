@@ -24,12 +24,10 @@ from snipjit.passes.fx.nodes.traced import (
     same,
     tensor,
 )
-from snipjit.passes.fx.patterns.pattern import Pattern, Region, is_pointwise
+from snipjit.passes.fx.patterns.pattern import CHEAP, Pattern, Region, is_pointwise, refuse_empty
 
 SOFTMAXES = ("softmax", "log_softmax", "safe_softmax", "softmin")
 OVER_A_DIM = (*STATISTICS, *REDUCTIONS)
-CHEAP = ("arithmetic", "choice", "cast", "comparison", "logic")
-"""What may be computed anew for each step of a normalization."""
 
 
 class Normalization(Pattern):
@@ -73,6 +71,7 @@ class Normalization(Pattern):
 
     def check(self, lifter: Lifter, anchor: fx.Node, region: Region) -> None:
         """Sizes of features are compiled in where they are known."""
+        refuse_empty(region.nodes)
         call = lookup(anchor)
         assert call is not None
         rows = _Rows.of(anchor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import fx
@@ -13,7 +13,8 @@ from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.lifter import Lifter
 from snipjit.passes.fx.nodes.calls import lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.traced import DTYPES, Size, is_tensor, tensor
+from snipjit.passes.fx.nodes.refused import ExpectedError
+from snipjit.passes.fx.nodes.traced import DTYPES, Size, is_tensor, literal, tensor
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,18 @@ def ends_of(flow: ValueFlow, nodes: Collection[fx.Node]) -> set[fx.Node]:
     return {n for n in nodes if not any(reader in nodes for reader in flow.consumers(n))}
 
 
+CHEAP = ("arithmetic", "choice", "cast", "comparison", "logic")
+"""Kinds of functions that may be computed anew wherever their result is read."""
+
 IDLE = ("cast", "dropout")
 """What may stand in a chain beside elementwise functions."""
+
+
+def refuse_empty(nodes: Iterable[fx.Node]) -> None:
+    """ExpectedError where there is nothing to go over: kernels by features have at least a row."""
+    for node in nodes:
+        if is_tensor(node) and any(literal(size) == 0 for size in tensor(node).shape):
+            raise ExpectedError(f"`{node.name}` is empty; accepted: sizes from 1")
 
 
 def is_pointwise(node: fx.Node) -> bool:

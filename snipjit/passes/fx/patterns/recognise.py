@@ -17,7 +17,7 @@ from snipjit.passes.fx.lift.lifter import Lifter
 from snipjit.passes.fx.lift.results import lowest_result
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
-from snipjit.passes.fx.nodes.traced import is_tensor, literal, tensor
+from snipjit.passes.fx.nodes.traced import is_tensor
 from snipjit.passes.fx.patterns.equal_regions import Known
 from snipjit.passes.fx.patterns.extra_results import check_order, extra_results
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
@@ -138,6 +138,7 @@ class Recognition:
             nodes,
             nodes[-1],
             extra.versions,
+            pattern.surprises,
         )
 
     def _placed(self, found: Candidate) -> Candidate:
@@ -155,8 +156,6 @@ class Recognition:
         if shared := [node.name for node in region.nodes if node in self.taken]:
             raise RefusedError(f"`{shared[0]}` is part of the kernel before it")
         for node in region.nodes:
-            if is_tensor(node) and any(literal(size) == 0 for size in tensor(node).shape):
-                raise ExpectedError(f"`{node.name}` is empty; accepted: sizes from 1")
             if mutated(node) is None:
                 continue
             if (why := self.flow.outlives(node, region.nodes)) is not None:
