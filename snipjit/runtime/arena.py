@@ -9,16 +9,13 @@ is kept for the next call of any chain.
 from __future__ import annotations
 
 import ctypes
-import mmap
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-from snipjit.ir.call_args import CACHE_LINE
-from snipjit.runtime.huge_pages import HUGE
-from snipjit.runtime.scratchpad import Block, Scratchpads, allocate
+from snipjit.runtime.huge_pages import HUGE, fills_huge_pages, map_huge_pages
+from snipjit.runtime.scratchpad import Block, Scratchpads, allocate, pitch
 
 
 class Life(NamedTuple):
@@ -57,21 +54,17 @@ class Colouring:
         """Where each colour begins for some sizes (bytes), and at last where the arena ends."""
         widths = [0] * self.count
         for colour, size in zip(self.colours, sizes, strict=True):
-            widths[colour] = max(widths[colour], -(-size // CACHE_LINE) * CACHE_LINE)
+            widths[colour] = max(widths[colour], pitch(size))
         return [0, *accumulate(widths)]
 
 
 def allocate_in_huge_pages(size: int) -> Block:
     """A block that begins a huge page and has them as far as it fills them; small ones none."""
-    if size < HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if not fills_huge_pages(size):
         return allocate(size)
     size = -(-size // HUGE) * HUGE
-    memory = mmap.mmap(-1, size + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    begin = -address % HUGE
-    with suppress(OSError):  # a kernel without them
-        memory.madvise(mmap.MADV_HUGEPAGE, begin, size)
-    return Block(address + begin, size, memory)
+    memory, begin = map_huge_pages(size)
+    return Block(ctypes.addressof(ctypes.c_char.from_buffer(memory)) + begin, size, memory)
 
 
 ARENAS = Scratchpads(allocate_in_huge_pages)

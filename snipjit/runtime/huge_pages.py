@@ -19,6 +19,20 @@ from snipjit.torch_private import empty_strided
 HUGE = 2 << 20
 
 
+def fills_huge_pages(size: int) -> bool:
+    """Whether so many bytes fill a huge page, where there are any."""
+    return size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE")
+
+
+def map_huge_pages(size: int) -> tuple[mmap.mmap, int]:
+    """A mapping, and the offset in it of ``size`` bytes that begin a huge page."""
+    memory = mmap.mmap(-1, size + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    begin = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % HUGE
+    with suppress(OSError):  # a kernel without them
+        memory.madvise(mmap.MADV_HUGEPAGE, begin, size // HUGE * HUGE)
+    return memory, begin
+
+
 def empty_in_huge_pages(
     shape: Sequence[int], strides: Sequence[int], dtype: torch.dtype
 ) -> torch.Tensor:
@@ -27,12 +41,9 @@ def empty_in_huge_pages(
     ``strides`` (elements) are those of a dense tensor. A small tensor is one like any other.
     """
     size = prod(shape) * dtype.itemsize
-    if size < HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if not fills_huge_pages(size):
         empty: torch.Tensor = empty_strided(shape, strides, dtype)
         return empty
-    memory = mmap.mmap(-1, size + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    begin = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % HUGE
-    with suppress(OSError):  # a kernel without them
-        memory.madvise(mmap.MADV_HUGEPAGE, begin, size // HUGE * HUGE)
+    memory, begin = map_huge_pages(size)
     flat = torch.frombuffer(memory, dtype=dtype, offset=begin, count=size // dtype.itemsize)
     return flat.as_strided(tuple(shape), tuple(strides))

@@ -16,8 +16,7 @@ def column_axis(lir: LinearIR) -> str | None:
 
 def converts_factors(lir: LinearIR) -> bool:
     """Whether a factor is of a narrow type: a buffer has what several tiles read converted."""
-    factors = {name for e in lir.expressions() if e.op == "brgemm" for name in e.inputs[:2]}
-    return any(lir.tensors[name].element.is_narrow for name in factors & {*lir.tensors})
+    return any(lir.tensors[name].element.is_narrow for name in _factors(lir) & {*lir.tensors})
 
 
 def follow_in_vectors(lir: LinearIR, axis: str) -> bool:
@@ -27,7 +26,7 @@ def follow_in_vectors(lir: LinearIR, axis: str) -> bool:
     so that nothing is packed.
     """
     flat = lir.expressions()
-    factors = {name for e in flat if e.op == "brgemm" for name in e.inputs[:2]}
+    factors = _factors(lir)
     computes = any(kind_of(e.op) and axis in e.type.axes for e in flat)
     alone = not any(e.op == "reduce" for e in flat) and not converts_factors(lir)
     in_place = all(
@@ -37,3 +36,7 @@ def follow_in_vectors(lir: LinearIR, axis: str) -> bool:
         for name, tensor in lir.tensors.items()
     )
     return computes and alone and in_place and 0 < lir.plans[axis].panel < lir.width
+
+
+def _factors(lir: LinearIR) -> set[str]:
+    return {name for e in lir.expressions() if e.op == "brgemm" for name in e.inputs[:2]}
