@@ -172,6 +172,20 @@ def fresh(small_tiles: None) -> Iterator[None]:
 
 
 @pytest.fixture
+def anew() -> Iterator[None]:
+    """Nothing compiled or counted before and nothing compiled left, without gradients."""
+    import torch
+
+    import snipjit
+
+    torch.compiler.reset()
+    snipjit.reset_stats()
+    with torch.no_grad():
+        yield
+    torch.compiler.reset()
+
+
+@pytest.fixture
 def mesh() -> Iterator[Any]:
     """A device mesh of one process."""
     distributed: Any = pytest.importorskip("torch.distributed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,28 +13,17 @@ from torch import Tensor, nn
 
 import snipjit
 from tests.elementwise_forms import CHAINS, WIDTH, Chain
+from tests.roads import LONG, ROADS, compile_on
+
+pytestmark = pytest.mark.usefixtures("anew")
 
 OPTIONS: dict[str, Any] = {"fuse": ["elementwise"]}
 SIZES = ((2, 9), (3, 31), (13, 17), (2, 77), (2, 2))
 RARE = ((1, 1), (1, 31), (0, 7), (2, 0))
-LONG = pytest.mark.long
-ROADS = ["dynamic", pytest.param("static", marks=LONG), pytest.param("program", marks=LONG)]
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    torch.compiler.reset()
-    snipjit.reset_stats()
-    with torch.no_grad():
-        yield
-    torch.compiler.reset()
 
 
 def _compiled(model: nn.Module, road: str, given: tuple[Tensor, ...]) -> Callable[..., Any]:
-    if road == "program":
-        return snipjit.compile(model, given, options=OPTIONS)
-    dynamic = road == "dynamic"
-    return torch.compile(model, backend="snipjit", dynamic=dynamic, options=OPTIONS)
+    return compile_on(model, road, given, OPTIONS)
 
 
 def _listed(result: Any) -> list[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 import snipjit
 from snipjit.passes import linear
 from tests.linear_forms import FORMS
+from tests.roads import ROADS, compile_on
 from tests.weight_changes import SEEN, UNSEEN, Change, name_of
+
+pytestmark = pytest.mark.usefixtures("anew")
 
 OPTIONS: dict[str, Any] = {"fuse": ("attention", "linear", "convolution")}
 LENGTHS = (9, 1, 31, 17)
-LONG = pytest.mark.long
-ROADS = ["dynamic", pytest.param("static", marks=LONG), pytest.param("program", marks=LONG)]
 
 
 @pytest.fixture
@@ -28,20 +29,8 @@ def across(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "refuse_across", lambda *_: None)
 
 
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    torch.compiler.reset()
-    snipjit.reset_stats()
-    with torch.no_grad():
-        yield
-    torch.compiler.reset()
-
-
 def _compiled(model: nn.Module, road: str, x: Tensor) -> Callable[[Tensor], Any]:
-    if road == "program":
-        return snipjit.compile(model, (x,), options=OPTIONS)
-    dynamic = road == "dynamic"
-    return torch.compile(model, backend="snipjit", dynamic=dynamic, options=OPTIONS)
+    return compile_on(model, road, (x,), OPTIONS)
 
 
 def _listed(result: Any) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,31 +14,19 @@ from snipjit.ir.text.subgraph import print_subgraph
 from snipjit.passes.fx import tokenize
 from snipjit.passes.fx.patterns.elementwise import Elementwise
 from tests.passes.fx.support import dynamo
+from tests.roads import LONG, ROADS, compile_on
 from tests.rotary_forms import FEATURES, ROTARIES, Rotary, rotate_half
+
+pytestmark = pytest.mark.usefixtures("anew")
 
 OPTIONS: dict[str, Any] = {"fuse": ["elementwise"]}
 SIZES = ((3, 9), (4, 31), (3, 77), (13, 3))
 RARE = ((1, 1), (1, 13), (2, 0))
-LONG = pytest.mark.long
-ROADS = ["dynamic", pytest.param("static", marks=LONG), pytest.param("program", marks=LONG)]
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    torch.compiler.reset()
-    snipjit.reset_stats()
-    with torch.no_grad():
-        yield
-    torch.compiler.reset()
 
 
 def _compiled(rotary: Rotary, road: str, given: tuple[Tensor, ...]) -> Callable[..., Any]:
-    model = rotary.model()
-    if road == "program":
-        dims = tuple({0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO} for _ in given)
-        return snipjit.compile(model, given, dynamic_shapes=(dims,), options=OPTIONS)
-    dynamic = road == "dynamic"
-    return torch.compile(model, backend="snipjit", dynamic=dynamic, options=OPTIONS)
+    dims = tuple({0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO} for _ in given)
+    return compile_on(rotary.model(), road, given, OPTIONS, (dims,))
 
 
 def _compare(compiled: Callable[..., Any], rotary: Rotary, given: tuple[Tensor, ...]) -> None:
