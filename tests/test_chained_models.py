@@ -149,10 +149,14 @@ def test_the_rest_by_inductor_has_no_chains(made: list[Chain]) -> None:
 def test_results_of_layers_that_are_returned(made: list[Chain]) -> None:
     """They are the caller's own, the next call does not write to them."""
 
-    class States(Encoder):
-        def forward(self, ids: Tensor, mask: Tensor) -> list[Tensor]:  # type: ignore[override]
-            states = [self.words(ids)]
-            for layer in self.layers:
+    class States(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = Encoder()
+
+        def forward(self, ids: Tensor, mask: Tensor) -> list[Tensor]:
+            states = [self.encoder.words(ids)]
+            for layer in self.encoder.layers:
                 states.append(layer(states[-1], mask))
             return states
 

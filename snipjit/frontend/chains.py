@@ -12,10 +12,10 @@ from snipjit.runtime.launcher import Launcher
 
 def chain(gm: fx.GraphModule) -> None:
     """Put one call in the place of launches with nothing of PyTorch's between them."""
-    known = {launcher.call: launcher for launcher in launchers()}
+    known: dict[object, Launcher] = {launcher.call: launcher for launcher in launchers()}
 
     def launcher_of(node: fx.Node) -> Launcher | None:
-        return known.get(node.target) if node.op == "call_function" else None  # type: ignore[arg-type]
+        return known.get(node.target) if node.op == "call_function" else None
 
     def results(node: fx.Node) -> int:
         launcher = launcher_of(node)
