@@ -25,6 +25,7 @@ from benchmarks import (
 from benchmarks.models import peers as model_peers
 from benchmarks.models import run as models
 from benchmarks.models import table as model_table
+from benchmarks.models.case import Family
 from benchmarks.peers.table import PEERS
 from benchmarks.precisions import PRECISIONS
 from benchmarks.rounds import Plan
@@ -59,7 +60,7 @@ def _report(options: argparse.Namespace, console: Console) -> dict[str, object]:
     with torch.inference_mode():
         if options.benchmark == "models":
             families = model_table.select(options.models)
-            return models.run(families, options.peers, options.rounds, console, options.plot)
+            return _models_report(families, options, console)
         if options.benchmark == "attention":
             precision = PRECISIONS[options.dtype]
             return attention.run(options.rows, precision, options.peers, plan, console)
@@ -68,6 +69,14 @@ def _report(options: argparse.Namespace, console: Console) -> dict[str, object]:
         if options.benchmark == "linear":
             return _linear_report(options, plan, console)
         return dynamic.run(options.calls, plan, console)
+
+
+def _models_report(
+    families: list[Family], options: argparse.Namespace, console: Console
+) -> dict[str, object]:
+    precision = PRECISIONS[options.dtype]
+    peers, rounds, plot = options.peers, options.rounds, options.plot
+    return models.run(families, peers, rounds, console, plot, precision, options.memory)
 
 
 def _linear_report(options: argparse.Namespace, plan: Plan, console: Console) -> dict[str, object]:
@@ -131,6 +140,9 @@ def _add_models(whole: argparse.ArgumentParser) -> None:
     """What names several cases is left out of the default: it takes all."""
     _add_choice(whole, "--models", model_table.names(), metavar="MODEL")
     _add_choice(whole, "--peers", list(model_peers.PEERS), metavar="PEER")
+    whole.add_argument("--dtype", choices=list(PRECISIONS), default="f32", help="of the models")
+    text = "also the memory of each, in processes of their own"
+    whole.add_argument("--memory", action="store_true", help=text)
     whole.add_argument("--plot", type=Path, metavar="PNG", default=Path("out/models.png"))
 
 

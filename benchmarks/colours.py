@@ -10,13 +10,16 @@ COLOURS = {
     "static": "#8d6e63",
     "openvino": "#6a1b9a",
     "onnxruntime": "#0277bd",
+    "zentorch": "#ad1457",
     "snipjit": "#00897b",
     "prepared": "#00c853",
+    "program": "#76ff03",
     "with inductor": "#00695c",
 }
 
 NAMES = {
     "snipjit": "snipjit, weights in place",
     "prepared": "snipjit, weights prepared",
+    "program": "snipjit, exported, weights prepared",
     "with inductor": "snipjit, rest by Inductor",
 }

@@ -44,8 +44,6 @@ SHARE = 8
 SECONDS, LEAST = 20.0, 2
 """... and after so many seconds no further one, but so many at least."""
 
-OURS_IN_F32 = (SNIPJIT, PREPARED)
-
 TOLERANCE = 1e-4
 """Largest difference from float32: outputs of a layer norm, so their range is a few units."""
 
@@ -121,9 +119,7 @@ def _makers(precision: Precision) -> dict[str, Make]:
     """Who runs: eager first, ours last."""
     inductor = {INDUCTOR: PEERS[INDUCTOR]} if precision is F32 else {}
     peers = {name: PEERS[name] for name in (EAGER, SDPA, OPENVINO)}
-    # In 16 bits linear layers stay with PyTorch: there are no weights to prepare.
-    ours = OURS_IN_F32 if precision is F32 else (SNIPJIT,)
-    return {**peers, **inductor, **{name: OURS[name] for name in ours}}
+    return {**peers, **inductor, **{name: OURS[name] for name in (SNIPJIT, PREPARED)}}
 
 
 def _run_part(precision: Precision, encoder: Encoder, lengths: list[int], console: Console) -> Part:

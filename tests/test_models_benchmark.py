@@ -14,13 +14,25 @@ from rich.console import Console
 from torch import nn
 
 from benchmarks import __main__ as command
+from benchmarks import rounds
 from benchmarks.latency_plot import curve
 from benchmarks.linear import Machine
-from benchmarks.models import contestants, onnxruntime, peers, run, table
-from benchmarks.models.case import Family, Forms, Inputs, fixed, linear_work, noise, sharing_copy
+from benchmarks.models import apart, contestants, onnxruntime, peers, run, table
+from benchmarks.models.case import (
+    Family,
+    Forms,
+    Inputs,
+    dynamic_dims,
+    fixed,
+    linear_work,
+    noise,
+    sharing_copy,
+)
 from benchmarks.models.results import Result, mean_lead, missing
 from benchmarks.models.tables import notes, overview
 from benchmarks.peers import openvino
+from benchmarks.peers.base import Absent
+from benchmarks.precisions import BF16
 from benchmarks.rounds import Timing
 
 MACHINE = Machine(1e11, 1e10)
@@ -79,7 +91,7 @@ def test_the_command_writes_table_json_and_picture(
     assert plot.stat().st_size > 1000
     assert [case["model"] for case in report["models"]] == ["tiny-3", "tiny-31"]
     for case in report["models"]:
-        assert set(case["ms"]) == {"eager", "snipjit", "prepared"}
+        assert set(case["ms"]) == {"eager", "snipjit", "prepared", "program"}
         assert set(case["absent"]) == {*peers.PEERS, "with inductor"} - {"eager"}
         assert case["ratio"]["prepared"]["prepared"] == 1
         assert case["lead"]["snipjit"] == pytest.approx(case["ms"]["eager"] / case["ms"]["snipjit"])
@@ -87,7 +99,7 @@ def test_the_command_writes_table_json_and_picture(
         assert low <= case["ms"]["eager"] <= high
         assert case["errors"]["prepared"] < 1e-5
         assert case["control"] > 0
-    assert set(report["starts"]["tiny"]) == {"eager", "snipjit", "prepared"}
+    assert set(report["starts"]["tiny"]) == {"eager", "snipjit", "prepared", "program"}
     assert report["mean_lead"]["prepared"] > 0
 
 
@@ -110,13 +122,41 @@ def test_wrong_and_failing_peers_are_named_and_not_timed(monkeypatch: pytest.Mon
             "static": lambda forms, sets: fails_later,
         }
         found = contestants.prepare(forms, sets, makers)
-        first, second = (contestants.check(found, forms.eager, inputs) for inputs in sets)
+        first, second = (contestants.check(found, forms, inputs) for inputs in sets)
     assert set(first.calls) == {"eager", "static"}
     assert set(second.calls) == {"eager"}
     assert "differs from eager by 1 of the range" in first.absent["sdpa"]
     assert first.absent["frozen"] == "RuntimeError: no such luck"
     assert second.absent["static"] == "ValueError: 31 is too much"
     assert first.errors["sdpa"] == pytest.approx(1)
+
+
+@pytest.mark.long
+def test_a_contestant_in_a_process_of_its_own() -> None:
+    (family,) = table.select(["minilm-16"])
+    with torch.inference_mode():
+        forms = Forms(family)
+        sets = forms.inputs()
+        own = apart.make("eager", forms, sets)
+        call = own.bound(*sets[0])
+        torch.testing.assert_close(call(), forms.eager(*sets[0]))
+        assert rounds._seconds(call) > 0
+        memory = own.memory()
+        weights = sum(weight.nbytes for weight in forms.eager.parameters())
+        assert memory.whole >= memory.calls > weights
+        own.close()
+        with pytest.raises(Absent, match=r"not installed|lacks|compiler"):
+            apart.make("zentorch", forms, sets)
+
+
+def test_inputs_are_in_the_type_of_the_model() -> None:
+    cases = {"a": lambda: (fixed(noise(3, 24), 1), torch.arange(3))}
+    forms = Forms(Family("tiny", TINY.build, cases), BF16)
+    ((floats, numbers),) = forms.inputs()
+    assert (floats.dtype, numbers.dtype) == (torch.bfloat16, torch.int64)
+    assert dynamic_dims(floats) == [0]
+    assert forms.eager(floats).dtype == torch.bfloat16
+    assert forms.exact(floats).dtype == torch.float32
 
 
 def test_forms_share_their_weights() -> None:
@@ -159,15 +199,15 @@ def test_names_select_cases_and_families() -> None:
 
 
 def test_inductor_is_asked_for_together_with_ours_on_it() -> None:
-    assert list(run._makers(["sdpa"])) == ["eager", "sdpa", "snipjit", "prepared"]
+    assert list(run._makers(["sdpa"])) == ["eager", "sdpa", "snipjit", "prepared", "program"]
     assert "with inductor" in run._makers(["inductor"])
 
 
 def test_sizes_of_a_model_are_fixed_for_every_peer() -> None:
     tensor = fixed(torch.zeros(2, 3, 5), 2)
     assert openvino._shape(tensor) == [-1, -1, 5]
-    assert set(onnxruntime._dims(tensor)) == {0, 1}
-    assert set(onnxruntime._dims(torch.zeros(1, 7))) == {1}
+    assert dynamic_dims(tensor) == [0, 1]
+    assert dynamic_dims(torch.zeros(1, 7)) == [1]
 
 
 def result(name: str, seconds: dict[str, list[float]], **kept: Any) -> Result:

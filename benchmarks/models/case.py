@@ -48,7 +48,24 @@ class Forms:
         torch.manual_seed(0)
         self.family, self.precision = family, precision
         with torch.inference_mode(False):  # else versions of weights are not counted
-            self.eager = family.build().eval().requires_grad_(False)
+            self.eager = family.build().eval().requires_grad_(False).to(precision.dtype)
+
+    @cached_property
+    def exact(self) -> Callable[..., Any]:
+        """The model in f32, the weights of its own type: what results are held against."""
+        if self.precision is F32:
+            return self.eager
+        model = deepcopy(self.eager).float()
+        return lambda *tensors: model(*map(widened, tensors))
+
+    def inputs(self) -> list[Inputs]:
+        """The inputs of every case, floats in the model's type."""
+        return [tuple(map(self._converted, make())) for make in self.family.cases.values()]
+
+    def _converted(self, tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point() or self.precision is F32:
+            return tensor
+        return fixed(tensor.to(self.precision.dtype), *static_dims(tensor))
 
     @cached_property
     def sdpa(self) -> nn.Module:
@@ -99,6 +116,30 @@ def fixed(tensor: Tensor, *dims: int) -> Tensor:
     """The tensor, some of its sizes marked as parts of the model: compilers may build them in."""
     torch._dynamo.mark_static(tensor, list(dims))
     return tensor
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """An input in f32, if it holds floats."""
+    if not tensor.is_floating_point() or tensor.dtype == torch.float32:
+        return tensor
+    return fixed(tensor.float(), *static_dims(tensor))
+
+
+def static_dims(tensor: Tensor) -> set[int]:
+    """The dims of an input that are marked so."""
+    marked: set[int] = getattr(tensor, "_dynamo_static_indices", set())
+    return marked
+
+
+def dynamic_dims(tensor: Tensor) -> list[int]:
+    """What a program of the model must not build in; sizes of 1 it would."""
+    static = static_dims(tensor)
+    return [dim for dim, size in enumerate(tensor.shape) if dim not in static and size > 1]
+
+
+def largest(sets: Sequence[Inputs]) -> Inputs:
+    """The inputs with the most numbers: what exports are made with, as they build in sizes of 1."""
+    return max(sets, key=lambda inputs: sum(tensor.numel() for tensor in inputs))
 
 
 def noise(*shape: int) -> Tensor:

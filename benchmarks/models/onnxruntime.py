@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.models.case import Inputs
+from benchmarks.models.case import Inputs, dynamic_dims
 from benchmarks.peers.base import Absent
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -44,18 +44,12 @@ def compiled(model: nn.Module, inputs: Inputs) -> Callable[..., Any]:
 def _exported(model: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
     from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
-    shapes = {name: _dims(tensor) for name, tensor in inputs.items()}
+    auto = torch.export.Dim.AUTO
+    shapes = {name: dict.fromkeys(dynamic_dims(t), auto) for name, t in inputs.items()}
     config = OnnxConfig(dynamic_shapes=shapes, ort_fusions="cpu")
     with torch.no_grad():
         exported = OnnxExporter().export(model, inputs, config=config)
     OnnxExporter.save_program(exported.program, path)
-
-
-def _dims(tensor: Tensor) -> dict[int, Any]:
-    """What is dynamic: sizes that are not marked as the model's. A size of 1 would be built in."""
-    static: set[int] = getattr(tensor, "_dynamo_static_indices", set())
-    sizes = enumerate(tensor.shape)
-    return {dim: torch.export.Dim.AUTO for dim, size in sizes if dim not in static and size > 1}
 
 
 def _options(runtime: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.attention_table import ratio
 from benchmarks.colours import COLOURS, NAMES
 from benchmarks.linear import PREPARED, SNIPJIT
-from benchmarks.models.peers import WITH_INDUCTOR
+from benchmarks.models.peers import PROGRAM, WITH_INDUCTOR, ZENTORCH
 from benchmarks.models.results import Result, mean_lead
 
 FASTER, SLOWER = "#2e7d32", "#c62828"
@@ -24,7 +24,9 @@ MARKS = {
     "static": "<",
     "openvino": "D",
     "onnxruntime": "P",
+    ZENTORCH: "p",
     SNIPJIT: "*",
+    PROGRAM: "h",
     WITH_INDUCTOR: "X",
 }
 BAR: dict[str, Any] = {"linewidth": 7, "alpha": 0.45, "solid_capstyle": "butt"}

@@ -1,9 +1,10 @@
-"""``python -m benchmarks models``: whole models in f32, ours against the best peers."""
+"""``python -m benchmarks models``: whole models, ours against the best peers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -20,9 +21,12 @@ from rich.progress import (
 
 from benchmarks.linear import Machine
 from benchmarks.machine import Watch, description
+from benchmarks.models import apart
+from benchmarks.models.apart import Memory
 from benchmarks.models.case import Family, Forms, Inputs, linear_work
 from benchmarks.models.contestants import Contestants, Start, Tell, check, prepare
 from benchmarks.models.peers import (
+    ALONE,
     CONTROL,
     DYNAMO,
     EAGER,
@@ -34,7 +38,8 @@ from benchmarks.models.peers import (
 )
 from benchmarks.models.plot import write_plot
 from benchmarks.models.results import Result, mean_lead
-from benchmarks.models.tables import case_table, notes, overview, starts_table
+from benchmarks.models.tables import case_table, memory_table, notes, overview, starts_table
+from benchmarks.precisions import F32, Precision
 from benchmarks.rounds import Plan, measure
 
 
@@ -43,12 +48,14 @@ class Run:
     """A run: what is measured with, where it is told, what was found."""
 
     makers: dict[str, Make]
+    precision: Precision
     plan: Plan
     console: Console
     machine: Machine
     watch: Watch
     results: list[Result] = field(default_factory=list)
     starts: dict[str, dict[str, Start]] = field(default_factory=dict)
+    memory: dict[str, dict[str, Memory]] = field(default_factory=dict)
 
 
 def run(
@@ -57,19 +64,26 @@ def run(
     rounds: int,
     console: Console,
     plot: Path | None = None,
+    precision: Precision = F32,
+    with_memory: bool = False,
 ) -> dict[str, object]:
     """Measure the models, print the tables, draw the picture, return the report JSON holds."""
     # No fewer rounds, however long they take: those of the largest models are half a minute.
     plan = Plan(rounds, patience=1, seconds=inf)
-    this = Run(_makers(peers), plan, console, Machine.measured(), Watch.start())
-    title = f"models, f32, {torch.get_num_threads()} threads; {this.machine.text}"
+    makers = _makers(peers)
+    this = Run(makers, precision, plan, console, Machine.measured(), Watch.start())
+    title = f"models, {precision.name}, {torch.get_num_threads()} threads; {this.machine.text}"
     console.print(title, highlight=False)
     with _progress(console) as progress, torch._dynamo.config.patch(DYNAMO):
         task = progress.add_task("models", total=sum(len(family.cases) for family in families))
         for family in families:
             _measure_family(family, this, progress, task)
+            if with_memory:
+                _measure_memory(family, this)
     console.print(overview(this.results, title))
     console.print(starts_table(this.starts))
+    if with_memory:
+        console.print(memory_table(this.memory))
     for line in notes(this.results):
         console.print(line, highlight=False, markup=False)
     if plot is not None:
@@ -81,7 +95,9 @@ def run(
 def _makers(peers: Sequence[str]) -> dict[str, Make]:
     """Eager, the peers of these names, and ours: with Inductor where that is one of the peers."""
     ours = {name: make for name, make in OURS.items() if name != WITH_INDUCTOR or INDUCTOR in peers}
-    return {name: make for name, make in PEERS.items() if name in (EAGER, *peers)} | ours
+    met = {name: make for name, make in PEERS.items() if name in (EAGER, *peers)}
+    alone = {name: partial(apart.make, name) for name in met if name in ALONE}
+    return met | alone | ours
 
 
 def _progress(console: Console) -> Progress:
@@ -98,7 +114,8 @@ def _measure_family(family: Family, this: Run, progress: Progress, task: TaskID)
         progress.update(below, description=f"{family.name}: {text}")
 
     tell("building")
-    forms, sets = Forms(family), [make() for make in family.cases.values()]
+    forms = Forms(family, this.precision)
+    sets = forms.inputs()
     contestants = prepare(forms, sets, this.makers, tell)
     contestants.calls[CONTROL] = forms.eager
     this.starts[family.name] = contestants.starts
@@ -113,16 +130,25 @@ def _measure_case(
     name: str, forms: Forms, inputs: Inputs, contestants: Contestants, this: Run, tell: Tell
 ) -> Result:
     """Check and time the contestants on one case."""
-    checked = check(contestants, forms.eager, inputs, lambda text: tell(f"{name}, {text}"))
+    checked = check(contestants, forms, inputs, lambda text: tell(f"{name}, {text}"))
     work = linear_work(forms.eager, inputs)
     timing = measure(checked.calls, this.plan, this.watch, lambda text: tell(f"{name}, {text}"))
     floor = this.machine.least(work.flops, work.weights) if work.flops else None
     return Result(name, floor, timing, checked.errors, checked.absent, forms.family.in_mean)
 
 
+def _measure_memory(family: Family, this: Run) -> None:
+    """What each takes in a process of its own, those that cannot run left out."""
+    forms, found = Forms(family, this.precision), this.memory.setdefault(family.name, {})
+    for name in this.starts[family.name]:
+        if name != CONTROL:
+            found[name] = apart.memory_of(name, forms)
+
+
 def _report(this: Run) -> dict[str, object]:
     return {
         "benchmark": "models",
+        "dtype": this.precision.name,
         "machine": description(),
         "gflops": this.machine.peak / 1e9,
         "read_gbs": this.machine.read / 1e9,
@@ -130,6 +156,10 @@ def _report(this: Run) -> dict[str, object]:
         "starts": {
             model: {name: vars(start) for name, start in found.items()}
             for model, found in this.starts.items()
+        },
+        "memory": {
+            model: {name: vars(memory) for name, memory in found.items()}
+            for model, found in this.memory.items()
         },
         "mean_lead": {name: mean_lead(this.results, name) for name in OURS},
     }

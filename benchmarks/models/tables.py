@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from rich.table import Table
 
 from benchmarks.attention_table import ms, ratio
+from benchmarks.models.apart import Memory
 from benchmarks.models.contestants import Start
 from benchmarks.models.peers import OURS, PEERS
 from benchmarks.models.results import Result, mean_lead, missing
@@ -81,19 +83,28 @@ def _percent(part: float | None) -> str:
 
 def starts_table(starts: Mapping[str, Mapping[str, Start]]) -> Table:
     """Seconds to the first result, and memory that it took, by model and contestant."""
-    names = [name for name in (*PEERS, *OURS) if any(name in each for each in starts.values())]
-    table = Table(title="to the first result: s, and MB that the process has grown by")
+    title = "to the first result: s, and MB that the process has grown by"
+    return _by_model(title, starts, lambda each: f"{each.seconds:.1f}, {each.memory / 1e6:.0f}")
+
+
+def memory_table(memory: Mapping[str, Mapping[str, Memory]]) -> Table:
+    """Peaks of memory, by model and contestant."""
+    title = "MB at the peak: of all with what is compiled, of calls after the first"
+    return _by_model(title, memory, lambda each: f"{each.whole / 1e6:.0f}, {each.calls / 1e6:.0f}")
+
+
+T = TypeVar("T")
+
+
+def _by_model(title: str, of: Mapping[str, Mapping[str, T]], cell: Callable[[T], str]) -> Table:
+    names = [name for name in (*PEERS, *OURS) if any(name in each for each in of.values())]
+    table = Table(title=title)
     table.add_column("")
     for name in names:
         table.add_column(name.replace(" ", "\n"), justify="right")
-    for model, found in starts.items():
-        cells = (_start(found[name]) if name in found else "–" for name in names)
-        table.add_row(model, *cells)
+    for model, found in of.items():
+        table.add_row(model, *(cell(found[name]) if name in found else "–" for name in names))
     return table
-
-
-def _start(start: Start) -> str:
-    return f"{start.seconds:.1f}, {start.memory / 1e6:.0f}"
 
 
 def notes(results: Sequence[Result]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.models.case import static_dims
 from benchmarks.peers import sdpa
 from benchmarks.peers.base import Absent, Inputs, fastest
 from benchmarks.precisions import Precision
@@ -93,7 +94,7 @@ def _shared(tensor: Tensor) -> Any:
 
 def _shape(tensor: Tensor) -> list[int]:
     """Sizes that are marked as the model's (heads, their size), -1 for what is dynamic."""
-    static: set[int] = getattr(tensor, "_dynamo_static_indices", set())
+    static = static_dims(tensor)
     return [size if dim in static else -1 for dim, size in enumerate(tensor.shape)]
 
 
