@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -58,8 +59,9 @@ def test_modes_come_and_go() -> None:
     for mode in (torch.no_grad, torch.inference_mode, torch.no_grad):
         with mode():
             _repeated(launcher)
+    make_dual: Any = torch.autograd.forward_ad.make_dual  # torch gives it no type
     with pytest.raises(InputError, match="tangent"), torch.autograd.forward_ad.dual_level():
-        launcher.call(torch.autograd.forward_ad.make_dual(X, X), X.clone(), 2.0)
+        launcher.call(make_dual(X, X), X.clone(), 2.0)
 
 
 def test_a_plan_is_repeated_after_some_calls() -> None:
