@@ -82,7 +82,7 @@ def in_type(subgraph: Subgraph, dtype: str) -> Subgraph:
 
 
 def linear(
-    K: int = 768, N: int = 3072, gelu: bool = True, block: int = 0, across: bool = False
+    K: int | None = 768, N: int = 3072, gelu: bool = True, block: int = 0, across: bool = False
 ) -> Subgraph:
     """``gelu(x wᵀ + b)`` with x [m][k], w [n][k] or prepared as [n/block][k][block], b [n].
 

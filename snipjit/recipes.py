@@ -7,13 +7,14 @@ from math import lcm
 from snipjit.ir.axis_sizes import TensorSpec
 from snipjit.ir.call_args import CallArgs, axes_of_no_tensor, chunk_bytes
 from snipjit.ir.linear_ir import LinearIR, Loop, walk
-from snipjit.ir.loop_nest import is_block_loop, join_of, parallel_loops, split_loop
+from snipjit.ir.loop_nest import is_block_loop, join_of, parallel_loops, split_loop, streams
 from snipjit.ir.operations import SCALINGS
 from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.passes.linear.allocate_buffers import scratch_bytes
+from snipjit.passes.linear.prefetch_next_tile import FEW_ROWS
 from snipjit.runtime.interface import Interface
-from snipjit.runtime.runtime_configurator import ParallelLoop, Recipe, SplitLoop
+from snipjit.runtime.runtime_configurator import ENOUGH_TASKS, ParallelLoop, Recipe, SplitLoop
 
 
 def interface_of(canonical: Subgraph) -> Interface:
@@ -36,6 +37,10 @@ def _spec(node: Node, strict: tuple[int, ...] = ()) -> TensorSpec:
     return TensorSpec(node.name, node.type.dtype, dims, order, strict, block, parts)
 
 
+FEW_TASKS = 4
+"""Enough tasks along columns each of which packs rows of its own, or reads them anew."""
+
+
 def recipe_of(lir: LinearIR) -> Recipe:
     """What the run time must know about the kernel of a final LinearIR."""
     split = split_loop(lir)
@@ -53,7 +58,11 @@ def recipe_of(lir: LinearIR) -> Recipe:
 def _parallel(lir: LinearIR, loop: Loop) -> ParallelLoop:
     plan = lir.plans.get(loop.axis)
     in_strips = plan is not None and bool(plan.strip)
-    return ParallelLoop(loop.axis, loop.step, 1 if in_strips else _granule(lir, loop), in_strips)
+    granule = 1 if in_strips else _granule(lir, loop)
+    is_wide = loop.axis in lir.lanes[-1:] and _has_panels_of_columns(lir)
+    panel = plan.panel if plan is not None and is_wide else 0
+    enough = FEW_TASKS if _packs_rows(lir, loop) else ENOUGH_TASKS
+    return ParallelLoop(loop.axis, loop.step, granule, in_strips, panel, enough)
 
 
 def _size(lir: LinearIR, axis: str) -> int:
@@ -77,12 +86,34 @@ def _split(lir: LinearIR, loop: Loop) -> SplitLoop:
 
 
 def _granule(lir: LinearIR, loop: Loop) -> int:
-    """What a block has a multiple of: whole vectors; all rows where they share what they read."""
+    """What a block has a multiple of: whole vectors; all rows where they share what they read.
+
+    Where columns are in lanes rows share packed weights in near caches: whole tiles of them do.
+    """
     if loop.axis in lir.lanes:
         blocks = [t.block[1] for t in lir.tensors.values() if t.block and t.block[0] == loop.axis]
         return lcm(lir.width, *blocks)
     panels = {s.axis for s, _ in walk(loop.body) if isinstance(s, Loop)}
-    return loop.step if loop.axis in panels else 1
+    if loop.axis not in panels:
+        return 1
+    if _packs_rows(lir, loop):
+        return max(loop.step // 16, 1)
+    return lir.plans[loop.axis].tile if _has_panels_of_columns(lir) else loop.step
+
+
+def _packs_rows(lir: LinearIR, loop: Loop) -> bool:
+    """Whether tasks have parts of columns that are not in the lanes of products."""
+    plan = lir.plans.get(loop.axis)
+    is_columns = plan is not None and plan.role == "columns"
+    return is_columns and loop.axis not in lir.lanes[-1:] and not streams(lir)
+
+
+def _has_panels_of_columns(lir: LinearIR) -> bool:
+    """Whether products make what is in lanes, and sum more than a few rows of a weight at once."""
+    inner = lir.plans.get(lir.lanes[-1]) if lir.lanes else None
+    blocks = [plan.block for plan in lir.plans.values() if plan.role == "contraction"]
+    is_wide = inner is not None and inner.role == "columns" and inner.panel > 0
+    return is_wide and not any(0 < block <= FEW_ROWS for block in blocks)
 
 
 def contracted_dims(canonical: Subgraph) -> dict[str, tuple[int, ...]]:

@@ -32,6 +32,10 @@ class Tensor(Dimensioned):
         """The parts whose sizes its addresses are computed with."""
         return self.parts.sized if self.parts is not None else ()
 
+    def has_panels(self, axis: str) -> bool:
+        """Whether panels along an axis lie behind one another in memory, as blocks or rows do."""
+        return self.block is not None or self.unit_axis != axis
+
     def is_index(self, axis: str) -> bool:
         """Whether it is read by index along an axis: no loop moves it."""
         return self.parts is not None and axis in self.axes and self.parts.is_index(axis)

@@ -5,12 +5,17 @@ launcher, as ``dataclasses`` does it. ``Launcher.source`` holds the text; for an
 scale it begins ::
 
     def call(t0, t1, t2, s0):
-        try:
-            if not (t0.dtype is d0 and t0.is_cpu and t1.dtype is d1 and ...):
+        is_same, plan = last[0]
+        repeated = is_same(t0, t1, t2)
+        if not repeated:
+            try:
+                if not (t0.dtype is d0 and t0.is_cpu and t1.dtype is d1 and ...):
+                    refuse(t0, t1, t2)
+            except AttributeError:
                 refuse(t0, t1, t2)
-        except AttributeError:
-            refuse(t0, t1, t2)
-        key = (t0.shape, t0.stride(), t1.shape, t1.stride(), t2.shape, t2.stride(),)
+        ...
+        if not repeated:
+            key = (t0.shape, t0.stride(), t1.shape, t1.stride(), t2.shape, t2.stride(),)
 """
 
 from __future__ import annotations
@@ -26,19 +31,25 @@ from snipjit.torch_private import IN_FORWARD_AD
 
 _TEMPLATE = """
 def call({arguments}):
-    try:
-        if not ({checks}):
+    is_same, plan = last[0]
+    repeated = is_same({tensors})
+    if not repeated:
+        try:
+            if not ({checks}):
+                refuse({tensors})
+        except AttributeError:
             refuse({tensors})
-    except AttributeError:
-        refuse({tensors})
     if {in_forward_ad}:
         refuse_tangents({tensors})
+    given = ({tensors})
     {forms}
-    key = ({key})
-    plan = plans.get(key) or make_plan(key)
-    if plan is by_nodes:
-        next(calls)
-        return nodes({arguments})
+    if not repeated:
+        key = ({key})
+        plan = plans.get(key) or make_plan(key)
+        if plan is by_nodes:
+            next(calls)
+            return nodes({arguments})
+        note(plan, given)
     frames, tasks, one_thread, copies, pitch, shared, values, {layouts} = plan
     if copies:
         {tensors} = dense_inputs(copies, ({tensors}))

@@ -31,7 +31,7 @@ from snipjit.version import __version__
 
 log = logging.getLogger(__name__)
 
-FORMAT = b"snipjit kernel 2\n"
+FORMAT = b"snipjit kernel 3\n"
 LIMIT_BYTES = 256 << 20
 """When the entries exceed this, those that were used least lately go."""
 

@@ -1,8 +1,9 @@
 """Launcher: what stands in the FX graph. Tensors and scalars in, a kernel call, tensors out.
 
-A call of shapes and strides that were seen before costs some 2 µs: a look-up, the outputs'
-allocation, and the few slots of CallArgs that only the call knows. Everything else is configured
-once for the shapes and kept as bytes: a plan takes about 1 KB.
+A call of shapes and strides that were seen before costs some 2 µs, one like the calls before it
+a third less (``repeated_plan.py``): a look-up, the outputs' allocation, and the few slots of
+CallArgs that only the call knows. Everything else is configured once for the shapes and kept as
+bytes: a plan takes about 1 KB.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from snipjit.runtime.input_copies import InputCopy
 from snipjit.runtime.interface import Ints
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.plans import Plans
+from snipjit.runtime.repeated_plan import RepeatedPlan
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads, pitch
 from snipjit.runtime.structure import Structure
 from snipjit.runtime.threads import ENTRY_SLOT, is_forked, run_many, run_one, thread_count
@@ -72,6 +74,7 @@ class Launcher:
         self.structure, self.nodes = structure, nodes
         self.source = source(structure.interface, structure.uses_scratch, structure.forms)
         self._plans: Plans[Key, Plan] = Plans(self._configure, with_equals)
+        self._repeated = RepeatedPlan()
         self._frames: dict[Kernel, Frames] = {}
         self._calls = count()
         self._chains: list[tuple[count[int], int]] = []
@@ -128,8 +131,10 @@ class Launcher:
             "dense_inputs": dense_inputs,
             "empty": empty,
             "give_scratch": scratchpads.give,
-            "nodes": self.nodes,
+            "last": self._repeated.last,
             "make_plan": self.plan,
+            "nodes": self.nodes,
+            "note": self._repeated.note,
             "plans": self._plans.recent,
             "forward_ad": forward_ad,
             "refuse": self._refuse,

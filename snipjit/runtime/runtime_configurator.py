@@ -21,7 +21,10 @@ from snipjit.runtime.input_copies import InputCopy, dense_copies
 from snipjit.runtime.interface import Interface, Ints, Shapes, dense
 
 ENOUGH_TASKS = 8
-"""With fewer tasks the blocks are made smaller, so that all threads are busy to the end."""
+"""Tasks until which blocks are made smaller, if nothing else is known."""
+
+WHOLE_PANELS = 4
+"""With so many blocks of whole panels they need not be smaller."""
 
 LITTLE_WORK = 1 << 18
 """Multiplications that one core does while another is told to begin, some 3 µs."""
@@ -37,12 +40,16 @@ class ParallelLoop(NamedTuple):
     """A parallel loop: a task takes at most ``step`` elements, a multiple of ``granule``.
 
     ``counts_all``: the step counts elements of all that is in a task, and not those of the axis.
+    ``panel``: what takes as long, or almost, if there is less of it. With fewer tasks than
+    ``enough`` blocks are made smaller, so that all threads are busy to the end.
     """
 
     axis: str
     step: int
     granule: int
     counts_all: bool = False
+    panel: int = 0
+    enough: int = ENOUGH_TASKS
 
 
 class SplitLoop(NamedTuple):
@@ -183,9 +190,10 @@ class RuntimeConfigurator:
                 slots[slot] = size
         tasks, most = 1, self._most(sizes)
         for loop in self.recipe.parallel:
-            wanted = 1 if most else -(-ENOUGH_TASKS // max(tasks, 1))
+            wanted = 1 if most else -(-loop.enough // max(tasks, 1))
             largest = most.get(loop.axis, loop.step)
-            blocks, step = split_parallel(sizes[loop.axis], largest, loop.granule, wanted)
+            size, panel = sizes[loop.axis], loop.panel
+            blocks, step = split_parallel(size, largest, loop.granule, wanted, panel)
             if any(loop.axis not in output.axes for output in self.interface.outputs):
                 blocks = max(blocks, 1)  # others are written where this axis has no element
             slots[at[f"blocks.{loop.axis}"]], slots[at[f"step.{loop.axis}"]] = blocks, step
@@ -258,8 +266,12 @@ class RuntimeConfigurator:
                 slots[rewind_slot] = finalization_offset(steps[inner], sizes[axis])
 
 
-def split_parallel(size: int, max_step: int, granule: int, wanted: int = 1) -> tuple[int, int]:
+def split_parallel(
+    size: int, max_step: int, granule: int, wanted: int = 1, panel: int = 0
+) -> tuple[int, int]:
     """Blocks and step of a parallel loop: as few blocks as can be, of nearly equal size.
+
+    Blocks are whole panels, the last aside, where these make enough of them, else whole granules.
 
     Up to ``wanted`` blocks are made for the sake of idle threads, none under a quarter of the
     largest step. Sizes alone decide, never the number of threads: results have the same bits.
@@ -270,6 +282,8 @@ def split_parallel(size: int, max_step: int, granule: int, wanted: int = 1) -> t
     blocks = max(-(-size // max_step), min(wanted, size // least))
     even = -(-size // blocks)
     step = min(-(-even // granule) * granule, max_step)
+    if panel and (whole := -(-even // panel) * panel) * (WHOLE_PANELS - 1) < size:
+        step = min(whole, max_step)
     return -(-size // step), step
 
 

@@ -42,6 +42,9 @@ class Candidate:
     packs       matrices [k][n] are packed, so that what a tile reads lies together
     direct      prepared weights of narrow types are converted as they are loaded, not once for all
                 rows, in calls of at most so many
+    ready       where weights are prepared and loaded as they are: most rows of a task, fewer as
+                none share what is packed, ...
+    ready_depth ... and of a contracted axis in a block
     """
 
     schedule: Schedule
@@ -66,6 +69,8 @@ class Candidate:
     packs: bool = True
     tasks: int = 0
     direct: int = 0
+    ready: int = 0
+    ready_depth: int = 0
 
 
 TUNED: dict[tuple[str, Schedule], Candidate] = {}
@@ -115,7 +120,8 @@ def usual(target: TargetMachine, schedule: Schedule) -> Candidate:
         return replace(common, columns=1024, elements=1 << 15, vectors=4)
     tiles = replace(common, vectors=vectors, block=2 * panel, depth=512)
     if schedule is Schedule.OUTPUTS:
-        return replace(tiles, task=384, columns=4 * panel, least_rows=3, direct=4 * tile)
+        ready = replace(tiles, ready=96, ready_depth=1024)
+        return replace(ready, task=384, columns=4 * panel, least_rows=3, direct=4 * tile)
     return _of_matrices(target, tiles)
 
 

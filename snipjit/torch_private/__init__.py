@@ -10,6 +10,7 @@ from snipjit.torch_private.calls import (
     empty_strided,
     forward_ad,
     frame_under_compilation,
+    layout_check,
     on_recompile_limit,
     uncompiled,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "is_composite_under_autocast",
     "is_plain",
     "is_wrapped",
+    "layout_check",
     "on_recompile_limit",
     "python_dispatcher",
     "pytree",

@@ -29,6 +29,21 @@ empty_strided: Any = named("_C._dynamo.guards._empty_strided_cpu", _empty_stride
 """The allocation that Inductor's wrappers use: half the time of ``torch.empty_strided``."""
 
 
+def layout_check(tensors: Sequence[torch.Tensor]) -> Callable[..., bool]:
+    """Whether tensors are of the types, dtypes, devices, shapes and strides of these.
+
+    It may say no to some that are: where one is given twice, or computes gradients as none of these
+    does. The guards of Dynamo are asked, one call for all; without them it always says no.
+    """
+    guards: Any = named("_C._dynamo.guards.TensorGuards", None)
+    if guards is None:
+        return lambda *_: False
+    sizes, strides = [[*t.shape] for t in tensors], [[*t.stride()] for t in tensors]
+    made = guards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides)
+    check: Callable[..., bool] = made.check
+    return check
+
+
 def compile_by_inductor(gm: fx.GraphModule, examples: Sequence[Any]) -> Callable[..., Any]:
     """A graph compiled by Inductor."""
     compiler: Any

@@ -10,9 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import structures
+from snipjit.compiler import lower
 from snipjit.errors import InputError
+from snipjit.ir.schedule import Schedule
+from snipjit.recipes import FEW_TASKS, recipe_of
 from snipjit.runtime.interface import Interface, dense
 from snipjit.runtime.runtime_configurator import (
+    ENOUGH_TASKS,
     LITTLE_WORK,
     Recipe,
     RuntimeConfig,
@@ -21,6 +26,7 @@ from snipjit.runtime.runtime_configurator import (
     split_chunks,
     split_parallel,
 )
+from tests.kernels import TARGETS
 from tests.runtime.workers import interface, recipe, spec
 
 CALLED = interface(
@@ -131,6 +137,39 @@ def test_blocks_cover_an_axis_evenly(size: int, granules: int, granule: int) -> 
     assert step % granule == 0
     assert (blocks - 1) * step < size <= blocks * step or (size == 0 == blocks)
     assert blocks <= -(-size // max_step)
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted", "found"),
+    [
+        (576, 8, (6, 96)),  # and not 8 of 80, of which each has a panel and a part of one
+        (768, 8, (8, 96)),
+        (1408, 1, (8, 192)),
+        (109, 8, (2, 64)),  # panels would make 96 and 13
+        (54, 8, (1, 64)),
+    ],
+)
+def test_blocks_have_whole_panels_if_these_are_enough(
+    size: int, wanted: int, found: tuple[int, int]
+) -> None:
+    assert split_parallel(size, 192, 16, wanted, panel=48) == found
+
+
+@pytest.mark.parametrize(
+    ("schedule", "axis", "granule", "panel", "enough"),
+    [
+        (Schedule.OUTPUTS, "n", 16, 48, ENOUGH_TASKS),
+        (Schedule.OUTPUTS, "m", 8, 0, ENOUGH_TASKS),  # whole tiles: 440 rows are 224 and 216
+        (Schedule.ROWS, "n", 12, 0, FEW_TASKS),
+        (Schedule.ROWS, "m", 16, 0, ENOUGH_TASKS),
+    ],
+)
+def test_tasks_of_linear_layers(
+    schedule: Schedule, axis: str, granule: int, panel: int, enough: int
+) -> None:
+    lir = lower(structures.linear(), TARGETS["avx512"], schedule=schedule)
+    (loop,) = (loop for loop in recipe_of(lir).parallel if loop.axis == axis)
+    assert (loop.granule, loop.panel, loop.enough) == (granule, panel, enough)
 
 
 def test_dense_follows_the_order() -> None:

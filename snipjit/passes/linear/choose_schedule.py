@@ -113,12 +113,18 @@ class _Chooser:
         self.shared = [axis for axis, role in self.roles.items() if role == "rows"]
 
     def _numbers(self) -> Candidate:
-        """Those of the candidate, with panels of whole blocks where a tensor was prepared so."""
+        """Those of the candidate, with panels of whole blocks where a tensor was prepared so.
+
+        If nothing is packed, tasks have fewer rows and longer blocks of the sum.
+        """
         numbers, lanes = candidate(self.target, self.schedule), self.target.lanes
-        found = [tensor.block for tensor in self.lir.tensors.values() if tensor.block is not None]
+        tensors = [tensor for tensor in self.lir.tensors.values() if tensor.block is not None]
+        found = [tensor.block for tensor in tensors if tensor.block is not None]
         if not found:
             return numbers
         numbers = replace(candidate(self.target, Schedule.OUTPUTS), packs=numbers.packs)
+        if not (numbers.packs and any(tensor.element.is_narrow for tensor in tensors)):
+            numbers = replace(numbers, task=numbers.ready, depth=numbers.ready_depth)
         size = lcm(lanes, *(block for _, block in found))
         if any(block % lanes for _, block in found):
             raise UnsupportedError(f"a tensor lies in blocks that are no multiple of {lanes} lanes")

@@ -47,7 +47,8 @@ class PrefetchNextTile(LinearPass):
     Of a weight in blocks the first tile of a panel reads all and the others find it in a cache:
     together they ask for the next panel's, a part each, so that memory is as busy in the last tile
     as in the first. So they do where a panel packs a few rows of a matrix, which the next panel
-    finds beside. In a block the hardware loses its way at the end of each page, so that the next
+    finds beside, or rows of a weight that lies across, where each tile asks for whole ones. In a
+    block the hardware loses its way at the end of each page, so that the next
     lines are asked for too; of a matrix that is summed row by row, the next rows.
 
     Before:  for m step 8 { … ; for d step 4 { %w.tile = load %w : f32[m d] ; … fma … } }
@@ -124,7 +125,8 @@ def _claims(lir: LinearIR, body: list[Statement], loops: Nest) -> list[Statement
     """The claim of the next task, in front of tiles that ask for the next panel."""
     inside = [loop.axis for loop in loops if is_kind(loop, "for")]
     shared = (e for e in expressions(body) if "along" in e.attrs)
-    asked = {e.attrs["ahead"] for e in shared if lir.tensors[e.inputs[0]].block is not None}
+    shared = (e for e in shared if lir.tensors[e.inputs[0]].has_panels(e.attrs["ahead"]))
+    asked = {e.attrs["ahead"] for e in shared}
     if not inside or asked != {inside[-1]}:
         return []
     return [Expression("claim", None, (), attrs={"axes": tuple(inside)})]
@@ -133,23 +135,55 @@ def _claims(lir: LinearIR, body: list[Statement], loops: Nest) -> list[Statement
 def _is_next_panel(lir: LinearIR, e: Expression, loops: Nest) -> bool:
     """Whether all tiles of a panel read blocks that were prepared, which the next ones follow."""
     tensor = lir.tensors.get(e.inputs[0])
-    if tensor is None or tensor.block is None or len(loops) < 2:
+    if tensor is None or tensor.block is None or not _is_shared(lir, e, loops):
+        return False
+    return tensor.block[0] == loops[-2].axis
+
+
+def _is_across(lir: LinearIR, e: Expression, loops: Nest) -> bool:
+    """Whether a panel of columns packs rows of a tensor, which those of the next panel follow.
+
+    Each task must come to a panel, where it claims the next one: sums are known not to be empty.
+    """
+    tensor, panel = lir.tensors[e.inputs[0]], loops[-2]
+    blocks = [loop.axis for loop in loops[:-2] if not loop.parallel]
+    if any(map(tensor.is_index, tensor.axes)) or not all(lir.axes[axis] for axis in blocks):
+        return False
+    is_across = lir.vector_axis(tensor.axes) == panel.axis != tensor.unit_axis
+    return is_across and _panels(lir) == [panel] and _is_shared(lir, e, loops)
+
+
+def _is_shared(lir: LinearIR, e: Expression, loops: Nest) -> bool:
+    """Whether all tiles of a panel read the same of a tensor, and tiles of the next one go on."""
+    if len(loops) < 2:
         return False
     panel, tile = loops[-2:]
     blocks = [loop.axis for loop in loops[:-2] if not loop.parallel]
     if not is_kind(panel, "for") or not {*blocks} <= {*e.type.axes} - {panel.axis}:
         return False
-    return tensor.block[0] == panel.axis and len(blocks) < 2 and tile.axis not in tensor.axes
+    return len(blocks) < 2 and tile.axis not in lir.tensors[e.inputs[0]].axes
+
+
+def _panels(lir: LinearIR) -> list[Loop]:
+    """The loops over columns in which products are summed, around others."""
+    columns = {axis for axis, plan in lir.plans.items() if plan.role == "columns" and plan.panel}
+    return [
+        statement
+        for statement, _ in lir.walk()
+        if is_kind(statement, "for")
+        and statement.axis in columns
+        and any(e.op == "fma" for e in expressions(statement.body))
+    ]
 
 
 def _packed(lir: LinearIR, e: Expression, summed: str, loops: Nest) -> Expression | None:
-    """What has packed a buffer for all tiles of a panel, if that is a few rows of a matrix."""
+    """What has packed a buffer for all tiles of a panel, if the next panel's is to be asked for."""
     if len(loops) < 2:
         return None
     panel = loops[-2]
     for load in _loads_of(lir, e.inputs[0], panel):
         tensor = lir.tensors[load.inputs[0]]
-        if _is_next_panel(lir, load, loops):
+        if _is_next_panel(lir, load, loops) or _is_across(lir, load, loops):
             return load
         if not _is_by_rows(lir, tensor.name, summed):
             continue

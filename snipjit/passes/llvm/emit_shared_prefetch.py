@@ -13,11 +13,11 @@ from snipjit.passes.llvm.vector_ir import CACHE_LINE, I64, ask_for, call_intrins
 
 MOST = 2
 """Lines of a block, or rows of a matrix, that an iteration asks for: two tiles or more bring all of
-the next panel."""
+the next panel; of rows that lie across half as many tiles as a panel has of these."""
 
 
 def emit_shared_prefetch(emission: Emission, access: Access, e: Expression) -> None:
-    """Ask for the next lines of each block of the next panel, or for its next rows.
+    """Ask for the next lines of each block or row of the next panel, or for its next rows.
 
     Of T tiles each iteration asks for 1/T of what it reads itself, rounded up to whole lines or
     rows, so that memory is as busy in the first tile as in the last. What lies in blocks is in
@@ -27,8 +27,13 @@ def emit_shared_prefetch(emission: Emission, access: Access, e: Expression) -> N
     plans = emission.lir.plans
     (summed,) = (axis for axis in access.axes if plans[axis].role == "contraction")
     assert tile is not None
-    ask = _ask_for_lines if access.block is not None else _ask_for_rows
-    ask(access, _Part(emission, tile, e.attrs["along"], summed), ahead)
+    part = _Part(emission, tile, e.attrs["along"], summed)
+    if access.block is not None:
+        _ask_for_lines(access, part, ahead)
+    elif emission.lir.tensors[access.tensor.name].has_panels(ahead):
+        _ask_along_rows(access, part, ahead)
+    else:
+        _ask_for_rows(access, part, ahead)
 
 
 def _ask_for_lines(access: Access, part: _Part, ahead: str) -> None:
@@ -64,6 +69,18 @@ def _ask_for_rows(access: Access, part: _Part, ahead: str) -> None:
             ask_for(builder, access.offset(place, ir.Constant(I64, byte)), near=False)
 
 
+def _ask_along_rows(access: Access, part: _Part, ahead: str) -> None:
+    """Some rows of the next panel, as far along as the sum is."""
+    builder, bytes = part.emission.builder, ir.Constant(I64, access.bytes)
+    first = part.first_of_tile(part.emission.scope.counts[ahead])
+    pointer = part.emission.scope.next_panel[access.tensor.name]
+    pointer = access.offset(pointer, builder.mul(part.summed_before(), bytes))
+    for number in range(MOST):
+        row = builder.add(first, ir.Constant(I64, number))
+        place = access.offset(pointer, builder.mul(row, access.strides(ahead, 1)))
+        ask_for(builder, place, near=False)
+
+
 @dataclass
 class _Part:
     """The part that an iteration asks for.
@@ -86,11 +103,18 @@ class _Part:
     def first(self, units: int) -> ir.Value:
         """The first line or row of the part, where an iteration reads so many."""
         builder = self.emission.builder
-        begin = self.tile.index.get(self.summed, ir.Constant(I64, 0))
-        index = builder.sub(self.emission.scope.index[self.summed], begin)
-        done = builder.udiv(index, ir.Constant(I64, self.count))
+        done = builder.udiv(self.summed_before(), ir.Constant(I64, self.count))
         before = builder.mul(self._tile_number(), _rounded_up(builder, self.work(), self.count))
         return builder.mul(builder.add(before, done), self._size(units))
+
+    def first_of_tile(self, units: int) -> ir.Value:
+        """The first of the units that a tile asks for all along, where a panel has so many."""
+        return self.emission.builder.mul(self._tile_number(), self._size(units))
+
+    def summed_before(self) -> ir.Value:
+        """Elements of the summed axis before this iteration, in the loop that sums."""
+        begin = self.tile.index.get(self.summed, ir.Constant(I64, 0))
+        return self.emission.builder.sub(self.emission.scope.index[self.summed], begin)
 
     def work(self) -> ir.Value:
         """Elements of the summed axis that the loop goes over."""

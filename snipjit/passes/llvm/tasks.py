@@ -143,4 +143,4 @@ def _asked_ahead(emission: Emission, axis: str) -> set[str]:
     """The tensors whose next panel along an axis is asked for."""
     shared = (e for e in emission.lir.expressions() if e.attrs.get("along"))
     found = {e.inputs[0] for e in shared if e.attrs["ahead"] == axis}
-    return {name for name in found if emission.lir.tensors[name].block is not None}
+    return {name for name in found if emission.lir.tensors[name].has_panels(axis)}

@@ -101,3 +101,16 @@ def test_long_rows_ask_for_their_own_next_lines(schedule: Schedule) -> None:
         lir = lower(structures.linear(size, 96), target, schedule=schedule)
         asked = [e for e in lir.expressions() if e.op == "prefetch" and e.inputs == ("w",)]
         assert {e.attrs["ahead"] for e in asked} == {ahead}
+
+
+@pytest.mark.parametrize("row", TARGETS)
+def test_rows_that_lie_across_are_asked_for(row: str) -> None:
+    """By outputs a panel packs rows of a weight: its tiles ask for those of the next one."""
+    target = TARGETS[row]
+    for size in (96, 2048, None):
+        lir = lower(structures.linear(size, 192), target, schedule=Schedule.OUTPUTS)
+        asked = [e.attrs for e in lir.expressions() if e.op == "prefetch" and e.inputs == ("w",)]
+        claims = [e for e in lir.expressions() if e.op == "claim"]
+        assert asked == ([{"ahead": "n", "along": "m"}] * len(asked) if size else [])
+        assert bool(asked) == bool(claims) == (size is not None)
+        assert emit(lir, target).count("llvm.prefetch") >= len(asked)
