@@ -82,6 +82,16 @@ class _Machine:
         for name, value in zip(lir.scalars, scalars, strict=True):
             self.arrays[name] = (), np.array(value, dtype)
         self.scalars = dict(zip(lir.scalars, scalars, strict=True))
+        for tensor in lir.inputs:
+            self._apply_steps(tensor)
+
+    def _apply_steps(self, tensor: Tensor) -> None:
+        """Let a tensor hold what loads make of it."""
+        axes, array = self.arrays[tensor.name]
+        for op, name in tensor.steps:
+            other, operand = self.arrays[name]
+            array = ELEMENTWISE[op].numpy(array, align(operand, other, axes))
+        self.arrays[tensor.name] = axes, array
 
     def result(self, tensor: Tensor) -> Array:
         """An output in the shape of its dims."""
