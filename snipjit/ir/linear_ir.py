@@ -60,8 +60,8 @@ the loops' current position. A buffer begins where it is declared, covers ``exte
 each axis from there, and is laid out as listed, last axis innermost. An input with ``parts`` that
 lacks some of an axis is read by index along it (``ir/parts.py``), and no loop over it moves it.
 What is of a narrow type is ``f32`` in registers, unless they hold pairs: a load converts it, a
-store of ``f32`` rounds. ``%w : i8[n][k] then sub %z then mul %s`` tells what else a load does, until
-it is written out (InsertDequantization): it is as if memory held ``(w - z) s``.
+store of ``f32`` rounds. ``%w : i8[n][k] then sub %z then mul %s`` tells what else a load does,
+until it is written out (InsertDequantization): it is as if memory held ``(w - z) s``.
 
 **Loops.** A loop over an axis that holds another loop over the same axis is a *block* loop: each
 iteration covers ``min(step, what remains)`` elements, which are the work amount of the inner one.

@@ -31,6 +31,7 @@ from snipjit.torch_private.targets import (
     OpOverload,
     has_meta_kernel,
     is_composite_under_autocast,
+    operation_name,
     schema_arguments,
 )
 from snipjit.torch_private.traced import (
@@ -84,6 +85,7 @@ __all__ = [
     "is_plain",
     "is_wrapped",
     "on_recompile_limit",
+    "operation_name",
     "python_dispatcher",
     "pytree",
     "real_tensors",

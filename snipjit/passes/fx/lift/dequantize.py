@@ -5,13 +5,18 @@ What is accepted is told by the operations alone, whoever wrote them.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import fx
 
 from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.lift.dequantize_calls import (
+    DequantizeCall,
+    dequantize,
+    dequantize_call,
+)
 from snipjit.passes.fx.lift.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.lift.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
@@ -59,7 +64,7 @@ def integers_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
 def _may_be_made_so(node: fx.Node) -> bool:
     call = lookup(node)
     known = call is not None and (call.op in LAYOUTS or is_elementwise(call.op))
-    return known or is_integer(node)
+    return known or is_integer(node) or dequantize_call(node) is not None
 
 
 def _has_known_sizes(node: fx.Node) -> bool:
@@ -77,23 +82,25 @@ class Dequantizer:
 
     flow: ValueFlow
     writer: SubgraphWriter
-    taken: Collection[fx.Node]
+    weight: fx.Node
     parameters: list[str] = field(default_factory=list)
     absorbed: set[fx.Node] = field(default_factory=set)
 
-    def lift(self, node: fx.Node) -> str:
-        """The value of a weight in f32, or rounded as the model rounds it.
+    def lift(self) -> str:
+        """The value of the weight in f32, or rounded as the model rounds it.
 
         Raises RefusedError where it is made in another way.
         """
-        return self.writer.to(self._weight(node), element_type(node))
+        return self.writer.to(self._weight(self.weight), element_type(self.weight))
 
     def _weight(self, node: fx.Node) -> str:
         if node.op in ("placeholder", "get_attr"):
             return self._parameter(node)
-        if node in self.taken or self.flow.is_mutated(node):
+        if self.flow.is_mutated(node):
             raise RefusedError(f"`{node.name}`, which a weight is made of, is changed; {ACCEPTED}")
         self.absorbed.add(node)
+        if (named := dequantize_call(node)) is not None:
+            return self._converted(node, self._called(node, named))
         call = lookup(node)
         if call is not None and call.op in LAYOUTS:
             (source,) = self.flow.operands(node)[:1]
@@ -110,19 +117,32 @@ class Dequantizer:
         if weight is None:
             raise RefusedError(f"`{node.name}` makes more elements than a weight has; {ACCEPTED}")
 
-        def operand(argument: object) -> str:
+        def operand(argument: Any) -> str:
             if isinstance(argument, fx.Node):
                 argument = self.flow.read(node, argument)
             if argument is weight:
                 return self._weight(weight)
             if is_number(argument):
-                return self.writer.scalar(argument)  # type: ignore[arg-type]
+                return self.writer.scalar(argument)
             if not isinstance(argument, fx.Node):
                 raise RefusedError(f"`{node.name}` takes {argument!r}; {ACCEPTED}")
             return self._side(argument)
 
-        value = expand_elementwise(call, self.writer, operand)
-        return self._converted(node, value)
+        return self._converted(node, expand_elementwise(call, self.writer, operand))
+
+    def _called(self, node: fx.Node, call: DequantizeCall) -> str:
+        """What a call that dequantizes gives."""
+        weight = self.flow.read(node, call.weight)
+        zero = call.zero
+        if is_tensor(zero) and tensor(zero).dtype in BYTES:
+            raise RefusedError(f"`{node.name}` may be too large for 8 bits; {ACCEPTED}")
+
+        def operand(argument: Any) -> str:
+            if is_number(argument):
+                return self.writer.scalar(argument)
+            return self._side(self.flow.read(node, argument))
+
+        return dequantize(call, self.writer, self._weight(weight), operand)
 
     def _is_weight(self, operand: fx.Node, node: fx.Node) -> bool:
         whole = is_tensor(operand) and tensor(operand).numel() == tensor(node).numel()
@@ -143,24 +163,30 @@ class Dequantizer:
         return value
 
     def _side(self, node: fx.Node) -> str:
-        """The value of a scale or a zero, with the layout ops above it."""
-        call = lookup(node)
-        takes = call is not None and call.op in LAYOUTS and node not in self.taken
-        if takes and not self.flow.is_mutated(node) and _has_known_sizes(node):
-            assert call is not None
-            (source,) = self.flow.operands(node)[:1]
-            value = self._side(source)
-            self.absorbed.add(node)
-            if call.op == "cast" and tensor(node).dtype not in FLOATS:
-                return value
-            return self._laid_out(node, call, value)
-        if not _has_known_sizes(node):
+        """The value of a scale or a zero, with the layout ops above it that kernels know."""
+        if not is_tensor(node) or not _has_known_sizes(node):
             raise RefusedError(f"`{node.name}` has sizes that are not known; {ACCEPTED}")
-        return self._parameter(node)
+        call = lookup(node)
+        if call is None or call.op not in LAYOUTS or self.flow.is_mutated(node):
+            return self._parameter(node)
+        (source,) = self.flow.operands(node)[:1]
+        count = len(self.parameters)
+        try:
+            value = self._side(source)
+            if call.op != "cast" or tensor(node).dtype in FLOATS:
+                value = self._laid_out(node, call, value)
+        except RefusedError:
+            del self.parameters[count:]
+            return self._parameter(node)
+        self.absorbed.add(node)
+        return value
 
     def _parameter(self, node: fx.Node) -> str:
         """A parameter; dims of size 1 are so at each call."""
         found = tensor(node).dtype
+        weights = integers_of(self.flow, self.weight)
+        if node is not weights and weights and tensor(node).numel() >= tensor(weights).numel():
+            raise RefusedError(f"`{node.name}` has a number for each weight; {ACCEPTED}")
         if found in FLOATS:
             dtype = element_type(node)
         elif is_integer(node) or found == torch.float64:

@@ -86,7 +86,6 @@ class Lifter:
         self.products = ProductLifter(self.writer, self.factor, self.operand, self._is_inside)
         self._check = check
         self._is_fixed = is_fixed
-        self._taken = taken
         self._operands = OperandLifter(flow, self.writer, taken)
         self._sides = SideInputs(flow, self.writer, indices, taken) if indices else None
         self._values = Remembered(self._lift)
@@ -241,8 +240,8 @@ class Lifter:
 
     def _dequantized(self, source: fx.Node, feature: int) -> str:
         """A weight that is made of integers, with the parameters that it is made of."""
-        made = Dequantizer(self.flow, self.writer, self._taken)
-        value = made.lift(source)
+        made = Dequantizer(self.flow, self.writer, source)
+        value = made.lift()
         self._check(source, self.writer.axes.size(self.writer.types[value].dims[feature]))
         for parameter in made.parameters:
             self.stands_for[parameter] = made.absorbed
