@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from torch import Tensor
 
 from benchmarks import structures
 from snipjit.compiler import lower
-from snipjit.ir.subgraph import Subgraph, TensorType
+from snipjit.ir.schedule import Schedule
+from snipjit.ir.subgraph import Node, Subgraph, TensorType
 from snipjit.passes.graph.prepare_weights import blocks_of
 from snipjit.runtime.launcher import Launcher
 from snipjit.target.target_machine import TargetMachine
@@ -19,25 +22,24 @@ from tests.narrow import torch_type
 from tests.test_linear_in_16_bits import KINDS
 
 INTEGERS = {"i8": torch.int8, "u8": torch.uint8}
-SIZES = {0: ((31, 77), (64, 80), (1100, 50)), 32: ((96, 77), (64, 80), (1152, 50)), 48: ((96, 70),)}
+SIZES = {0: ((31, 77), (64, 80), (1100, 50)), 32: ((96, 77), (64, 80), (1152, 50)), 40: ((80, 70),)}
 """Features and columns by the size of groups: no multiples of anything, or of all."""
 CASES = [(group, sizes) for group, several in SIZES.items() for sizes in several]
 WHOLE = (64, 80)
 
 
-def _run(graph: Subgraph, target: TargetMachine, schedule: object) -> Launcher:
-    return kernels.launcher_of(lower(graph, target, schedule=schedule), target)  # type: ignore[arg-type]
+def _run(graph: Subgraph, target: TargetMachine, schedule: Schedule) -> Launcher:
+    return kernels.launcher_of(lower(graph, target, schedule=schedule), target)
 
 
 def _in(dtype: str, graph: Subgraph) -> Subgraph:
     """The same with x of another type."""
-    nodes = [
-        node
-        if node.name != "x"
-        else structures.replace(node, type=TensorType(dtype, node.type.dims))
-        for node in graph.nodes
-    ]
-    return graph.with_nodes(nodes)
+
+    def node_of(node: Node) -> Node:
+        type = TensorType(dtype, node.type.dims)
+        return replace(node, type=type) if node.name == "x" else node
+
+    return graph.with_nodes(map(node_of, graph.nodes))
 
 
 def _weight(integers: str, sizes: tuple[int, int]) -> tuple[Tensor, ...]:
@@ -61,11 +63,10 @@ def test_every_row(kind: str, row: str, dtype: str, group: int, sizes: tuple[int
     )
     run = _run(_in(dtype, graph), target, schedule)
     w, z, s = _weight(integers, sizes)
-    z, s = (of[:, ::group] if group else of[:, 0] for of in (z, s))
-    wide = [
-        of.double().repeat_interleave(group, 1) if group else of.double()[:, None] for of in (z, s)
-    ]
+    z, s = (of[:, :: group or sizes[0]] for of in (z, s))
+    wide = [of.double().repeat_interleave(group or sizes[0], 1) for of in (z, s)]
     exact = (w.double() - (wide[0] if zero else 0)) * wide[1]
+    z, s = (of if group else of[:, 0] for of in (z, s))
     weight = w.mT.contiguous() if lies == "kn" else w
     if block:
         writer = blocks_of(target, integers, swapped=False)
