@@ -12,7 +12,7 @@ from torch import Tensor
 
 import snipjit
 from snipjit.runtime.prepared_weights import prepared_bytes
-from tests.dequantized_forms import FORMS, NEAR, Function, Quantized
+from tests.dequantized_forms import FORMS, NEAR, Function, Quantized, per_group
 
 FLOATS = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 ROUNDING = {torch.float32: 2.0**-22, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
@@ -144,6 +144,19 @@ def test_calls_of_exported_programs(name: str, exported: bool) -> None:
     stats = snipjit.stats()
     assert stats.patterns == {"linear": 1}
     assert not stats.refusals
+
+
+def test_groups_of_merged_heads() -> None:
+    """Heads are other parts of the features than groups: they are merged in front of the kernel."""
+
+    def merged(m: Any, x: Tensor) -> Tensor:
+        heads = F.linear(x, m.w[: m.k].to(x.dtype) * m.s1).view(-1, 4, 3, 8)
+        return F.linear(heads.transpose(1, 2).flatten(1), per_group(m))
+
+    model = Quantized(merged).eval()
+    check(model, _compiled(model), (9, 31))
+    assert snipjit.stats().patterns == {"linear": 2}
+    assert not snipjit.stats().refusals
 
 
 def test_a_weight_that_changes() -> None:

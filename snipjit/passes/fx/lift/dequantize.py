@@ -5,6 +5,7 @@ What is accepted is told by the operations alone, whoever wrote them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +47,30 @@ def integers_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
 
     None where there is none that the graph is given.
     """
+    return next((made for made in _made_of(flow, node) if _are_integers(made)), None)
+
+
+def has_groups(flow: ValueFlow, node: fx.Node) -> bool:
+    """Whether a value is made of integers, of which groups of columns have scales or zeros."""
+    if (integers := integers_of(flow, node)) is None:
+        return False
+    rank = tensor(integers).dim()
+    return any(tensor(made).dim() > rank or _repeats(made) for made in _made_of(flow, node))
+
+
+def _repeats(node: fx.Node) -> bool:
+    call, named = lookup(node), dequantize_call(node)
+    by_groups = named is not None and named.group is not None
+    return by_groups or (call is not None and call.op == "repeat_interleave")
+
+
+def _are_integers(node: fx.Node) -> bool:
+    given = node.op in ("placeholder", "get_attr") and tensor(node).dtype in BYTES
+    return given and is_integer(node) and tensor(node).dim() > 1
+
+
+def _made_of(flow: ValueFlow, node: fx.Node) -> Iterator[fx.Node]:
+    """What a value of known sizes is made of, and itself, operands in their order."""
     seen: set[fx.Node] = set()
     pending = [node]
     while pending:
@@ -53,12 +78,9 @@ def integers_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
         if here in seen or not is_tensor(here) or not _has_known_sizes(here):
             continue
         seen.add(here)
-        if here.op in ("placeholder", "get_attr"):
-            if tensor(here).dtype in BYTES and is_integer(here) and tensor(here).dim() > 1:
-                return here
-        elif _may_be_made_so(here):
+        yield here
+        if here.op not in ("placeholder", "get_attr") and _may_be_made_so(here):
             pending += reversed(flow.operands(here))
-    return None
 
 
 def _may_be_made_so(node: fx.Node) -> bool:

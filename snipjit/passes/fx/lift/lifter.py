@@ -14,7 +14,7 @@ from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.graph.writes import WRITES
 from snipjit.passes.fx.index.fills import fill_value
 from snipjit.passes.fx.index.index_values import IndexValues
-from snipjit.passes.fx.lift.dequantize import Dequantizer, integers_of
+from snipjit.passes.fx.lift.dequantize import Dequantizer, has_groups, integers_of
 from snipjit.passes.fx.lift.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.lift.hidden_rows import softmax_with_zeros
 from snipjit.passes.fx.lift.layouts import LAYOUTS, apply_layout
@@ -224,6 +224,9 @@ class Lifter:
         source = self.flow.read(reader, argument)
         if source in self.region:
             return self.value(source)
+        others = (other for other in self.flow.operands(reader) if other is not source)
+        if any(has_groups(self.flow, other) for other in others):
+            single = feature  # groups are parts of it, which nothing else tells apart
         if shared and (source, feature, single) in self._shared:
             return self._shared[source, feature, single]
         if self._is_fixed(source) and integers_of(self.flow, source) is not None:
