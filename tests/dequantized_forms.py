@@ -131,7 +131,15 @@ NEAR: dict[str, Near] = {
     "two in a byte": Near(_unpacked, "cat"),
     "a sum that wraps": Near(
         lambda m, x: F.linear(x, (m.w - m.z[:, None]).to(x.dtype) * m.s[:, None]),
-        "too large for 8 bits",
+        "may be too small for what it makes",
+    ),
+    "numbers that are cut off": Near(
+        lambda m, x: F.linear(x, (m.w.to(x.dtype) * m.s[:, None] * 9).int().to(x.dtype)),
+        "cuts off",
+    ),
+    "from the other side": Near(
+        lambda m, x: F.linear(x, (m.z[:, None].to(x.dtype) - m.w.to(x.dtype)) * m.s[:, None]),
+        "second operand",
     ),
     "a table": Near(lambda m, x: F.linear(x, torch.exp(m.w.to(x.dtype) * m.s1)), "exp"),
     "groups that do not divide": Near(

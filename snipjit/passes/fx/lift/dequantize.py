@@ -36,6 +36,11 @@ from snipjit.passes.fx.nodes.traced import (
 STEPS = ("mul", "div", "sub", "add")
 """What may be done with a weight, and a scale or a zero."""
 
+WIDE = (torch.int32, torch.int64)
+"""Integers in which a zero may be subtracted."""
+
+WRAPS = "may be too small for what it makes"
+
 ACCEPTED = (
     "accepted: integers of 8 bits, converted, less zeros, times scales, of a tensor, of a channel, "
     "or of groups in memory as [channels][groups]"
@@ -125,19 +130,38 @@ class Dequantizer:
             return self._converted(node, self._called(node, named))
         call = lookup(node)
         if call is not None and call.op in LAYOUTS:
-            (source,) = self.flow.operands(node)[:1]
-            return self._laid_out(node, call, self._weight(source))
+            return self._weight_laid_out(node, call)
         if call is None or call.op not in STEPS:
             raise RefusedError(f"`{node.name}` ({spelled(node)}) makes a weight; {ACCEPTED}")
-        if tensor(node).dtype in BYTES:
-            raise RefusedError(f"`{node.name}` may be too large for 8 bits; {ACCEPTED}")
+        if tensor(node).dtype not in (*FLOATS, *(WIDE if call.op in ("sub", "add") else ())):
+            raise RefusedError(
+                f"`{node.name}` is of {tensor(node).dtype}, which {WRAPS}; {ACCEPTED}"
+            )
         return self._step(node, call)
+
+    def _weight_laid_out(self, node: fx.Node, call: Call) -> str:
+        """A weight in another layout; of integers it may be a part, which kernels do not know."""
+        (source,) = self.flow.operands(node)[:1]
+        count = len(self.parameters)
+        try:
+            return self._laid_out(node, call, self._weight(source))
+        except RefusedError:
+            if tensor(node).dtype not in BYTES or not _are_integers(source):
+                raise
+        del self.parameters[count:]
+        self.absorbed.discard(node)
+        return self._parameter(node)
 
     def _step(self, node: fx.Node, call: Call) -> str:
         """A zero or a scale applied; the weight is the operand that has all elements."""
         weight = next((one for one in self.flow.operands(node) if self._is_weight(one, node)), None)
         if weight is None:
             raise RefusedError(f"`{node.name}` makes more elements than a weight has; {ACCEPTED}")
+        first = call.get("input")
+        if call.op in ("sub", "div") and not (
+            isinstance(first, fx.Node) and self.flow.read(node, first) is weight
+        ):
+            raise RefusedError(f"`{node.name}` is of a weight as its second operand; {ACCEPTED}")
 
         def operand(argument: Any) -> str:
             if isinstance(argument, fx.Node):
@@ -156,8 +180,10 @@ class Dequantizer:
         """What a call that dequantizes gives."""
         weight = self.flow.read(node, call.weight)
         zero = call.zero
-        if is_tensor(zero) and tensor(zero).dtype in BYTES:
-            raise RefusedError(f"`{node.name}` may be too large for 8 bits; {ACCEPTED}")
+        if is_tensor(zero) and tensor(zero).dtype not in (*FLOATS, *WIDE):
+            raise RefusedError(
+                f"`{node.name}` is of {tensor(zero).dtype}, which {WRAPS}; {ACCEPTED}"
+            )
 
         def operand(argument: Any) -> str:
             if is_number(argument):
@@ -172,6 +198,9 @@ class Dequantizer:
 
     def _laid_out(self, node: fx.Node, call: Call, value: str) -> str:
         if call.op == "cast":
+            (source,) = self.flow.operands(node)[:1]
+            if is_integer(node) and tensor(source).dtype not in (tensor(node).dtype, *BYTES):
+                raise RefusedError(f"`{node.name}` cuts off what a number has more; {ACCEPTED}")
             return self._converted(node, value)
         return apply_layout(node, call, self.writer, value)
 
@@ -194,9 +223,7 @@ class Dequantizer:
         (source,) = self.flow.operands(node)[:1]
         count = len(self.parameters)
         try:
-            value = self._side(source)
-            if call.op != "cast" or tensor(node).dtype in FLOATS:
-                value = self._laid_out(node, call, value)
+            value = self._laid_out(node, call, self._side(source))
         except RefusedError:
             del self.parameters[count:]
             return self._parameter(node)
