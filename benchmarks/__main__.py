@@ -19,6 +19,7 @@ from benchmarks import (
     dynamic,
     first_call,
     linear,
+    linear_int8,
     linear_llama,
     linear_shapes,
 )
@@ -84,6 +85,9 @@ def _linear_report(options: argparse.Namespace, plan: Plan, console: Console) ->
         return linear_shapes.run(options.shapes, options.seed, plan, console)
     if options.llama:
         return linear_llama.run(plan, console)
+    if options.dtype == linear_int8.INT8:
+        rows = linear_int8.ROWS if options.rows is linear.ROWS else options.rows
+        return linear_int8.run(rows, plan, console)
     precision = PRECISIONS[options.dtype]
     return linear.run(options.rows, options.peers, plan, console, options.plot, precision)
 
@@ -151,7 +155,9 @@ def _add_linear(layers: argparse.ArgumentParser) -> None:
     layers.add_argument(
         "--rows", nargs="+", type=positive_int, default=linear.ROWS, metavar="M", help=numbers
     )
-    layers.add_argument("--dtype", choices=list(PRECISIONS), default="f32", help="of the rows")
+    dtypes = [*PRECISIONS, linear_int8.INT8]
+    text = "of the rows; int8: of the weights alone, the matrices of Llama"
+    layers.add_argument("--dtype", choices=dtypes, default="f32", help=text)
     _add_choice(layers, "--peers", [linear.INDUCTOR, linear.OPENVINO], metavar="PEER")
     layers.add_argument(
         "--plot", type=Path, metavar="PNG", help="draw time over the floor by rows (extra demo)"

@@ -96,6 +96,39 @@ def linear(
     return build.subgraph()
 
 
+def dequantized(
+    K: int = 768,
+    N: int = 3072,
+    integers: str = "i8",
+    zero: bool = False,
+    group: int = 0,
+    block: int = 0,
+    across: bool = False,
+) -> Subgraph:
+    """``x ((w - z) s)ᵀ + b`` with w of integers, and z and s of channels or of groups of k."""
+    build = Model("dequantized", m=None, n=N, k=K)
+    parts: dict[str, Any] = {}
+    if group:
+        whole = (("k", ("k.0", "k.1")),)
+        parts = {"parts": ((("n",), ("k.0",)), whole, (("k.0", K // group), ("k.1", group)))}
+    side = "nk" if group else "n"
+    prepared = {"block": ("n", block)} if block else {}
+    x = build.weight("x", "m", "k")
+    held = TensorType.of(integers, *("kn" if across else "nk"))
+    build.add("parameter", held, name="w", **prepared)
+    w = build.add("to_f32", build.of("n", "k"), "w")
+    if zero:
+        build.add("parameter", TensorType.of(integers, *side), name="z", **parts)
+        z = build.add("to_f32", build.of(*side), "z")
+        w = build.map("sub", w, z)
+    s = build.weight("s", *side, **parts)
+    w = build.map("mul", w, s) if group else w
+    y = build.product(x, w, "k")
+    y = y if group else build.map("mul", y, s)
+    build.result(build.map("add", y, build.weight("b", "n")))
+    return build.subgraph()
+
+
 def prepare(block: int) -> Subgraph:
     """w [n][k] as [n/block][k][block]."""
     build = Model("prepare", n=None, k=None)

@@ -242,6 +242,21 @@ def linear(inputs: int = 8, outputs: int = 12) -> Subgraph:
     return build.subgraph()
 
 
+def dequantized(inputs: int = 8, outputs: int = 12) -> Subgraph:
+    """x [m][d] times w [e][d] of integers, less zeros of its rows and times their scales."""
+    build = SubgraphBuilder("dequantized", x1=inputs, w1=inputs, w0=outputs, z0=outputs, s0=outputs)
+    x = build.add("parameter", of(F32, "x0", "x1"), name="x")
+    w = build.add("parameter", of("i8", "w0", "w1"), name="w")
+    z = build.add("parameter", of("i8", "z0", ""), name="z")
+    s = build.add("parameter", of(F32, "s0", ""), name="s")
+    whole = of(F32, "w0", "w1")
+    wide, zeros = build.add("to_f32", whole, w), build.add("to_f32", of(F32, "z0", ""), z)
+    scaled = build.add("mul", whole, build.add("sub", whole, wide, zeros), s)
+    across = build.add("transpose", of(F32, "w1", "w0"), scaled, order=(1, 0))
+    build.result(build.add("matmul", of(F32, "x0", "w0"), x, across), name="y")
+    return build.subgraph()
+
+
 def layers(inputs: int = 8, outputs: int = 12) -> Subgraph:
     """Three products of one input [m][d] with weights [d][e], the last two of which make a gate."""
     build = SubgraphBuilder("layers", x1=inputs)
@@ -335,6 +350,7 @@ ALL = {
     "mlp": mlp,
     "linear": linear,
     "layers": layers,
+    "dequantized": dequantized,
     "mean_variance": mean_variance,
     "elementwise_chain": elementwise_chain,
 }

@@ -7,8 +7,15 @@ import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import fill
+from types import ModuleType
 
-from tests import elementwise_forms, linear_forms, normalization_forms, rotary_forms
+from tests import (
+    dequantized_forms,
+    elementwise_forms,
+    linear_forms,
+    normalization_forms,
+    rotary_forms,
+)
 from tests.linear_forms import Form
 from tests.linear_stays import ENDS, STAYS
 from tests.models import KINDS
@@ -70,6 +77,21 @@ Several weights in one tensor of the model, as experts have them, by `bmm` and i
 """,
 }
 """What is said above the tables of some forms."""
+
+_DEQUANTIZED = """
+### Weights of 8-bit integers
+
+Weights of int8 or uint8 that the model makes floats of, with scales and zeros of the tensor, of a
+channel or of a group of columns: kernels convert them as they load, and no float weight is ever in
+memory (`tests/test_dequantized_weights.py`). They are known by the operations alone, also by
+`quantized_decomposed.dequantize_per_tensor`, `_per_channel` and `_per_channel_group` of exported
+programs. Here `m.w` are integers `[n][k]`, `m.s1`, `m.s`, `m.sg` scales of tensor, channel and
+group, `m.z1`, `m.z`, `m.zg` zeros, and `per_group` gives `((w - z) * s)` in groups.
+"""
+
+_NEAR = """
+What is near to one is refused by name, and PyTorch computes it:
+"""
 
 _STAYS = """
 ### What stays
@@ -138,7 +160,9 @@ def page() -> str:
             f"### {title}\n{_NOTES.get(title, '')}",
             _table(("form", "as written", "x", "kernels"), _layers(forms)),
         ]
-    parts += [_STAYS, _table(("form", "why", "what `explain` says"), _stays())]
+    parts += [_DEQUANTIZED, _table(("form", "as written"), _dequantized()), _NEAR]
+    parts += [_table(("form", "as written", "what `explain` says"), _near()), _STAYS]
+    parts += [_table(("form", "why", "what `explain` says"), _stays())]
     parts += [_ENDS, _table(("form", "why"), _ends()), _NORMALIZATIONS]
     chains = (*elementwise_forms.CHAINS, *(f"rotary, {name}" for name in rotary_forms.ROTARIES))
     parts += [fill("; ".join(normalization_forms.FORMS) + ".", 100), _ELEMENTWISE]
@@ -178,9 +202,19 @@ def _layers(forms: dict[str, Form]) -> Iterable[tuple[str, ...]]:
         yield name, f"`{_source(form.function)}`", f"[{sizes}]", str(form.kernels)
 
 
-def _source(function: Callable[..., object]) -> str:
+def _dequantized() -> Iterable[tuple[str, ...]]:
+    for name, function in dequantized_forms.FORMS.items():
+        yield name, f"`{_source(function, dequantized_forms)}`"
+
+
+def _near() -> Iterable[tuple[str, ...]]:
+    for name, near in dequantized_forms.NEAR.items():
+        yield name, f"`{_source(near.function, dequantized_forms)}`", f"… {near.reason} …"
+
+
+def _source(function: Callable[..., object], module: ModuleType = linear_forms) -> str:
     """What a function of parts and an input computes, in one line."""
-    tree = ast.parse(inspect.getsource(linear_forms))
+    tree = ast.parse(inspect.getsource(module))
     for node in ast.walk(tree):
         line, args = getattr(node, "lineno", 0), [arg.arg for arg in _arguments(node)]
         if line != function.__code__.co_firstlineno or args != ["m", "x"]:
@@ -189,7 +223,7 @@ def _source(function: Callable[..., object]) -> str:
             return ast.unparse(node.body)
         if isinstance(node, ast.FunctionDef):
             return "; ".join(ast.unparse(_plain(statement)) for statement in node.body)
-    raise AssertionError(f"{function} is not of tests/linear_forms.py")
+    raise AssertionError(f"{function} is not of {module.__name__}")
 
 
 def _arguments(node: ast.AST) -> list[ast.arg]:

@@ -150,6 +150,7 @@ EXAMPLES: dict[str, Callable[[], Subgraph]] = {
     "pixels": pixels,
     "linear": subgraphs.linear,
     "layers": subgraphs.layers,
+    "dequantized": subgraphs.dequantized,
     "bfloat16": lambda: narrowed(subgraphs.attention("full", D=32), "bf16"),
 }
 SIZES = {"m": 21, "n": 37}
@@ -215,6 +216,7 @@ NOTICED: dict[str, str] = {
     "MergeAxes": "refused",
     "EliminateRedundantConverts": "more casts",
     "SafeMaxima": "more expressions",
+    "ScaleColumns": "more instructions",
     "MoveScalarFactors": "more loads",
     "DeferNormalization": "more products",
     "ExpToExp4": "more exponentials in base e",
@@ -240,6 +242,7 @@ NOTICED: dict[str, str] = {
     "InsertBuffers": "verifier",
     "PadBuffers": "fewer pads",
     "InsertLoadStore": "verifier",
+    "InsertDequantization": "verifier",
     "ExtractLoopInvariants": "more expressions",
     "PrefetchNextTile": "fewer prefetches",
     "PrefetchStrided": "fewer prefetches",

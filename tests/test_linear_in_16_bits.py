@@ -167,6 +167,15 @@ def test_casts_around(dtype: str, weights: str) -> None:
     assert snipjit.stats().patterns == {"linear": 2}
 
 
+def test_merged_heads() -> None:
+    """A sum over several axes, of rows enough that tiles share a part of the weight."""
+    form = Form(
+        lambda m, x: m.b(m.a(x).view(2, -1, 4, 6).transpose(1, 2).transpose(1, 2).flatten(2)),
+        lambda: {"a": nn.Linear(24, 24), "b": nn.Linear(24, 24)},
+    )
+    _check(form, torch.bfloat16, 2)
+
+
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("dtype", HALVES)
 def test_what_pytorch_has_instructions_for(

@@ -95,6 +95,7 @@ def solve_axes(
     factors of a merged dim cannot be told apart.
     """
     sizes = {axis: size for axis, size in axes if size is not None}
+    sizes |= {part: size for t in tensors if t.parts for part, size in t.parts.known}
     equations = _equations(sizes, tensors, shapes)
     pending = _settle(equations, sizes)
     while pending:

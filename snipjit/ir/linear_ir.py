@@ -5,7 +5,8 @@ Grammar of the printed form (``ir/text/linear.py`` prints and parses it)::
     linear   ::= "linear @" name "lanes" axis+ "x" int line*
     line     ::= "axis" name ("=" int)? (":" role (size int)*)?
                | ("input" | "output") "%" tensor ":" dtype dim* ("order" int*)? ("block" axis int)?
-                 ("parts" dim* ("of" axis dim)*)?
+                 ("parts" dim* ("of" axis dim)* ("with" axis "=" int)*)?
+                 ("then" function "%" name)*
                | "scalar" "%" name
                | block
     block    ::= (expression | buffer | loop | retry | once | join)*
@@ -59,7 +60,8 @@ the loops' current position. A buffer begins where it is declared, covers ``exte
 each axis from there, and is laid out as listed, last axis innermost. An input with ``parts`` that
 lacks some of an axis is read by index along it (``ir/parts.py``), and no loop over it moves it.
 What is of a narrow type is ``f32`` in registers, unless they hold pairs: a load converts it, a
-store of ``f32`` rounds.
+store of ``f32`` rounds. ``%w : i8[n][k] then sub %z then mul %s`` tells what else a load does,
+until it is written out (InsertDequantization): it is as if memory held ``(w - z) s``.
 
 **Loops.** A loop over an axis that holds another loop over the same axis is a *block* loop: each
 iteration covers ``min(step, what remains)`` elements, which are the work amount of the inner one.

@@ -3,7 +3,7 @@
 Values have an axis ``n``; what stands behind it in memory may be ``h w``, outer to inner. A tensor
 that has all parts of an axis is laid out along it as along any other, be they one dim or several.
 One that lacks some is read by *index*: the element i of n is, of ``[h]``, number ``i // w``, and of
-``[w]``, number ``i % w``. All sizes come with the call.
+``[w]``, number ``i % w``. Sizes come with the call, but those of groups, which are known.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 Dim = tuple[str, ...]
@@ -18,14 +19,18 @@ Dim = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Parts:
-    """The dims of a tensor in the parts of its axes, and all parts of each axis that has some."""
+    """The dims of a tensor in the parts of its axes, and all parts of each axis that has some.
+
+    Sizes of parts that are ``known`` are compiled in.
+    """
 
     dims: tuple[Dim, ...]
     whole: tuple[tuple[str, Dim], ...]
+    known: tuple[tuple[str, int], ...] = ()
 
     @staticmethod
     def of(attrs: Mapping[str, Any]) -> Parts | None:
-        """What an attribute says, ``parts=((dim, …), ((axis, (part, …)), …))``."""
+        """What an attribute says, ``parts=((dim, …), ((axis, (part, …)), …))``, and known sizes."""
         return Parts(*attrs["parts"]) if "parts" in attrs else None
 
     @staticmethod
@@ -37,7 +42,7 @@ class Parts:
     @property
     def attr(self) -> tuple[object, ...]:
         """The attribute."""
-        return self.dims, self.whole
+        return (self.dims, self.whole, self.known) if self.known else (self.dims, self.whole)
 
     @cached_property
     def products(self) -> dict[str, Dim]:
@@ -75,6 +80,11 @@ class Parts:
         """The parts whose sizes an index is computed with."""
         found = [p for axis, _ in self.whole if self.is_index(axis) for p in self._counted(axis)]
         return tuple(dict.fromkeys(found))
+
+    def size(self, parts: Dim) -> int | None:
+        """The product of the sizes of parts, if they are known."""
+        known = dict(self.known)
+        return prod(known[part] for part in parts) if {*parts} <= known.keys() else None
 
     def _counted(self, axis: str) -> Dim:
         return self.inner(axis) if self.is_outer(axis) else self.own(axis) + self.inner(axis)

@@ -30,7 +30,8 @@ parameter       a tensor of the call. ``{ones=(dim, …)}``: dims whose traced s
                 ``{block=(axis, size)}``: so many neighbours lie innermost in memory, and the
                 dim of the axis counts blocks; what the last has too much means nothing
                 ``{parts=((dim, …), ((axis, (part, …)), …))}``: its dims in the call, in finer
-                axes than those of the type, and the parts of these (``ir/parts.py``)
+                axes than those of the type, and the parts of these, some of which may have
+                known sizes (``ir/parts.py``)
 scalar          one number of the call (a constant of the model, a SymFloat, a 1-element tensor)
                 ``{counted}``: it is added to indices, which float32 must hold
 constant        ``{value}`` one number that is part of the structure

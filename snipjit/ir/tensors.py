@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from snipjit.ir.dequantized import Step
 from snipjit.ir.element_types import Typed
 from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Block, Dim, Dimensioned
@@ -18,6 +19,7 @@ class Tensor(Dimensioned):
     the runtime sees to that. All other strides arrive with the call. Of an axis with a ``block``
     so many neighbours lie innermost in memory, and its dim counts such blocks, the last of them
     whole too: ``[n][k] block n 16`` is ``[n/16][k][16]``. With ``parts`` memory knows finer axes.
+    With ``steps`` a load converts what memory holds, and applies these functions one by one.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Tensor(Dimensioned):
     order: tuple[int, ...] = ()
     block: Block | None = None
     parts: Parts | None = None
+    steps: tuple[Step, ...] = ()
 
     @property
     def sized(self) -> tuple[str, ...]:

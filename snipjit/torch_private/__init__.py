@@ -32,6 +32,7 @@ from snipjit.torch_private.targets import (
     OpOverload,
     has_meta_kernel,
     is_composite_under_autocast,
+    operation_name,
     schema_arguments,
 )
 from snipjit.torch_private.traced import (
@@ -39,6 +40,7 @@ from snipjit.torch_private.traced import (
     dispatches,
     equal_if_divided_evenly,
     expression,
+    is_modules_own,
     is_plain,
     is_wrapped,
     python_dispatcher,
@@ -80,10 +82,12 @@ __all__ = [
     "guards_code",
     "has_meta_kernel",
     "is_composite_under_autocast",
+    "is_modules_own",
     "is_plain",
     "is_wrapped",
     "layout_check",
     "on_recompile_limit",
+    "operation_name",
     "python_dispatcher",
     "pytree",
     "real_tensors",

@@ -36,6 +36,13 @@ def schema_arguments(overload: Any) -> Sequence[Any]:
     return cast(Sequence[Any], overload._schema.arguments)
 
 
+def operation_name(target: Any) -> str:
+    """The name of an operation with its library, as ``aten::add.Tensor``; empty for others."""
+    if isinstance(target, OpOverload):
+        return str(target.name())
+    return str(getattr(target, "_qualified_op_name", ""))  # of all its overloads
+
+
 def has_meta_kernel(operation: str) -> bool:
     """Whether torch can trace an ATen operation; if nobody knows, it can."""
     return _has_kernel(f"aten::{operation}", "Meta") is not False

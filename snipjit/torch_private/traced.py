@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, cast
@@ -60,6 +61,12 @@ def is_wrapped(tensor: torch.Tensor) -> bool:
 def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor that a transform of torch.func has wrapped."""
     return torch._C._functorch.get_unwrapped(tensor)
+
+
+def is_modules_own(meta: Mapping[str, Any]) -> bool:
+    """Whether Dynamo tells of an input that it is the same tensor of a module at each call."""
+    told = meta.get("tensor_dict")
+    return bool(isinstance(told, dict) and told.get("_dynamo_static_input_type"))
 
 
 def storage_identity(tensor: torch.Tensor) -> int:

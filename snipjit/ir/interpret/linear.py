@@ -20,6 +20,7 @@ from snipjit.ir.element_types import PAIRED, Array, Typed, round_to
 from snipjit.ir.expression import Expression
 from snipjit.ir.interpret.loops import Chunk, carried_reductions, chunks, iterations
 from snipjit.ir.interpret.reductions import reduced
+from snipjit.ir.interpret.steps import loaded
 from snipjit.ir.linear_ir import LinearIR, Loop, Statement, is_kind
 from snipjit.ir.loop_limits import Limit
 from snipjit.ir.loop_nest import join_of, shared_buffers
@@ -82,6 +83,7 @@ class _Machine:
         for name, value in zip(lir.scalars, scalars, strict=True):
             self.arrays[name] = (), np.array(value, dtype)
         self.scalars = dict(zip(lir.scalars, scalars, strict=True))
+        self.arrays |= loaded(lir.inputs, self.arrays)
 
     def result(self, tensor: Tensor) -> Array:
         """An output in the shape of its dims."""

@@ -15,6 +15,7 @@ from snipjit.ir.subgraph import Dim, Subgraph
 def axis_sizes(subgraph: Subgraph, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
     """The size of every axis; one that nothing tells has size 1."""
     sizes = {axis: size for axis, size in subgraph.axes.items() if size is not None}
+    sizes |= {part: size for parts in _parts(subgraph) for part, size in parts.known}
     given: list[tuple[Dim, int]] = []
     for node, shape in zip(subgraph.parameters, shapes, strict=True):
         dims = Parts.told(node.attrs, node.type.dims)

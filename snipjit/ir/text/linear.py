@@ -116,14 +116,16 @@ def _tensor(tensor: Tensor) -> str:
     order = "".join(f" {dim}" for dim in tensor.order)
     block = " block {} {}".format(*tensor.block) if tensor.block else ""
     order = f" order{order}" if order else ""
-    return f"%{tensor.name} : {tensor.dtype}{dims}{order}{block}{_parts(tensor.parts)}"
+    steps = "".join(f" then {op} %{name}" for op, name in tensor.steps)
+    return f"%{tensor.name} : {tensor.dtype}{dims}{order}{block}{_parts(tensor.parts)}{steps}"
 
 
 def _parts(parts: Parts | None) -> str:
     if parts is None:
         return ""
     products = "".join(f" of {axis} {_dims((own,))}" for axis, own in parts.whole)
-    return f" parts {_dims(parts.dims)}{products}"
+    known = "".join(f" with {part} = {size}" for part, size in parts.known)
+    return f" parts {_dims(parts.dims)}{products}{known}"
 
 
 def _dims(dims: tuple[Dim, ...]) -> str:

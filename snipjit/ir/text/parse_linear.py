@@ -84,7 +84,10 @@ def _parse_tensor(tokens: Tokens) -> Tensor:
     block = None
     if tokens.accept("block"):
         block = tokens.word("an axis"), tokens.integer("its neighbours")
-    return Tensor(name, dtype, dims, tuple(order), block, _parse_parts(tokens))
+    parts, steps = _parse_parts(tokens), []
+    while tokens.accept("then"):
+        steps.append((tokens.word("a function"), tokens.word("%operand", "%")))
+    return Tensor(name, dtype, dims, tuple(order), block, parts, tuple(steps))
 
 
 def _parse_parts(tokens: Tokens) -> Parts | None:
@@ -93,7 +96,12 @@ def _parse_parts(tokens: Tokens) -> Parts | None:
     dims, whole = tokens.dims(), []
     while tokens.accept("of"):
         whole.append((tokens.word("an axis"), tokens.axes()))
-    return Parts(dims, tuple(whole))
+    known: list[tuple[str, int]] = []
+    while tokens.accept("with"):
+        part = tokens.word("a part")
+        tokens.expect("=")
+        known.append((part, tokens.integer("its size")))
+    return Parts(dims, tuple(whole), tuple(known))
 
 
 def _block(tokens: Tokens) -> list[Statement]:

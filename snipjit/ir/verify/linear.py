@@ -26,6 +26,7 @@ from snipjit.ir.verify.linear_pairs import check_pairs
 from snipjit.ir.verify.linear_ports import check_ports
 from snipjit.ir.verify.linear_schedule import check_schedule
 from snipjit.ir.verify.linear_states import check_states
+from snipjit.ir.verify.linear_steps import check_steps
 
 
 def verify(lir: LinearIR, final: bool = False) -> None:
@@ -51,6 +52,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
     check_lanes(lir)
     check_pairs(lir)
     check_states(lir)
+    check_steps(lir, final)
     if final:
         check_loops(lir)
         check_ports(lir)

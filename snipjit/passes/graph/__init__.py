@@ -19,6 +19,7 @@ from snipjit.passes.graph.name_values import NameValues
 from snipjit.passes.graph.propagate_precision import PropagatePrecision
 from snipjit.passes.graph.reduce_dims_to_reduce import ReduceDimsToReduce
 from snipjit.passes.graph.safe_maxima import SafeMaxima
+from snipjit.passes.graph.scale_columns import ScaleColumns
 from snipjit.passes.graph.scale_rows import ScaleRows
 from snipjit.passes.graph.sdpa_decomposition import SdpaDecomposition
 from snipjit.passes.graph.share_columns import ShareColumns
@@ -39,6 +40,7 @@ PIPELINE: tuple[Pass, ...] = (
     MergeAxes(),  # before passes that look for the one axis of rows or of keys
     EliminateRedundantConverts(),  # they would hide factors and equal values
     SafeMaxima(),  # all operands are by name; ExpToExp4 and control flow know it by one operation
+    ScaleColumns(),  # after layouts and converts too; before scalars would go to the other operand
     MoveScalarFactors(),  # after layouts and converts, which would stand between factor and product
     DeferNormalization(),  # after scalars, which it then need not carry over products
     ExpToExp4(),  # after all that simplifies what is done with scores

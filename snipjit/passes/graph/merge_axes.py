@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 
+from snipjit.ir.dequantized import dequantized
 from snipjit.ir.operations import ELEMENTWISE
 from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Dim, Node, Subgraph, TensorType
@@ -20,7 +21,8 @@ class MergeAxes(Pass):
     index, and a kernel streams along one axis, whatever the sizes. Of rows, which not all factors
     have, each tensor must have all parts: as one axis they fill the lanes. They are one dim, so
     that none must be copied; of products without reductions also several: what a linear layer
-    reads is rarely copied, since its batch and rows follow each other.
+    reads is rarely copied, since its batch and rows follow each other. Axes that products sum over
+    are merged where scales of a weight are of groups of them, whose sizes are compiled in.
 
     Before:  axis n0 ; axis n1
              %k = parameter : f32[b][n0 n1][d]
@@ -75,7 +77,7 @@ def _source(subgraph: Subgraph, node: Node) -> Node:
 
 def _is_mergeable(subgraph: Subgraph, run: Dim) -> bool:
     anchors = subgraph.of("brgemm", "reduce", "result")
-    keys = _is_carried(subgraph, run)
+    keys = _is_carried(subgraph, run) or _are_groups(subgraph, run)
     if not keys and not _are_rows(subgraph, run):
         return False
     whole = all(
@@ -94,6 +96,21 @@ def _is_carried(subgraph: Subgraph, run: Dim) -> bool:
     """Whether products make all the axes, and products or reductions remove them."""
     made = {axis for node in subgraph.of("brgemm") for axis in node.type.axes}
     return {*run} <= made & subgraph.reduced_axes()
+
+
+def _are_groups(subgraph: Subgraph, run: Dim) -> bool:
+    """Whether products sum over all the axes, which are groups in a factor made of integers."""
+    summed = [node for node in subgraph.of("brgemm") if {*run} & {*node.attrs["over"]}]
+    known = all(subgraph.axes[axis] is not None for axis in run)
+    return (
+        known
+        and bool(summed)
+        and all(
+            {*run} <= {*node.attrs["over"]}
+            and any(dequantized(subgraph, name) is not None for name in node.inputs)
+            for node in summed
+        )
+    )
 
 
 def _are_rows(subgraph: Subgraph, run: Dim) -> bool:
@@ -156,17 +173,20 @@ def _merged(subgraph: Subgraph, run: Dim) -> Subgraph:
             axes[name] = prod(known) if len(known) == len(sizes) else None
         elif axis not in run:
             axes[axis] = size
-    one = _Merge(run, name, tuple(axes))
+    groups = tuple(known) if _are_groups(subgraph, run) else ()
+    one = _Merge(run, name, tuple(axes), groups)
     return replace(subgraph, axes=axes, nodes=tuple(map(one.node, subgraph.nodes)))
 
 
 @dataclass(frozen=True)
 class _Merge:
-    """One axis ``name`` in the place of a run of axes; ``axes`` are all in their order."""
+    """One axis ``name`` in the place of a run of axes, whose sizes are known if they are groups;
+    ``axes`` are all in their order."""
 
     run: Dim
     name: str
     axes: Dim
+    sizes: tuple[int, ...] = ()
 
     def node(self, node: Node) -> Node:
         """A node with the axis in its type and attributes."""
@@ -207,4 +227,6 @@ class _Merge:
         before = Parts.of(node.attrs) or Parts(node.type.dims, ())
         names = {axis: f"{self.name}.{number}" for number, axis in enumerate(self.run)}
         told = tuple(tuple(names.get(axis, axis) for axis in dim) for dim in before.dims)
-        return Parts(told, (*before.whole, (self.name, tuple(names.values()))))
+        known = tuple(zip(names.values(), self.sizes, strict=False))
+        whole = (*before.whole, (self.name, tuple(names.values())))
+        return Parts(told, whole, (*before.known, *known))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from snipjit.ir.dequantized import dequantized
 from snipjit.ir.subgraph import Node, Subgraph, SubgraphBuilder, TensorType
 from snipjit.passes.base import Pass
 from snipjit.target.target_machine import TargetMachine
@@ -55,17 +56,27 @@ def _columns(subgraph: Subgraph) -> str | None:
 
 def _is_factor(subgraph: Subgraph, node: Node, columns: str) -> bool:
     """Whether a parameter is a plain matrix that products sum over, down to those columns."""
-    if (
-        node.type.element.kind != "float"
-        or node.attrs
-        or any(len(dim) != 1 for dim in node.type.dims)
-    ):
+    if node.attrs or any(len(dim) != 1 for dim in node.type.dims):
         return False
     summed = tuple(axis for axis in node.type.axes if axis != columns)
-    users = subgraph.users()[node.name]
+    users = _products_of(subgraph, node)
     products = bool(users) and all(user.op == "brgemm" for user in users)
     wanted = len(node.type.dims) == 2 and len(summed) == 1
     return wanted and products and all(user.attrs["over"] == summed for user in users)
+
+
+def _products_of(subgraph: Subgraph, node: Node) -> list[Node]:
+    """What reads a parameter, of integers also as what they are made of."""
+    found, users = list[Node](), subgraph.users()
+    pending = [node.name]
+    while pending:
+        for user in users[pending.pop()]:
+            made = dequantized(subgraph, user.name) if user.op != "brgemm" else None
+            if made is not None and made.weight == node.name:
+                pending.append(user.name)
+            else:
+                found.append(user)
+    return found
 
 
 def prepared(subgraph: Subgraph, target: TargetMachine, weights: Collection[int]) -> Subgraph:

@@ -22,6 +22,7 @@ from snipjit.passes.linear.fuse_online import FuseOnline
 from snipjit.passes.linear.init_loops import InitLoops
 from snipjit.passes.linear.initialize_accumulators import InitializeAccumulators
 from snipjit.passes.linear.insert_buffers import InsertBuffers
+from snipjit.passes.linear.insert_dequantization import InsertDequantization
 from snipjit.passes.linear.insert_load_store import InsertLoadStore
 from snipjit.passes.linear.insert_specific_iterations import InsertSpecificIterations
 from snipjit.passes.linear.keep_packed import KeepPacked
@@ -70,6 +71,7 @@ def pipeline(
         InsertBuffers(),  # now it is known what crosses loops
         PadBuffers(),  # behind the stores of what products in tiles read
         InsertLoadStore(),  # the remaining memory operands
+        InsertDequantization(),  # of all loads; before invariants, which zeros of channels are
         ExtractLoopInvariants(),  # after loads: they are what is mostly invariant
         PrefetchNextTile(),  # likewise, and before tails
         PrefetchStrided(),  # before tails, which want it too

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import networkx as nx
 
 from snipjit.errors import UnsupportedError
+from snipjit.ir.dequantized import Dequantized, dequantized, factor
 from snipjit.ir.expression import Expression, ValueType
 from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.operations import kind_of
@@ -67,10 +69,13 @@ class ConvertGraphToLinear(Pass):
             scalars=[n.name for n in subgraph.scalars],
             body=[],
         )
+        read = factors_of(subgraph)
+        inside = {name for found in read.values() for name in found.nodes}
+        lir.inputs = [_loaded_as(tensor, read.values()) for tensor in lir.inputs]
         lir.body = [
-            self._expression(lir, node, subgraph)
+            self._expression(lir, _reading(node, read), subgraph)
             for node in subgraph.nodes
-            if node.op not in ("parameter", "scalar")
+            if node.op not in ("parameter", "scalar") and node.name not in inside
         ]
         return lir
 
@@ -121,10 +126,44 @@ def axes_of_rows(subgraph: Subgraph) -> list[str]:
     return rows if rows and are_layers(subgraph) else kept
 
 
+def factors_of(subgraph: Subgraph) -> dict[str, Dequantized]:
+    """By the names of factors that are made of integers: how, where loads can do that.
+
+    Nothing but products reads them, and all make the same of a tensor.
+    """
+    users, found = subgraph.users(), dict[str, Dequantized]()
+    for name in dict.fromkeys(name for node in subgraph.of("brgemm") for name in node.inputs):
+        if (made := dequantized(subgraph, name)) is not None:
+            found[name] = made
+    inside = {name for made in found.values() for name in made.nodes}
+    weights = [made.weight for made in found.values()]
+    return {
+        name: made
+        for name, made in found.items()
+        if weights.count(made.weight) == 1
+        and all(
+            user.name in inside or user.op == "brgemm"
+            for one in (made.weight, *made.nodes)
+            for user in users[one]
+        )
+    }
+
+
+def _reading(node: Node, read: Mapping[str, Dequantized]) -> Node:
+    """A product that reads the tensors that its factors are made of."""
+    return node.with_inputs({name: made.weight for name, made in read.items()})
+
+
+def _loaded_as(tensor: Tensor, read: Collection[Dequantized]) -> Tensor:
+    """A tensor with what loads make of it."""
+    steps = next((made.steps for made in read if made.weight == tensor.name), ())
+    return replace(tensor, steps=steps)
+
+
 def are_layers(subgraph: Subgraph) -> bool:
     """Whether products multiply tensors of the call, and nothing else is summed."""
-    factors = [subgraph[name] for node in subgraph.of("brgemm") for name in node.inputs]
-    alone = all(factor.op == "parameter" for factor in factors)
+    factors = [factor(subgraph, name) for node in subgraph.of("brgemm") for name in node.inputs]
+    alone = all(node.op == "parameter" for node in factors)
     return bool(factors) and alone and not subgraph.of("reduce")
 
 

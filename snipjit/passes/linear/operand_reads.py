@@ -77,7 +77,8 @@ class _Reads:
         if in_lanes and replace(reach, streams=False).is_bounded(tensor.axes):
             return "task" if tiles or across or apart else "place"
         direct = (None, *reach.task_axes, e.attrs.get("pairs"))
-        pays = not in_lanes and tensor.element.is_narrow and unit not in direct
+        whole = len(e.over) == 1 or streams(self.lir)  # a tile's loop packs along one axis
+        pays = not in_lanes and tensor.element.is_narrow and unit not in direct and whole
         if not (tiles or pays) or not reach.is_bounded(tensor.axes):
             return "place"
         if in_lanes or self.add_lanes(tensor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from snipjit.errors import SlowerError
+from snipjit.ir.dequantized import factor
 from snipjit.ir.schedule import Schedule
 from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.passes.linear.convert_graph_to_linear import are_layers, column_axes, output_axes
@@ -84,7 +85,9 @@ def refuse_across(subgraph: Subgraph, numbers: Collection[int]) -> None:
         return
     weights = {node.name for i, node in enumerate(subgraph.parameters) if i in numbers}
     for product in subgraph.of("brgemm") if are_layers(subgraph) else ():
-        for node in (subgraph[name] for name in product.inputs if name in weights):
+        for node in (factor(subgraph, name) for name in product.inputs):
+            if node.name not in weights:
+                continue
             inner, summed = node.type.axes[-1:], {*product.attrs["over"]}
             if "block" in node.attrs or not summed & {*node.type.axes} or summed & {*inner}:
                 continue
@@ -98,7 +101,10 @@ def refuse_native(subgraph: Subgraph, target: TargetMachine) -> None:
     """Raise SlowerError for linear layers of a type that PyTorch has instructions for."""
     native = NATIVE.get(target.name, ())
     for product in subgraph.of("brgemm") if are_layers(subgraph) else ():
-        for node in (subgraph[name] for name in product.inputs):
+        factors = [factor(subgraph, name) for name in product.inputs]
+        if any(node.type.element.kind == "integer" for node in factors):
+            continue  # which it does not multiply as they are
+        for node in factors:
             if (dtype := node.type.dtype) in native:
                 raise SlowerError(
                     f"%{node.name} is {dtype}, which PyTorch multiplies by instructions of its own "
@@ -112,17 +118,17 @@ def sums_over_rows(subgraph: Subgraph) -> bool:
     if columns is None:
         return False
     for product in subgraph.of("brgemm"):
-        a, b = (subgraph[name] for name in product.inputs)
+        a, b = (factor(subgraph, name) for name in product.inputs)
         if not _is_matrix(product, a, b, columns) and not _is_matrix(product, b, a, columns):
             return False
     return True
 
 
-def _is_matrix(product: Node, factor: Node, other: Node, columns: str) -> bool:
+def _is_matrix(product: Node, matrix: Node, other: Node, columns: str) -> bool:
     """Whether a factor lies as [k][n]; axes that it has besides, such as experts, both have."""
-    axes, summed = {*factor.type.axes}, {*product.attrs["over"]}
+    axes, summed = {*matrix.type.axes}, {*product.attrs["over"]}
     besides = axes - summed - {columns}
-    is_inner = factor.type.axes[-1:] == (columns,)
+    is_inner = matrix.type.axes[-1:] == (columns,)
     return is_inner and bool(summed & axes) and besides <= {*other.type.axes}
 
 
@@ -131,7 +137,7 @@ def multiplies_weights(subgraph: Subgraph) -> bool:
     products, kept = subgraph.of("brgemm"), {*subgraph.kept_axes()}
     made = {axis for node in products for axis in node.type.axes}
     reduced = {axis for node in subgraph.of("reduce") for axis in node.attrs["over"]}
-    factors = [[subgraph[name] for name in node.inputs] for node in products]
+    factors = [[factor(subgraph, name) for name in node.inputs] for node in products]
     shared = (any(f.op == "parameter" and not kept & {*f.type.axes} for f in fs) for fs in factors)
     return bool(products and output_axes(subgraph)) and all(shared) and not made & reduced
 
@@ -151,7 +157,7 @@ def row_axes(subgraph: Subgraph, wide: str | None) -> tuple[str, ...]:
     Empty if there is no choice: without a product, or where no streamed input serves several rows.
     """
     kept = subgraph.kept_axes()
-    operands = [subgraph[name] for node in subgraph.of("brgemm") for name in node.inputs]
+    operands = [factor(subgraph, name) for node in subgraph.of("brgemm") for name in node.inputs]
     inputs = [node for node in operands if node.op == "parameter"]
     rows = subgraph.row_axes() if wide is None else [axis for axis in kept if axis != wide]
     shared = [axis for axis in rows if any(axis not in node.type.axes for node in inputs)]

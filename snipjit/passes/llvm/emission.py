@@ -13,6 +13,7 @@ from snipjit.ir.element_types import ELEMENT_TYPES
 from snipjit.ir.expression import ValueType
 from snipjit.ir.linear_ir import LinearIR
 from snipjit.ir.loop_nest import shared_buffers
+from snipjit.ir.parts import Parts
 from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.passes.llvm.emit_convert import in_register
 from snipjit.passes.llvm.tile import Index, Tile, indices, steps
@@ -261,13 +262,15 @@ class Emission:
             place = builder.select(builder.icmp_signed("<", place, last), place, last)
         index = builder.add(self.scope.index.get(axis, ir.Constant(I64, 0)), place)
         if inner := parts.inner(axis):
-            index = builder.udiv(index, self.product(inner))
+            index = builder.udiv(index, self.product(inner, parts))
         if not parts.is_outer(axis):
-            index = builder.urem(index, self.product(parts.own(axis)))
+            index = builder.urem(index, self.product(parts.own(axis), parts))
         return builder.mul(index, self.stride(tensor, axis))
 
-    def product(self, parts: tuple[str, ...]) -> ir.Value:
-        """The product of the sizes of parts, computed once a kernel."""
+    def product(self, parts: tuple[str, ...], of: Parts) -> ir.Value:
+        """The product of the sizes of parts, computed once a kernel if not compiled in."""
+        if (known := of.size(parts)) is not None:
+            return ir.Constant(I64, known)
         slot = f"product {' '.join(parts)}"
         if slot not in self.loaded:
             sizes = [self.field(f"size.{part}") for part in parts]

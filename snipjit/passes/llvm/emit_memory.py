@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snipjit.ir.expression import Expression
+from snipjit.ir.tensors import Buffer
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_convert import splat_first
 from snipjit.passes.llvm.emit_shared_prefetch import emit_shared_prefetch
@@ -16,6 +17,8 @@ from snipjit.passes.llvm.vector_ir import CACHE_LINE
 def emit_load(emission: Emission, e: Expression) -> Tile:
     """The tile of a tensor at its current position."""
     access = _access(emission, e)
+    if is_uniform(emission, access):
+        return emission.tile(e.type, access.load_splat, (), access.load_element)
     if access.lanes is None:
         tile = emission.tile(e.type, access.load_element)
         tile.make_splat = access.load_splat if splat_first(access.tensor.dtype) else None
@@ -56,6 +59,16 @@ def emit_prefetch(emission: Emission, e: Expression) -> None:
             further = emission.scope.counts[axis] * e.attrs.get("by", 1)
             index = {**index, axis: index.get(axis, 0) + further}
         access.prefetch(index)
+
+
+def is_uniform(emission: Emission, access: StridedAccess) -> bool:
+    """Whether all lanes of a vector read one element, by index along groups of whole vectors."""
+    tensor, lanes = access.tensor, access.lanes
+    if isinstance(tensor, Buffer) or lanes is None or not tensor.is_index(lanes):
+        return False
+    assert tensor.parts is not None
+    size = tensor.parts.size(tensor.parts.inner(lanes))
+    return size is not None and size % emission.width == 0 and tensor.parts.is_outer(lanes)
 
 
 def _access(emission: Emission, e: Expression) -> StridedAccess:

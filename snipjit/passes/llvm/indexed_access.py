@@ -65,7 +65,7 @@ class IndexedAccess(StridedAccess):
     def is_inside(self, number: int) -> ir.Value:
         """Whether no outer part goes on among the neighbours of an element of the tile."""
         builder, parts = self.emission.builder, self.parts
-        bound = self.emission.product(parts.inner(self.axis) or parts.own(self.axis))
+        bound = self.emission.product(parts.inner(self.axis) or parts.own(self.axis), parts)
         first = self.scope.index.get(self.axis, ir.Constant(I64, 0))
         place = builder.urem(builder.add(first, ir.Constant(I64, number)), bound)
         last = builder.add(place, ir.Constant(I64, NEIGHBOURS))

@@ -16,7 +16,7 @@ from snipjit.passes.fx.graph.head_scale import HeadScale
 from snipjit.passes.fx.graph.writes import forget_writes
 from snipjit.passes.fx.nodes.calls import is_check, lookup
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.traced import is_integer
+from snipjit.passes.fx.nodes.traced import is_integer, traced_value
 
 _REPLACED = "snipjit_replaced"
 
@@ -32,7 +32,12 @@ def substitute(gm: fx.GraphModule, candidate: Candidate, target: Callable[..., A
     _name_versions(candidate, replaced)
     place = _place(gm.graph, candidate)
     arguments = [
-        *(_tensor(replaced.get(node, node), place) for node in candidate.tensors),
+        *(
+            _tensor(replaced.get(node, node), parameter.type.dtype, place)
+            for node, parameter in zip(
+                candidate.tensors, candidate.subgraph.parameters, strict=True
+            )
+        ),
         *(_scalar(number, replaced, place) for number in candidate.scalars),
     ]
     with gm.graph.inserting_before(place):
@@ -55,9 +60,13 @@ def _name_versions(candidate: Candidate, replaced: Mapping[fx.Node, fx.Node]) ->
         reader.replace_input_with(replaced.get(mentioned, mentioned), version)
 
 
-def _tensor(node: fx.Node, place: fx.Node) -> fx.Node:
-    """A tensor of the call; integers as float32, to which PyTorch too converts them."""
-    if not is_integer(node):
+def _tensor(node: fx.Node, dtype: str, place: fx.Node) -> fx.Node:
+    """A tensor of the call; other integers than the kernel's as float32, to which PyTorch too
+    converts them, and numbers of 64 bits that it takes."""
+    given = traced_value(node)
+    if dtype != "f32" or not isinstance(given, torch.Tensor):
+        return node
+    if not is_integer(node) and given.dtype != torch.float64:
         return node
     with place.graph.inserting_before(place):
         return place.graph.call_method("to", (node, torch.float32))

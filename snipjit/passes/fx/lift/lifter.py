@@ -14,6 +14,7 @@ from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.graph.writes import WRITES
 from snipjit.passes.fx.index.fills import fill_value
 from snipjit.passes.fx.index.index_values import IndexValues
+from snipjit.passes.fx.lift.dequantize import Dequantizer, has_groups, integers_of
 from snipjit.passes.fx.lift.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.lift.hidden_rows import softmax_with_zeros
 from snipjit.passes.fx.lift.layouts import LAYOUTS, apply_layout
@@ -223,8 +224,13 @@ class Lifter:
         source = self.flow.read(reader, argument)
         if source in self.region:
             return self.value(source)
+        others = (other for other in self.flow.operands(reader) if other is not source)
+        if any(has_groups(self.flow, other) for other in others):
+            single = feature  # groups are parts of it, which nothing else tells apart
         if shared and (source, feature, single) in self._shared:
             return self._shared[source, feature, single]
+        if self._is_fixed(source) and integers_of(self.flow, source) is not None:
+            return self._dequantized(source, feature)
         value, parameter, absorbed = self._operands.lift(source, feature, single, shared)
         dim = self.writer.types[value].dims[feature]
         self._check(source, self.writer.axes.size(dim))
@@ -233,6 +239,16 @@ class Lifter:
         self.static[parameter] = tuple(axis for dim in fixed for axis in dim)
         if shared:
             self._shared[source, feature, single] = value
+        return value
+
+    def _dequantized(self, source: fx.Node, feature: int) -> str:
+        """A weight that is made of integers, with the parameters that it is made of."""
+        made = Dequantizer(self.flow, self.writer, source)
+        value = made.lift()
+        self._check(source, self.writer.axes.size(self.writer.types[value].dims[feature]))
+        for parameter in made.parameters:
+            self.stands_for[parameter] = made.absorbed
+            self.static[parameter] = self.writer.axes.leaves(self.writer.types[parameter].axes)
         return value
 
 

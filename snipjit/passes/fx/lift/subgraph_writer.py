@@ -92,15 +92,19 @@ class SubgraphWriter:
             self._sides[node] = self.parameter(node, dtype)
         return self._sides[node]
 
-    def parameter(self, node: fx.Node, dtype: str | None = None) -> str:
+    def parameter(self, node: fx.Node, dtype: str | None = None, fixed: bool = False) -> str:
         """A new parameter for a tensor of the graph, with an axis for each dim.
 
-        With ``dtype`` the tensor is converted for the call.
+        With ``dtype`` the tensor is converted for the call, if it is of another type; where sizes
+        are ``fixed`` dims of size 1 have no axis.
         """
         dtype, shape = dtype or element_type(node), tensor(node).shape
         name = f"p{len(self.tensors)}"
-        dims = tuple((self.axes.new(f"{name}_{i}", size),) for i, size in enumerate(shape))
-        ones = tuple(i for i, size in enumerate(shape) if is_one(size))
+        dims = tuple(
+            () if fixed and is_one(size) else (self.axes.new(f"{name}_{i}", size),)
+            for i, size in enumerate(shape)
+        )
+        ones = tuple(i for i, size in enumerate(shape) if is_one(size) and not fixed)
         attrs = {"ones": ones} if ones else {}
         self.tensors[name] = node
         self.origins[name] = Origin(parameters=frozenset((name,)))

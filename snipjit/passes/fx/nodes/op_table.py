@@ -35,7 +35,7 @@ ROWS = (
     *POINTWISE,
     # Casts, copies, dropout: the value stays, the element type may not.
     Row("cast", _ONE, "contiguous clone detach alias type type_as to _to_copy positive"),
-    Row("cast", _ONE, "float double half bfloat16 bool"),
+    Row("cast", _ONE, "float double half bfloat16 bool int long short"),
     Row("cast", _ONE, "convert_element_type lift_fresh_copy", (op.pos,)),
     Row("dropout", "input p training inplace", "dropout feature_dropout"),
     # Layout.

@@ -18,6 +18,7 @@ from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.torch_private import (
     as_int,
     expression,
+    is_modules_own,
     is_plain,
     is_wrapped,
     statically_true,
@@ -74,9 +75,15 @@ def note_state(inputs: Iterable[fx.Node]) -> None:
 
 
 def is_state(node: fx.Node) -> bool:
-    """Whether a graph is given a value by its module, and not by the call."""
-    own = node.op == "get_attr" or node.meta.get(STATE, False)
-    return own or isinstance(traced_value(node), torch.nn.Parameter)
+    """Whether a graph is given a value by its module, and not by the call.
+
+    Of buffers that Dynamo makes inputs, those of integers are: they are weights, and no caches.
+    """
+    found = traced_value(node)
+    if node.op == "get_attr" or node.meta.get(STATE, False):
+        return True
+    integers = isinstance(found, torch.Tensor) and found.dtype in BYTES
+    return isinstance(found, torch.nn.Parameter) or (integers and is_modules_own(node.meta))
 
 
 def is_tensor(node: object) -> bool:
@@ -116,6 +123,9 @@ def literal(argument: object) -> int | None:
         return as_int(found)
     return found if isinstance(found, int) else None
 
+
+BYTES = {getattr(torch, ELEMENT_TYPES[name].torch): name for name in ("i8", "u8")}
+"""The integers that weights may be made of, which kernels read as they lie."""
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 

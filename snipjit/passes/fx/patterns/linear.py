@@ -9,6 +9,7 @@ from torch import fx
 from snipjit.passes.fx.graph.convex import are_made_of
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.convolutions import has_one_tap
+from snipjit.passes.fx.lift.dequantize import integers_of
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.layouts import LAYOUTS
 from snipjit.passes.fx.lift.products import PRODUCTS
@@ -16,7 +17,16 @@ from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.op_row import spelled_by
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
-from snipjit.passes.fx.nodes.traced import FLOATS, Size, is_state, is_tensor, literal, same, tensor
+from snipjit.passes.fx.nodes.traced import (
+    BYTES,
+    FLOATS,
+    Size,
+    is_state,
+    is_tensor,
+    literal,
+    same,
+    tensor,
+)
 from snipjit.passes.fx.patterns.pattern import IDLE, Pattern, Region, ends_of
 
 SIDES = {
@@ -85,9 +95,9 @@ class Linear(Pattern):
                 f"`{node.name}` has {size} features; accepted: a number that is known and not 0"
             )
 
-    def is_fixed(self, node: fx.Node) -> bool:
+    def is_fixed(self, flow: ValueFlow, node: fx.Node) -> bool:
         """Whether a factor is a weight."""
-        return is_weight(node)
+        return is_weight(flow, node)
 
 
 class Convolution(Linear):
@@ -119,7 +129,7 @@ def weight_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
     factors = [flow.read(node, factor) for factor in _factors(call)]
     if len(factors) != 2:
         return None
-    weights = [factor for factor in factors if is_weight(factor)]
+    weights = [factor for factor in factors if is_weight(flow, factor)]
     if len(weights) == 2:  # one of the model's, and an input that has known sizes
         weights = [factor for factor in weights if is_state(_given(factor))] or weights
     return weights[-1] if weights else None
@@ -135,12 +145,14 @@ def _factors(call: Call) -> list[fx.Node]:
     return [factor for factor in found if is_tensor(factor)]
 
 
-def is_weight(node: fx.Node) -> bool:
+def is_weight(flow: ValueFlow, node: fx.Node) -> bool:
     """Whether a value is a matrix of known sizes that the graph is given, laid out in any way, or
     several of the module's own."""
     shape, given = tensor(node).shape, _given(node)
     if len(shape) < 2 or not all(isinstance(size, int) for size in shape):
         return False
+    if tensor(given).dtype not in BYTES and (integers := integers_of(flow, given)) is not None:
+        given = integers
     return is_state(given) or (len(shape) == 2 and given.op == "placeholder")
 
 

@@ -101,7 +101,7 @@ class Pattern(ABC):
     def check_feature(self, node: fx.Node, size: Size) -> None:
         """Raise RefusedError for a size of features (see ``Lifter``) that is not accepted."""
 
-    def is_fixed(self, node: fx.Node) -> bool:
+    def is_fixed(self, flow: ValueFlow, node: fx.Node) -> bool:
         """Whether all sizes of a factor are compiled in, and not that of its features alone."""
         return False
 

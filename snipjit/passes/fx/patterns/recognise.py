@@ -109,7 +109,7 @@ class Recognition:
 
     def _lifter(self, pattern: Pattern, region: Region, indices: IndexValues | None) -> Lifter:
         nodes = set(region.nodes)
-        check, is_fixed = pattern.check_feature, pattern.is_fixed
+        check, is_fixed = pattern.check_feature, partial(pattern.is_fixed, self.flow)
         return Lifter(self.flow, nodes, self.taken, check, indices, is_fixed)
 
     def _lifted(
