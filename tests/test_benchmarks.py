@@ -153,8 +153,8 @@ def test_demo_ends_with_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert isinstance(part, dict)
         counts[name] = len(part["lengths"])
         assert {len(times) for times in part["ms"].values()} == {counts[name]}
-        assert {"eager", "sdpa", "snipjit"} <= set(part["ms"]) == set(part["first_call_seconds"])
-        assert ("prepared" in part["ms"]) == (name == "f32")
+        ran = {"eager", "sdpa", "snipjit", "prepared"}
+        assert ran <= set(part["ms"]) == set(part["first_call_seconds"])
         assert ("no-such-compiler" in part["absent"].get("inductor", "")) == (name == "f32")
     assert counts == {"f32": 9, "bf16": 2, "f16": 2}
     assert (tmp_path / "latency.png").stat().st_size > 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,3 +240,16 @@ def test_streams_that_meet(made: list[Chain]) -> None:
             check(compiled, plain, torch.randn(2, x, WIDTH), torch.randn(2, y, WIDTH),
                   torch.randn(2, WIDTH))  # fmt: skip
     assert len(made) == 1
+
+
+def test_dumps_show_it(made: list[Chain], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNIPJIT_DUMP", str(tmp_path))
+    plain = model(1)
+    compiled = torch.compile(plain, backend="snipjit", dynamic=True)
+    with torch.inference_mode():
+        check(compiled, plain, *text(9))
+    (file,) = tmp_path.glob("chain_*/00_chain.txt")
+    lines = file.read_text().splitlines()
+    assert lines[0].startswith("chain of 7 launches")
+    assert sum(" = kernel_" in line for line in lines) == 7
+    assert any("colour 0" in line for line in lines)

@@ -31,15 +31,17 @@ from tests.linear_examples import EXAMPLES, axis_sizes, canonical, final, random
 
 SIZES = ((5, 9), (13, 21))
 BYTES = {"f32": 4, "i1": 1, "i32": 4}
+NUMPY = {"i1": np.bool_, "i8": np.int8}
 Call = tuple[list[Array], list[float]]
 
 
 def calls(example: str) -> list[Call]:
-    """Inputs in single precision, for a few sizes."""
+    """Inputs in single precision, or integers, for a few sizes."""
     subgraph, made = canonical(example), []
     for seed, (rows, columns) in enumerate(SIZES):
         tensors = random_tensors(subgraph, axis_sizes(subgraph, rows, columns, 3), seed)
-        single = [t if t.dtype == bool else t.astype(np.float32) for t in tensors]
+        types = [NUMPY.get(parameter.type.dtype, np.float32) for parameter in subgraph.parameters]
+        single: list[Array] = [t.astype(dtype) for t, dtype in zip(tensors, types, strict=True)]
         made.append((single, [0.3 + 0.1 * i for i in range(len(subgraph.scalars))]))
     return made
 

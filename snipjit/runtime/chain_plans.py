@@ -13,6 +13,7 @@ from snipjit.errors import InputError
 from snipjit.runtime.arena import Colouring
 from snipjit.runtime.chain_frames import ChainFrames, Patch, Shape
 from snipjit.runtime.chain_script import Result, Script, number_key
+from snipjit.runtime.chain_text import dump_chain
 from snipjit.runtime.chain_walk import NotInOneError, Walk
 from snipjit.runtime.frames import Frames
 from snipjit.runtime.launcher import Plan
@@ -55,6 +56,7 @@ class Planner:
         if colouring is None:  # whoever comes first decides, here and in ``_frames_of``
             made = Colouring.of(self.script.lives(), inner)
             colouring = self._colouring.setdefault(None, made)
+            dump_chain(self.script, colouring)
         *starts, end = colouring.starts(inner)
         patches, offsets = self._pointers(walk, colouring)
         frames = self._frames_of(walk.plans, patches, colouring.count)

@@ -70,7 +70,7 @@ class Script:
         self.made = self._made()
         launches = {member.node for member in self.members}
         plain = {*self.arguments, *self.made, *launches}
-        self.views = [n for n in nodes if n not in plain and n.op != "output"]
+        self.views = {n for n in nodes if n not in plain and n.op != "output"}
         self.given = self._given()
         self.numbers = self._numbers()
         told = (of for view in self.views for of in view.all_input_nodes[1:])

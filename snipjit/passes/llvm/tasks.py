@@ -134,8 +134,12 @@ def _further(emission: Emission, pointer: ir.Value, name: str, summed: str) -> i
     """The address a block of the sum further."""
     tensor, block = emission.lir.tensors[name], emission.lir.plans[summed].block
     increment = tensor.increment(summed)
-    assert increment is not None  # of a block it is known
-    distance = ir.Constant(I64, block * increment * tensor.element.bytes)
+    distance: ir.Value
+    if increment is None:
+        stride = emission.field(f"stride.{name}.{summed}")
+        distance = emission.builder.mul(ir.Constant(I64, block), stride)
+    else:
+        distance = ir.Constant(I64, block * increment * tensor.element.bytes)
     return emission.builder.gep(pointer, [distance], source_etype=I8)
 
 

@@ -25,7 +25,7 @@ from tests.linear_examples import (
     final,
 )
 
-UNSPLIT = ["attention_weights", "linear", "layers"]
+UNSPLIT = ["attention_weights", "linear", "layers", "dequantized"]
 """Two loops: the second needs what the first has found in all chunks."""
 
 ONLINE = """

@@ -1,0 +1,77 @@
+"""A chain as text, for reading (``SNIPJIT_DUMP``)::
+
+    chain of 3 launches, 2 colours
+    %call = kernel_5d41(x = %x0, y = %x1; 0.25) : colour 0
+    %view = transpose(%call, 0, 1)
+    %call_1 = kernel_5d41(x = %call, y = %view; -1.5) : colour 1
+    %call_2 = kernel_5d41(x = %call_1, y = %x0; 3.0) : leaves
+    return %call_2
+
+A kernel's number is made of what its structure was compiled from; of a colour, results of several
+launches have the same memory one after another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from torch import fx
+
+from snipjit import config
+from snipjit.ir.text.dumps import Dumps
+from snipjit.runtime.arena import Colouring
+from snipjit.runtime.chain_script import Member, Result, Script
+
+
+def dump_chain(script: Script, colouring: Colouring) -> None:
+    """Write it into a folder of its own below that of dumps, if they are on."""
+    root = config.dump_directory()
+    if root is not None:
+        text = print_chain(script, colouring)
+        name = f"chain_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        Dumps(root / name, text).write("chain.txt", text)
+
+
+def print_chain(script: Script, colouring: Colouring) -> str:
+    """The text of a chain."""
+    return "\n".join(_lines(script, colouring)) + "\n"
+
+
+def _lines(script: Script, colouring: Colouring) -> Iterator[str]:
+    yield f"chain of {len(script.members)} launches, {colouring.count} colours"
+    places = dict.fromkeys(script.leaving, "leaves")
+    for result, colour in zip(script.inner, colouring.colours, strict=True):
+        places[result] = f"colour {colour}"
+    members = {member.node: number for number, member in enumerate(script.members)}
+    for node in script.body.graph.nodes:
+        if node in members:
+            yield _launch(script, members[node], places)
+        elif node in script.views:
+            name = str(getattr(node.target, "__name__", node.target))
+            yield f"%{node.name} = {name}({', '.join(map(_operand, node.args))})"
+        elif node.op == "output":
+            yield f"return {', '.join(map(_operand, node.args[0]))}"
+
+
+def _launch(script: Script, number: int, places: dict[Result, str]) -> str:
+    member = script.members[number]
+    interface = member.launcher.structure.interface
+    results = [(number, part) for part in range(len(interface.outputs))]
+    names = [script.nodes_of.get(result, [None])[0] for result in results]
+    left = ", ".join("_" if name is None else _operand(name) for name in names)
+    return f"{left} = {_call(member)} : {', '.join(places[result] for result in results)}"
+
+
+def _call(member: Member) -> str:
+    structure = member.launcher.structure
+    kernel = hashlib.sha256(structure.key.encode()).hexdigest()[:12]
+    tensors = zip(structure.interface.inputs, member.tensors, strict=True)
+    told = ", ".join(f"{spec.name} = {_operand(node)}" for spec, node in tensors)
+    scalars = ", ".join(map(_operand, member.scalars))
+    return f"kernel_{kernel}({told}{'; ' if scalars else ''}{scalars})"
+
+
+def _operand(operand: Any) -> str:
+    return f"%{operand.name}" if isinstance(operand, fx.Node) else str(operand)
