@@ -16,6 +16,9 @@ from snipjit.passes.linear.prefetch_next_tile import FEW_ROWS
 from snipjit.runtime.interface import Interface
 from snipjit.runtime.runtime_configurator import ENOUGH_TASKS, ParallelLoop, Recipe, SplitLoop
 
+FEW_TASKS = 4
+"""Enough tasks along columns each of which packs rows of its own, or reads them anew."""
+
 
 def interface_of(canonical: Subgraph) -> Interface:
     """How the kernels of a canonical Subgraph are called."""
@@ -35,10 +38,6 @@ def _spec(node: Node, strict: tuple[int, ...] = ()) -> TensorSpec:
     order = node.attrs.get("order", tuple(range(len(dims))))
     block, parts = node.attrs.get("block"), Parts.of(node.attrs)
     return TensorSpec(node.name, node.type.dtype, dims, order, strict, block, parts)
-
-
-FEW_TASKS = 4
-"""Enough tasks along columns each of which packs rows of its own, or reads them anew."""
 
 
 def recipe_of(lir: LinearIR) -> Recipe:

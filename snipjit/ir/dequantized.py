@@ -40,15 +40,13 @@ def dequantized(subgraph: Subgraph, name: str) -> Dequantized | None:
         return Dequantized(source.name, (), (name,)) if integers else None
     if node.op not in STEPS:
         return None
-    left, right = node.inputs
-    if (found := dequantized(subgraph, left)) is not None and _is_given(subgraph, found, right):
-        return found.then(node, given(subgraph, right).name)
-    if node.op in ("add", "mul") and (found := dequantized(subgraph, right)) is not None:
-        return (
-            found.then(node, given(subgraph, left).name)
-            if _is_given(subgraph, found, left)
-            else None
-        )
+    orders = [node.inputs]
+    if node.op in ("add", "mul"):
+        orders.append(node.inputs[::-1])
+    for own, other in orders:
+        found = dequantized(subgraph, own)
+        if found is not None and _is_given(subgraph, found, other):
+            return found.then(node, given(subgraph, other).name)
     return None
 
 

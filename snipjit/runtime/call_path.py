@@ -39,9 +39,9 @@ def call({arguments}):
                 refuse({tensors})
         except AttributeError:
             refuse({tensors})
+        given = ({tensors})
     if {in_forward_ad}:
         refuse_tangents({tensors})
-    given = ({tensors})
     {forms}
     if not repeated:
         key = ({key})

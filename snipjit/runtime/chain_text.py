@@ -19,7 +19,6 @@ from typing import Any
 
 from torch import fx
 
-from snipjit import config
 from snipjit.ir.text.dumps import Dumps
 from snipjit.runtime.arena import Colouring
 from snipjit.runtime.chain_script import Member, Result, Script
@@ -27,11 +26,7 @@ from snipjit.runtime.chain_script import Member, Result, Script
 
 def dump_chain(script: Script, colouring: Colouring) -> None:
     """Write it into a folder of its own below that of dumps, if they are on."""
-    root = config.dump_directory()
-    if root is not None:
-        text = print_chain(script, colouring)
-        name = f"chain_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        Dumps(root / name, text).write("chain.txt", text)
+    Dumps.begin("chain", "chain.txt", lambda: print_chain(script, colouring))
 
 
 def print_chain(script: Script, colouring: Colouring) -> str:

@@ -35,13 +35,18 @@ class Dumps:
     @staticmethod
     def of(subgraph: Subgraph) -> Dumps | None:
         """The dumps of a Subgraph; None if they are off."""
+        return Dumps.begin("subgraph", "tokenized.txt", lambda: print_subgraph(subgraph))
+
+    @staticmethod
+    def begin(kind: str, name: str, printed: Callable[[], str]) -> Dumps | None:
+        """A folder of a kind for what a text says, which is its first file; None: they are off."""
         root = config.dump_directory()
         if root is None:
             return None
-        source = print_subgraph(subgraph)
-        name = f"subgraph_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
-        dumps = Dumps(root / name, source)
-        dumps.write("tokenized.txt", source)
+        text = printed()
+        folder = f"{kind}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        dumps = Dumps(root / folder, text)
+        dumps.write(name, text)
         return dumps
 
     def kernel(self, name: str, source: str) -> Dumps:

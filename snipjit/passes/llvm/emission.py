@@ -245,8 +245,9 @@ class Emission:
     def stride(self, tensor: str, axis: str) -> ir.Value:
         """Bytes between neighbours along an axis of an input or output."""
         memory = self.lir.tensors[tensor]
-        if memory.unit_axis == axis:
-            return ir.Constant(I64, memory.element.bytes)
+        known = 1 if memory.unit_axis == axis else memory.increment(axis)
+        if known is not None:
+            return ir.Constant(I64, known * memory.element.bytes)
         return self.field(f"stride.{tensor}.{axis}")
 
     def indexed(self, tensor: str, axis: str, number: int) -> ir.Value:

@@ -132,14 +132,8 @@ def _is_last(emission: Emission, scope: Scope, axis: str, step: ir.Value) -> ir.
 
 def _further(emission: Emission, pointer: ir.Value, name: str, summed: str) -> ir.Value:
     """The address a block of the sum further."""
-    tensor, block = emission.lir.tensors[name], emission.lir.plans[summed].block
-    increment = tensor.increment(summed)
-    distance: ir.Value
-    if increment is None:
-        stride = emission.field(f"stride.{name}.{summed}")
-        distance = emission.builder.mul(ir.Constant(I64, block), stride)
-    else:
-        distance = ir.Constant(I64, block * increment * tensor.element.bytes)
+    block = ir.Constant(I64, emission.lir.plans[summed].block)
+    distance = emission.builder.mul(block, emission.stride(name, summed))
     return emission.builder.gep(pointer, [distance], source_etype=I8)
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import fx
 
+from snipjit.ir.dequantized import STEPS
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.dequantize_calls import (
     DequantizeCall,
@@ -32,9 +34,6 @@ from snipjit.passes.fx.nodes.traced import (
     is_tensor,
     tensor,
 )
-
-STEPS = ("mul", "div", "sub", "add")
-"""What may be done with a weight, and a scale or a zero."""
 
 WIDE = (torch.int32, torch.int64)
 """Integers in which a zero may be subtracted."""
@@ -98,6 +97,12 @@ def _has_known_sizes(node: fx.Node) -> bool:
     return all(isinstance(size, int) for size in tensor(node).shape)
 
 
+def _check_wide(node: fx.Node, made: fx.Node, integers: tuple[torch.dtype, ...]) -> None:
+    """Raise RefusedError where a node computes in a type that is no float and none of these."""
+    if (dtype := tensor(made).dtype) not in (*FLOATS, *integers):
+        raise RefusedError(f"`{node.name}` is of {dtype}, which {WRAPS}; {ACCEPTED}")
+
+
 @dataclass
 class Dequantizer:
     """Lifts one weight.
@@ -133,10 +138,7 @@ class Dequantizer:
             return self._weight_laid_out(node, call)
         if call is None or call.op not in STEPS:
             raise RefusedError(f"`{node.name}` ({spelled(node)}) makes a weight; {ACCEPTED}")
-        if tensor(node).dtype not in (*FLOATS, *(WIDE if call.op in ("sub", "add") else ())):
-            raise RefusedError(
-                f"`{node.name}` is of {tensor(node).dtype}, which {WRAPS}; {ACCEPTED}"
-            )
+        _check_wide(node, node, WIDE if call.op in ("sub", "add") else ())
         return self._step(node, call)
 
     def _weight_laid_out(self, node: fx.Node, call: Call) -> str:
@@ -164,33 +166,28 @@ class Dequantizer:
             raise RefusedError(f"`{node.name}` is of a weight as its second operand; {ACCEPTED}")
 
         def operand(argument: Any) -> str:
-            if isinstance(argument, fx.Node):
-                argument = self.flow.read(node, argument)
-            if argument is weight:
-                return self._weight(weight)
-            if is_number(argument):
-                return self.writer.scalar(argument)
-            if not isinstance(argument, fx.Node):
-                raise RefusedError(f"`{node.name}` takes {argument!r}; {ACCEPTED}")
-            return self._side(argument)
+            is_it = isinstance(argument, fx.Node) and self.flow.read(node, argument) is weight
+            return self._weight(weight) if is_it else self._operand(node, argument)
 
         return self._converted(node, expand_elementwise(call, self.writer, operand))
 
     def _called(self, node: fx.Node, call: DequantizeCall) -> str:
         """What a call that dequantizes gives."""
         weight = self.flow.read(node, call.weight)
-        zero = call.zero
-        if is_tensor(zero) and tensor(zero).dtype not in (*FLOATS, *WIDE):
-            raise RefusedError(
-                f"`{node.name}` is of {tensor(zero).dtype}, which {WRAPS}; {ACCEPTED}"
-            )
-
-        def operand(argument: Any) -> str:
-            if is_number(argument):
-                return self.writer.scalar(argument)
-            return self._side(self.flow.read(node, argument))
-
+        if is_tensor(call.zero):
+            _check_wide(node, call.zero, WIDE)
+        operand = partial(self._operand, node)
         return dequantize(call, self.writer, self._weight(weight), operand)
+
+    def _operand(self, node: fx.Node, argument: Any) -> str:
+        """A scale or a zero: a number, or a tensor."""
+        if isinstance(argument, fx.Node):
+            argument = self.flow.read(node, argument)
+        if is_number(argument):
+            return self.writer.scalar(argument)
+        if not isinstance(argument, fx.Node):
+            raise RefusedError(f"`{node.name}` takes {argument!r}; {ACCEPTED}")
+        return self._side(argument)
 
     def _is_weight(self, operand: fx.Node, node: fx.Node) -> bool:
         whole = is_tensor(operand) and tensor(operand).numel() == tensor(node).numel()
