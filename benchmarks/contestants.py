@@ -41,10 +41,8 @@ class Contestants:
         """Prepare a contestant, or note why that fails: a foreign compiler may raise anything."""
         try:
             self.calls[name] = prepare()
-        except Absent as absent:
-            self.absent[name] = str(absent)
         except Exception as error:
-            self.absent[name] = first_line(error)
+            self.absent[name] = reason(error)
 
     def in_turn(self) -> dict[str, Call]:
         """One call of each contestant, on the inputs that nobody has read for the longest time."""
@@ -52,8 +50,10 @@ class Contestants:
         return {name: _in_turn(calls, turns) for name, calls in self.calls.items()}
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
+def reason(error: Exception) -> str:
+    """Why a contestant does not run: what it says itself, or an error in one line."""
+    if isinstance(error, Absent):
+        return str(error)
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
 

@@ -20,14 +20,22 @@ from torch import Tensor, nn
 
 from benchmarks.layers import LlamaLayer
 from benchmarks.linear import EAGER, WEIGHTS, Call, compiled
-from benchmarks.linear_llama import HEADS, HIDDEN, INNER, KV_HEADS, LAYERS
+from benchmarks.linear_llama import (
+    HEADS,
+    HIDDEN,
+    INNER,
+    KV_HEADS,
+    LAYERS,
+    READ,
+    llama,
+    read_once,
+)
 from benchmarks.machine import Watch, description
-from benchmarks.read_speed import reader
 from benchmarks.rounds import Plan, Timing, measure
 
 INT8 = "int8"
 ROWS = [1, 8, 31, 128]
-READ, BF16 = "read", "bf16"
+BF16 = "bf16"
 GROUPS = {"channel": 0, "groups of 32": 32}
 """The kinds of scales, and how many weights share one; 0: all of a channel."""
 
@@ -70,8 +78,7 @@ def run(rows: list[int], plan: Plan, console: Console) -> dict[str, object]:
     torch.manual_seed(0)
     torch._dynamo.reset()
     torch._dynamo.config.recompile_limit = 64  # all are one function to Dynamo
-    layers = (LlamaLayer(HIDDEN, INNER, HEADS, KV_HEADS) for _ in range(LAYERS))
-    model = nn.Sequential(*layers).eval().bfloat16()
+    model = llama().bfloat16()
     forms = {kind: quantized(model, group) for kind, group in GROUPS.items()}
     calls: dict[str, Call] = {EAGER: forms["channel"]}
     for name in WEIGHTS:
@@ -99,7 +106,8 @@ def _timed(
             have = calls[f"{kind}, {name}"](x).float()
             torch.testing.assert_close(have, want, rtol=0, atol=near, msg=f"{kind}, {name}")
     timed: dict[str, Callable[[], Any]] = {name: partial(call, x) for name, call in calls.items()}
-    timed[READ] = _read(forms["channel"])
+    buffers = forms["channel"].buffers()
+    timed[READ] = read_once(tensor for tensor in buffers if tensor.dtype == torch.int8)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("int8", total=None)
         return measure(
@@ -108,18 +116,6 @@ def _timed(
             Watch.start(),
             lambda text: progress.update(task, description=f"{rows} rows, {text}"),
         )
-
-
-def _read(model: nn.Module) -> Callable[[], None]:
-    """A call that reads every integer once and does nothing else."""
-    weights = (tensor for tensor in model.buffers() if tensor.dtype == torch.int8)
-    readers = [reader(*weight.view(2, -1).unbind()) for weight in weights]
-
-    def call() -> None:
-        for read in readers:
-            read()
-
-    return call
 
 
 def _lead(timing: Timing, name: str) -> float:

@@ -6,7 +6,7 @@ one is faster than reading them, which ``read`` does with the same memory in the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -26,12 +26,17 @@ HIDDEN, INNER, HEADS, KV_HEADS, LAYERS = 2048, 8192, 32, 8, 4
 READ = "read"
 
 
+def llama() -> nn.Sequential:
+    """The matrices of all layers."""
+    layers = (LlamaLayer(HIDDEN, INNER, HEADS, KV_HEADS) for _ in range(LAYERS))
+    return nn.Sequential(*layers).eval()
+
+
 def run(plan: Plan, console: Console) -> dict[str, object]:
     """Measure, print the table, return the report that JSON holds."""
     torch.manual_seed(0)
     torch._dynamo.reset()
-    layers = (LlamaLayer(HIDDEN, INNER, HEADS, KV_HEADS) for _ in range(LAYERS))
-    model, x = nn.Sequential(*layers).eval(), torch.randn(1, HIDDEN)
+    model, x = llama(), torch.randn(1, HIDDEN)
     size = sum(parameter.nbytes for parameter in model.parameters())
     timing = _timed(model, x, plan, console)
     console.print(_table(timing, size))
@@ -57,7 +62,7 @@ def _timed(model: nn.Module, x: Tensor, plan: Plan, console: Console) -> Timing:
         calls: dict[str, Callable[[], Any]] = {
             name: partial(form, x) for name, form in forms.items()
         }
-        calls[READ] = _read(model)
+        calls[READ] = read_once(model.parameters())
         return measure(
             calls,
             plan,
@@ -66,9 +71,9 @@ def _timed(model: nn.Module, x: Tensor, plan: Plan, console: Console) -> Timing:
         )
 
 
-def _read(model: nn.Module) -> Callable[[], None]:
+def read_once(weights: Iterable[Tensor]) -> Callable[[], None]:
     """A call that reads every weight once and does nothing else."""
-    readers = [reader(*weight.detach().view(2, -1).unbind()) for weight in model.parameters()]
+    readers = [reader(*weight.detach().view(2, -1).unbind()) for weight in weights]
 
     def call() -> None:
         for read in readers:

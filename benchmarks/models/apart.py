@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -20,7 +19,8 @@ from weakref import finalize
 import torch
 from torch import Tensor
 
-from benchmarks.contestants import first_line
+from benchmarks.contestants import reason
+from benchmarks.memory import forget_peak, peak, resident
 from benchmarks.models.case import Forms, Inputs
 from benchmarks.models.peers import DYNAMO, OURS, PEERS
 from benchmarks.models.table import select
@@ -53,8 +53,8 @@ class Order:
 class Apart:
     """A contestant elsewhere, called like the others with the inputs of a case."""
 
-    def __init__(self, order: Order, sets: Sequence[Inputs]) -> None:
-        """Start it. Raises Absent where it cannot run."""
+    def __init__(self, order: Order, sets: Sequence[Inputs] = ()) -> None:
+        """Start it; ``sets`` are the inputs of its cases. Raises Absent where it cannot run."""
         self.sets, threads = sets, torch.get_num_threads()
         context = multiprocessing.get_context("spawn")
         self._own, other = context.Pipe()
@@ -75,7 +75,8 @@ class Apart:
 
     def memory(self) -> Memory:
         """What the process has taken, every case having been run again."""
-        return self._ask("memory", 0)  # type: ignore[no-any-return]
+        found: Memory = self._ask("memory")
+        return found
 
     def close(self) -> None:
         """End the process."""
@@ -86,8 +87,8 @@ class Apart:
         same = (all(a is b for a, b in zip(tensors, own, strict=True)) for own in self.sets)
         return list(same).index(True)
 
-    def _ask(self, what: str, case: int) -> Any:
-        self._own.send((what, case))
+    def _ask(self, what: str, *arguments: int) -> Any:
+        self._own.send((what, arguments))
         return self._answer()
 
     def _answer(self) -> Any:
@@ -102,13 +103,15 @@ class Apart:
 
 def make(contestant: str, forms: Forms, sets: Sequence[Inputs]) -> Apart:
     """A contestant of the tables, by its name."""
-    order = Order(list(forms.family.cases), contestant, forms.precision.name)
-    return Apart(order, sets)
+    return Apart(Order(list(forms.family.cases), contestant, forms.precision.name), sets)
 
 
-def memory_of(contestant: str, forms: Forms) -> Memory:
-    """What a contestant takes that runs the cases of a model, in a process that then ends."""
-    own = make(contestant, forms, forms.inputs())
+def memory_of(order: Order) -> Memory:
+    """What a contestant takes that runs the cases of a model, in a process that then ends.
+
+    Raises Absent where it cannot run.
+    """
+    own = Apart(order)
     try:
         return own.memory()
     finally:
@@ -123,12 +126,12 @@ def _serve(pipe: Connection, order: Order, threads: int) -> None:
             worker = _Worker(order)
             pipe.send(None)
             while True:
-                what, case = pipe.recv()
-                pipe.send(getattr(worker, what)(case))
+                what, arguments = pipe.recv()
+                pipe.send(getattr(worker, what)(*arguments))
         except EOFError:
             return
         except Exception as error:  # a foreign compiler may raise anything
-            pipe.send(Absent(str(error) if isinstance(error, Absent) else first_line(error)))
+            pipe.send(Absent(reason(error)))
 
 
 class _Worker:
@@ -138,8 +141,8 @@ class _Worker:
         (family,) = select(order.cases)
         makers = {**PEERS, **OURS}
         # Whom we compare with may not be torch alone: what he imports is no memory of the model.
-        self.before = _status("VmRSS")
-        _forget_peak()
+        self.before = resident()
+        forget_peak()
         forms = Forms(family, PRECISIONS[order.precision])
         self.sets = forms.inputs()
         self.call = makers[order.contestant](forms, self.sets)
@@ -158,24 +161,11 @@ class _Worker:
         self.call(*self.sets[case])
         return perf_counter() - start
 
-    def memory(self, case: int) -> Memory:
+    def memory(self) -> Memory:
         """See ``Memory``: of all cases."""
-        first = _status("VmHWM")
-        _forget_peak()
+        first = peak()
+        forget_peak()
         for inputs in self.sets:
             self.call(*inputs)
-        calls = _status("VmHWM")
+        calls = peak()
         return Memory(max(first, calls) - self.before, calls - self.before)
-
-
-def _status(name: str) -> int:
-    """Bytes that the system has noted of this process under a name."""
-    with open("/proc/self/status", encoding="ascii") as file:
-        fields = dict(line.split(":", 1) for line in file)
-    return 1024 * int(fields[name].split()[0])
-
-
-def _forget_peak() -> None:
-    """Let the peak be what is in use now; where the system does not allow it, it stays."""
-    with suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-        file.write("5")

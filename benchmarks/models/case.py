@@ -55,8 +55,19 @@ class Forms:
         """The model in f32, the weights of its own type: what results are held against."""
         if self.precision is F32:
             return self.eager
-        model = deepcopy(self.eager).float()
-        return lambda *tensors: model(*map(widened, tensors))
+        return lambda *tensors: self.wide(*map(widened, tensors))
+
+    @cached_property
+    def wide(self) -> nn.Module:
+        """The eager form in f32, the same module if it is."""
+        return self.eager if self.precision is F32 else deepcopy(self.eager).float()
+
+    @cached_property
+    def wide_sdpa(self) -> nn.Module:
+        """The form with SDPA in f32."""
+        if self.sdpa is self.eager:
+            return self.wide
+        return self.sdpa if self.precision is F32 else deepcopy(self.sdpa).float()
 
     def inputs(self) -> list[Inputs]:
         """The inputs of every case, floats in the model's type."""

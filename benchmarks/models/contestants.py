@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from benchmarks.contestants import first_line
+from benchmarks.contestants import reason
+from benchmarks.memory import resident
 from benchmarks.models.apart import Apart
 from benchmarks.models.case import Forms, Inputs
 from benchmarks.models.peers import Call, Make
-from benchmarks.peers.base import Absent
 from benchmarks.precisions import F32
 from snipjit.cli.compare import error_between, usual_tolerance
 
@@ -58,10 +58,8 @@ class Contestants:
         try:
             call = make()
             call(*inputs)
-        except Absent as absent:
-            self.absent[name] = str(absent)
         except Exception as error:  # a foreign compiler may raise anything
-            self.absent[name] = first_line(error)
+            self.absent[name] = reason(error)
         else:
             self.calls[name] = call
             self.starts[name] = Start(perf_counter() - start, max(0, resident() - before))
@@ -106,26 +104,20 @@ def check(
         try:
             error = _error(call(*inputs), wanted)
         except Exception as fault:  # as above
-            checked.absent[name] = first_line(fault)
+            checked.absent[name] = reason(fault)
             continue
         checked.errors[name] = error
         if error <= limit:
-            bind = call.bound if isinstance(call, Apart) else partial(partial, call)
-            checked.calls[name] = bind(*inputs)
+            checked.calls[name] = _bound(call, inputs)
         else:
             checked.absent[name] = f"differs from eager by {error:.2g} of the range of its results"
     return checked
 
 
+def _bound(call: Call, inputs: Inputs) -> Callable[[], Any]:
+    return call.bound(*inputs) if isinstance(call, Apart) else partial(call, *inputs)
+
+
 def _error(results: Any, wanted: Any) -> float:
     """The largest difference as a part of the range of what is wanted, in f32."""
     return error_between(tree_map_only(Tensor, Tensor.float, results), wanted)[1]
-
-
-def resident() -> int:
-    """Bytes of memory that the process holds; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * 4096
-    except OSError:
-        return 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -76,8 +75,8 @@ def _openvino(forms: Forms, sets: Sequence[Inputs]) -> Call:
     """
     if openvino.is_native(forms.precision):
         return openvino.compiled(forms.sdpa, sets[0], forms.precision)
-    wide = [tuple(map(widened, inputs)) for inputs in sets]
-    call = openvino.compiled(deepcopy(forms.sdpa).float(), wide[0], F32)
+    inputs = tuple(map(widened, sets[0]))
+    call = openvino.compiled(forms.wide_sdpa, inputs, F32)
     return _narrowing(call, forms.precision)
 
 
@@ -86,13 +85,10 @@ def _onnxruntime(forms: Forms, sets: Sequence[Inputs]) -> Call:
 
     The eager form, or where its fusions compute something else the one with SDPA.
     """
-    eager, sdpa = forms.eager, forms.sdpa
-    if forms.precision is not F32:
-        eager, sdpa = deepcopy(eager).float(), deepcopy(sdpa).float()
     inputs = tuple(map(widened, largest(sets)))
-    call, wanted = onnxruntime.compiled(eager, inputs), eager(*inputs)
+    call, wanted = onnxruntime.compiled(forms.wide, inputs), forms.wide(*inputs)
     if error_between(call(*inputs), wanted)[1] > usual_tolerance(wanted):
-        call = onnxruntime.compiled(sdpa, inputs)
+        call = onnxruntime.compiled(forms.wide_sdpa, inputs)
     return _narrowing(call, forms.precision)
 
 

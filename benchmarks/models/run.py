@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -39,6 +40,7 @@ from benchmarks.models.peers import (
 from benchmarks.models.plot import write_plot
 from benchmarks.models.results import Result, mean_lead
 from benchmarks.models.tables import case_table, memory_table, notes, overview, starts_table
+from benchmarks.peers.base import Absent
 from benchmarks.precisions import F32, Precision
 from benchmarks.rounds import Plan, measure
 
@@ -139,10 +141,11 @@ def _measure_case(
 
 def _measure_memory(family: Family, this: Run) -> None:
     """What each takes in a process of its own, those that cannot run left out."""
-    forms, found = Forms(family, this.precision), this.memory.setdefault(family.name, {})
+    found = this.memory.setdefault(family.name, {})
     for name in this.starts[family.name]:
-        if name != CONTROL:
-            found[name] = apart.memory_of(name, forms)
+        with suppress(Absent):
+            order = apart.Order(list(family.cases), name, this.precision.name)
+            found[name] = apart.memory_of(order)
 
 
 def _report(this: Run) -> dict[str, object]:
