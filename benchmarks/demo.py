@@ -37,7 +37,7 @@ CLASSES = ((1, 16), (17, 32), (33, 64), (65, 512))
 """Length classes of the tables, both ends included."""
 
 WARM_UP = (256, 16, 2)
-"""Lengths that everyone meets before the first text; the first one in f32 alone."""
+"""Lengths that everyone meets before the first text: many rows, some, and few."""
 
 SHARE = 8
 """The 16-bit parts run one of so many texts, """
@@ -139,7 +139,7 @@ def _run_part(precision: Precision, encoder: Encoder, lengths: list[int], consol
         part.absent = found.absent
         for name, call in found.calls.items():
             with console.status(f"{precision.name}: warming up {name}"):
-                part.first_calls[name] = found.starts[name].seconds + _warm_up(call, precision)
+                part.first_calls[name] = found.starts[name].seconds + _warm_up(call)
         # In f32 eager is the reference.
         exact = None if precision is F32 else encoder.copied(torch.float32)
         _run_texts(part, lengths, found.calls, exact, console)
@@ -147,10 +147,10 @@ def _run_part(precision: Precision, encoder: Encoder, lengths: list[int], consol
     return part
 
 
-def _warm_up(call: Any, precision: Precision) -> float:
+def _warm_up(call: Any) -> float:
     """Seconds of calls with many rows, some, and few, as a server makes them before its first."""
     start = perf_counter()
-    for length in WARM_UP if precision is F32 else WARM_UP[1:]:
+    for length in WARM_UP:
         call(*text(length))
     return perf_counter() - start
 
