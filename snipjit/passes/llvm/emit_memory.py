@@ -6,6 +6,7 @@ from snipjit.ir.expression import Expression
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_convert import splat_first
 from snipjit.passes.llvm.emit_shared_prefetch import emit_shared_prefetch
+from snipjit.passes.llvm.gathered_access import GatheredAccess
 from snipjit.passes.llvm.indexed_access import IndexedAccess
 from snipjit.passes.llvm.pair_access import PairAccess
 from snipjit.passes.llvm.strided_access import StridedAccess
@@ -15,7 +16,7 @@ from snipjit.passes.llvm.vector_ir import CACHE_LINE
 
 def emit_load(emission: Emission, e: Expression) -> Tile:
     """The tile of a tensor at its current position."""
-    access = _access(emission, e)
+    access = _gathered(emission, e) if e.operands else _access(emission, e)
     if access.lanes is None:
         tile = emission.tile(e.type, access.load_element)
         tile.make_splat = access.load_splat if splat_first(access.tensor.dtype) else None
@@ -56,6 +57,10 @@ def emit_prefetch(emission: Emission, e: Expression) -> None:
             further = emission.scope.counts[axis] * e.attrs.get("by", 1)
             index = {**index, axis: index.get(axis, 0) + further}
         access.prefetch(index)
+
+
+def _gathered(emission: Emission, e: Expression) -> GatheredAccess:
+    return GatheredAccess(emission, e, emission.scope.registers[e.operands[0]])
 
 
 def _access(emission: Emission, e: Expression) -> StridedAccess:

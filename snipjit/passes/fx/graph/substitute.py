@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from snipjit.ir.subgraph import TensorType
 from snipjit.passes.fx.graph.candidate import Candidate, Number
 from snipjit.passes.fx.graph.earlier_views import forget_earlier_views
 from snipjit.passes.fx.graph.gradients import forget_mark
@@ -31,8 +32,12 @@ def substitute(gm: fx.GraphModule, candidate: Candidate, target: Callable[..., A
     replaced: dict[fx.Node, fx.Node] = gm.meta.setdefault(_REPLACED, {})
     _name_versions(candidate, replaced)
     place = _place(gm.graph, candidate)
+    types = (parameter.type for parameter in candidate.subgraph.parameters)
     arguments = [
-        *(_tensor(replaced.get(node, node), place) for node in candidate.tensors),
+        *(
+            _tensor(replaced.get(node, node), place, type)
+            for node, type in zip(candidate.tensors, types, strict=True)
+        ),
         *(_scalar(number, replaced, place) for number in candidate.scalars),
     ]
     with gm.graph.inserting_before(place):
@@ -55,9 +60,10 @@ def _name_versions(candidate: Candidate, replaced: Mapping[fx.Node, fx.Node]) ->
         reader.replace_input_with(replaced.get(mentioned, mentioned), version)
 
 
-def _tensor(node: fx.Node, place: fx.Node) -> fx.Node:
-    """A tensor of the call; integers as float32, to which PyTorch too converts them."""
-    if not is_integer(node):
+def _tensor(node: fx.Node, place: fx.Node, wanted: TensorType) -> fx.Node:
+    """A tensor of the call; integers as float32, to which PyTorch too converts them, if they are no
+    indices."""
+    if not is_integer(node) or wanted.element.kind == "integer":
         return node
     with place.graph.inserting_before(place):
         return place.graph.call_method("to", (node, torch.float32))
