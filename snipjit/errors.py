@@ -21,6 +21,10 @@ class InputError(SnipjitError, ValueError):
     """A call's tensors do not fit the compiled program (rank, size, dtype, device)."""
 
 
+class IndexRangeError(InputError, IndexError):
+    """A call's indices are no rows of the tensor that they are of: eager's error for the same."""
+
+
 class VerificationError(SnipjitError):
     """An IR breaks a rule of its stage: a bug in a pass, or in hand-edited text."""
 

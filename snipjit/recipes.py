@@ -13,7 +13,7 @@ from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Node, Subgraph
 from snipjit.passes.linear.allocate_buffers import scratch_bytes
 from snipjit.passes.linear.prefetch_next_tile import FEW_ROWS
-from snipjit.runtime.interface import Interface
+from snipjit.runtime.interface import Gathered, Interface
 from snipjit.runtime.runtime_configurator import ENOUGH_TASKS, ParallelLoop, Recipe, SplitLoop
 
 FEW_TASKS = 4
@@ -30,7 +30,19 @@ def interface_of(canonical: Subgraph) -> Interface:
         scalars=tuple(node.name for node in scalars),
         counted=tuple(number for number, node in enumerate(scalars) if "counted" in node.attrs),
         indexed=tuple(dict.fromkeys(node.attrs["axis"] for node in canonical.of("iota"))),
+        gathered=_gathered(canonical),
     )
+
+
+def _gathered(canonical: Subgraph) -> tuple[Gathered, ...]:
+    """What is read by index."""
+    found: dict[Gathered, None] = {}
+    numbers = {node.name: number for number, node in enumerate(canonical.parameters)}
+    for node in canonical.of("gather"):
+        table, indices = node.inputs
+        dim = canonical[table].type.dims.index((node.attrs["axis"],))
+        found[Gathered(numbers[table], dim, numbers[indices])] = None
+    return tuple(found)
 
 
 def _spec(node: Node, strict: tuple[int, ...] = ()) -> TensorSpec:

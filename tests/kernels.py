@@ -24,7 +24,7 @@ from snipjit.passes.graph import PIPELINE
 from snipjit.passes.graph.specialize_sizes import feature_axes
 from snipjit.passes.linear import serving
 from snipjit.runtime import engine
-from snipjit.runtime.interface import Interface
+from snipjit.runtime.interface import Gathered, Interface
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.structure import Structure
 from snipjit.target import target_machine
@@ -226,7 +226,21 @@ def interface_from(lir: LinearIR) -> Interface:
         outputs=tuple(_spec(tensor) for tensor in lir.outputs),
         scalars=tuple(lir.scalars),
         indexed=tuple(dict.fromkeys(e.attrs["axis"] for e in lir.expressions() if e.op == "iota")),
+        gathered=_gathered(lir),
     )
+
+
+def _gathered(lir: LinearIR) -> tuple[Gathered, ...]:
+    """What is loaded by index."""
+    numbers = {tensor.name: number for number, tensor in enumerate(lir.inputs)}
+    loads = [e for e in lir.expressions() if e.op == "load"]
+    source = {e.output: e.inputs[0] for e in loads}
+    found = [
+        Gathered(numbers[table], lir.tensors[table].dims.index((e.attrs["axis"],)), numbers[of])
+        for e in loads
+        for table, of in [(e.inputs[0], source[name]) for name in e.operands]
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _spec(tensor: Tensor) -> TensorSpec:

@@ -12,6 +12,7 @@ from types import ModuleType
 from tests import (
     dequantized_forms,
     elementwise_forms,
+    embedding_forms,
     linear_forms,
     normalization_forms,
     rotary_forms,
@@ -140,6 +141,21 @@ without elements.
 Forms that are tested:
 """
 
+_EMBEDDINGS = """
+## Embeddings
+
+`F.embedding`, `nn.Embedding` and `index_select` are read where they are summed, scaled or
+normalized, by the kernel that does it (`tests/test_embeddings.py`): indices, of 32 or 64 bits and
+in any layout, become parts of addresses, and nothing is copied. All of them are looked through
+before anything is read; one that is out of range is eager's `IndexError`.
+
+With PyTorch stay: one that nothing is computed of, or a single operation alone; `max_norm`,
+`sparse` and `scale_grad_by_freq`; tables whose innermost dim is not dense, that are computed in the
+same kernel, or that need gradients.
+
+Forms that are tested:
+"""
+
 _MODELS = """
 ## Models
 
@@ -166,7 +182,9 @@ def page() -> str:
     parts += [_ENDS, _table(("form", "why"), _ends()), _NORMALIZATIONS]
     chains = (*elementwise_forms.CHAINS, *(f"rotary, {name}" for name in rotary_forms.ROTARIES))
     parts += [fill("; ".join(normalization_forms.FORMS) + ".", 100), _ELEMENTWISE]
-    parts += [fill("; ".join(chains) + ".", 100), _MODELS]
+    embeddings = [name for name, form in embedding_forms.FORMS.items() if form.kernels]
+    parts += [fill("; ".join(chains) + ".", 100), _EMBEDDINGS]
+    parts += [fill("; ".join(embeddings) + ".", 100), _MODELS]
     for kind, cases in KINDS.items():
         title = f"\n### {kind}\n"
         rows = [_model(case) for case in sorted(cases, key=lambda case: case.name.lower())]

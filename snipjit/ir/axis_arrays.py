@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from snipjit.errors import IndexRangeError
 from snipjit.ir.axis_sizes import TensorSpec, solve_axes
 from snipjit.ir.parts import Parts
 from snipjit.ir.subgraph import Block, Dim
@@ -104,6 +105,33 @@ def align(array: np.ndarray, own: tuple[str, ...], axes: tuple[str, ...]) -> np.
         raise ValueError(f"an operand has axes {extra}, which the result lacks")
     shape = [array.shape[own.index(axis)] if axis in own else 1 for axis in axes]
     return array.transpose(order).reshape(shape)
+
+
+def gathered(
+    array: np.ndarray,
+    own: tuple[str, ...],
+    index: np.ndarray,
+    others: tuple[str, ...],
+    axis: str,
+    axes: tuple[str, ...],
+) -> np.ndarray:
+    """Elements of an array with dimensions ``own``, by index along an axis, as dimensions ``axes``.
+
+    The indices have dimensions ``others``. Raises IndexRangeError for one that is none.
+    """
+    size = array.shape[own.index(axis)]
+    if index.size and not 0 <= index.min() <= index.max() < size:
+        raise IndexRangeError(f"index out of range: axis {axis} has {size} elements")
+    sizes = dict(zip(own, array.shape, strict=True))
+    grid = {name: align(np.arange(sizes[name]), (name,), axes) for name in own if name != axis}
+    grid[axis] = align(index, others, axes)
+    return np.asarray(array[tuple(grid[name] for name in own)])
+
+
+def registers(floats: np.dtype[Any]) -> dict[str, np.dtype[Any]]:
+    """What arrays hold for each element type of registers, for ``f32`` some floats."""
+    whole: dict[str, Any] = {"i32": np.int32, "i64": np.int64, "i1": np.bool_}
+    return {"f32": floats, **{name: np.dtype(held) for name, held in whole.items()}}
 
 
 def unset(dtype: np.dtype[Any]) -> float:

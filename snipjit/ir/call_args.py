@@ -24,6 +24,7 @@ then what all kernels of one structure have, in the order of ``shared_fields``:
                             or size of a part of one, which an index is computed with
 ``stride.<tensor>.<axis>``  ptr_increment of a unit step along an axis (bytes)
 ``rewind.<tensor>.<axis>``  finalization offset of a whole loop over an axis (bytes)
+``fault``                   of kernels that load by index: not 0 where an index was out of range
 
 and what a LinearIR has besides:
 
@@ -76,8 +77,13 @@ class Shaped(Protocol):
         """The parts of axes whose sizes its addresses are computed with."""
 
 
-def shared_fields(tensors: Sequence[Shaped], scalars: Sequence[str]) -> tuple[str, ...]:
-    """The slots that depend on tensors and scalars alone: every kernel of a structure has them."""
+def shared_fields(
+    tensors: Sequence[Shaped], scalars: Sequence[str], by_index: bool
+) -> tuple[str, ...]:
+    """The slots that depend on tensors and scalars alone: every kernel of a structure has them.
+
+    ``by_index``: whether anything is loaded by index.
+    """
     fields = list(FIXED)
     fields += [f"data.{tensor.name}" for tensor in tensors]
     fields += [f"scalar.{name}" for name in scalars]
@@ -85,7 +91,7 @@ def shared_fields(tensors: Sequence[Shaped], scalars: Sequence[str]) -> tuple[st
     for tensor in tensors:
         for axis in tensor.axes:
             fields += [f"stride.{tensor.name}.{axis}", f"rewind.{tensor.name}.{axis}"]
-    return tuple(fields)
+    return (*fields, "fault") if by_index else tuple(fields)
 
 
 def told_by_sizes(fields: Sequence[str]) -> int:
@@ -108,7 +114,8 @@ class CallArgs:
     @staticmethod
     def of(lir: LinearIR) -> CallArgs:
         """The structure that the kernel of ``lir`` reads."""
-        fields = [*shared_fields([*lir.tensors.values()], lir.scalars)]
+        by_index = any(e.op == "load" and e.operands for e in lir.expressions())
+        fields = [*shared_fields([*lir.tensors.values()], lir.scalars, by_index)]
         fields += [f"size.{axis}" for axis in axes_of_no_tensor(lir)]
         for loop in parallel_loops(lir):
             fields += [f"blocks.{loop.axis}", f"step.{loop.axis}"]

@@ -1,8 +1,9 @@
 """Element types: one row each, with all that is known of one.
 
-Registers hold ``f32``, ``i32`` and ``i1``. All other types are of memory alone: loads give their
-values as the type of registers that holds each of them (``f32`` for all so far), and what is stored
-is rounded. How a row's bits become a register's is in ``passes/llvm/emit_convert.py``.
+Registers hold ``f32``, ``i32``, ``i64`` (indices alone, so far) and ``i1``. All other types are of
+memory alone: loads give their values as the type of registers that holds each of them (``f32`` for
+all so far), and what is stored is rounded. How a row's bits become a register's is in
+``passes/llvm/emit_convert.py``.
 """
 
 from __future__ import annotations
@@ -91,6 +92,9 @@ _ROWS = (
     ElementType("i1", "truth", 8, 0, 1, "bool", "i1"),
     ElementType(
         "i32", "integer", 32, -(2**31), 2**31 - 1, "int32", "i32", _to_integers(-(2**31), 2**31 - 1)
+    ),
+    ElementType(
+        "i64", "integer", 64, -(2**63), 2**63 - 1, "int64", "i64", _to_integers(-(2**63), 2**63 - 1)
     ),
 )
 

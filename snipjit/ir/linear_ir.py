@@ -63,6 +63,11 @@ What is of a narrow type is ``f32`` in registers, unless they hold pairs: a load
 store of ``f32`` rounds. ``%w : i8[n][k] then sub %z then mul %s`` tells what else a load does,
 until it is written out (InsertDequantization): it is as if memory held ``(w - z) s``.
 
+**Indices.** ``load %t %i {axis=v}`` has the axes of both but for v, along which nothing moves %t.
+The register %i is loaded of an input of whole numbers. No worker begins with its first task before
+it has looked through all of that input: where an index is no element of v, none touches memory, and
+the slot ``fault`` of the call says so (``call_args.py``).
+
 **Loops.** A loop over an axis that holds another loop over the same axis is a *block* loop: each
 iteration covers ``min(step, what remains)`` elements, which are the work amount of the inner one.
 The innermost loop over an axis is a *tile* loop: an iteration covers exactly ``step`` elements.
@@ -104,6 +109,8 @@ are memory that its tasks share.
 
 ==============  ===============================================================================
 load %t         the tile of tensor ``%t`` at the current position                  a move
+load %t %i      ``{axis}`` of an input those of its tile whose index along an      a move
+                axis is ``%i``: see *indices*
 store %t %a     write the tile ``%a``                                              a move
 prefetch %t     ask for the cache lines of the tile of an input; no value          a move
                 ``{ahead}`` of the next tile along an axis, or so many tiles on, ``{by}``;

@@ -19,7 +19,7 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {
-    "load": Rule((1,), optional=("registers",)),
+    "load": Rule((1, 2), optional=("registers", "axis")),
     "store": Rule((2,), optional=("registers",)),
     "prefetch": Rule((1,), optional=("ahead", "along", "by")),
     "pad": Rule((1,), ("axis", "to")),

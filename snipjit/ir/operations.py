@@ -93,7 +93,10 @@ def _cast(to: ElementType) -> Elementwise:
         if to.is_narrow:
             return round_to(to.name, x)
         x = np.asarray(x)
-        return np.asarray(x != 0 if to.kind == "truth" else to.round(x), dtype=to.torch)
+        if to.kind != "integer":
+            return np.asarray(x != 0 if to.kind == "truth" else to.round(x), dtype=to.torch)
+        whole = to.round(x)  # of which the largest may be no float64
+        return np.where(whole >= to.largest, int(to.largest), whole.astype(to.torch))
 
     return Elementwise(f"to_{to.name}", _ONE, numpy, "cast", to.name)
 

@@ -11,7 +11,7 @@ Grammar of the printed form (``ir/text/subgraph.py`` prints and parses it)::
 
 Narrow types (``bf16``, ``f16``, ``i8``, …) are what memory holds: conversions, moves and layout
 operations have them, and products, sums of which are ``f32`` whatever their operands are;
-everything else computes ``f32``.
+everything else computes ``f32``. Whole numbers of 32 or 64 bits (``i32``, ``i64``) are indices.
 
 Every dimension of every value is a *product of named axes*. A head merge ``[B, S, H*D]`` is
 ``[b][s][h d]``; ``repeat_kv`` gives ``[b][hk g][n][d]``. Two forms share the classes:
@@ -36,6 +36,9 @@ scalar          one number of the call (a constant of the model, a SymFloat, a 1
                 ``{counted}``: it is added to indices, which float32 must hold
 constant        ``{value}`` one number that is part of the structure
 iota            ``{axis}`` the index along an axis, i32, type ``[axis]``
+gather %t %i    ``{axis}`` of a parameter the elements whose index along an axis is ``%i``, whole
+                numbers of a parameter; their dims stand in the place of the axis, which is a dim of
+                its own. An index that is negative or too large is an error of the call
 result %a       ``{order}`` the dims from outermost to innermost in memory; a result of the call;
                 ``{block}`` likewise
 elementwise     any row of ``ir/operations.py``

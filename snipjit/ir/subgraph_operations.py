@@ -15,6 +15,7 @@ ATTRS: dict[str, Attrs] = {
     "scalar": {"?counted": bool},
     "constant": {"value": (int, float)},
     "iota": {"axis": str},
+    "gather": {"axis": str},
     "result": {"order": tuple, "?block": tuple, "?parts": tuple},
     "matmul": {},
     "reduce_dims": {"monoid": str, "dims": tuple, "keepdim": bool},

@@ -78,7 +78,9 @@ def call({arguments}):
     elif tasks:
         run_one(address)
     {give_scratch}
+    {fault}
     frames.append(frame)
+    {refuse_indices}
     return {result}
 """
 
@@ -96,10 +98,12 @@ def source(interface: Interface, scratch: bool, prepared: Iterable[int] = ()) ->
     outputs = range(len(interface.outputs))
     scalars = range(len(interface.scalars))
     results = _comma(f"r{i}" for i in outputs)
+    tensors = _comma(f"t{i}" for i in inputs)
+    fault = interface.fields.index("fault") if interface.gathered else None
     return _TEMPLATE.format(
         arguments=_comma([*(f"t{i}" for i in inputs), *(f"s{i}" for i in scalars)]),
         checks=" and ".join(f"t{i}.dtype is d{i} and t{i}.is_cpu" for i in inputs) or "True",
-        tensors=_comma(f"t{i}" for i in inputs),
+        tensors=tensors,
         forms=_lines(1, (f"t{i} = f{i}(t{i})" for i in prepared)),
         key=_comma(f"t{i}.shape, t{i}.stride()" for i in inputs),
         layouts=_comma(f"shape{i}, strides{i}" for i in outputs),
@@ -111,6 +115,8 @@ def source(interface: Interface, scratch: bool, prepared: Iterable[int] = ()) ->
         outputs=_lines(1, (_output(interface, i) for i in outputs)),
         take_scratch=_TAKE_SCRATCH.format(scratch=FIXED.index("scratch")) if scratch else "pass",
         give_scratch="give_scratch(block)" if scratch else "pass",
+        fault=f"fault = slots[{fault}]" if fault else "pass",
+        refuse_indices=f"if fault: refuse_indices({tensors})" if fault else "pass",
         result="r0" if len(outputs) == 1 else f"({results})",
         threads=THREADS_SLOT,
         in_forward_ad=IN_FORWARD_AD,

@@ -12,8 +12,9 @@ import numpy as np
 from snipjit.ir.call_args import CACHE_LINE
 from snipjit.runtime.chain_driver import FIELDS, SLOT
 
-Frame = tuple[memoryview, memoryview, memoryview, int]
-"""The program, the roots, the numbers, the address of the program."""
+Frame = tuple[memoryview, memoryview, memoryview, int, tuple[memoryview, ...]]
+"""The program, the roots, the numbers, the address of the program, the ``fault`` of each kernel
+that loads by index."""
 
 LINE = CACHE_LINE // 8
 
@@ -37,6 +38,7 @@ class Shape:
     scalars  scalars, by number
     numbers  their values, as far as they are the same in every call
     roots    how many there are; the last ``colours`` of them lie in the arena
+    faults   of members that load by index: the member, and the slot that tells of a wrong index
     """
 
     slots: tuple[int, ...]
@@ -46,6 +48,7 @@ class Shape:
     numbers: tuple[float, ...]
     roots: int
     colours: int
+    faults: tuple[tuple[int, int], ...] = ()
 
 
 class ChainFrames(list[Frame]):
@@ -68,7 +71,8 @@ class ChainFrames(list[Frame]):
         }
         parts = _parts([len(FIELDS), *arrays.values(), *shape.slots])
         program, at = parts[0], dict(zip(arrays, parts[1:], strict=False))
-        kernels = [_address(part) for part in parts[1 + len(arrays) :]]
+        members = parts[1 + len(arrays) :]
+        kernels = [_address(part) for part in members]
         for name, part in at.items():
             program[SLOT[name]] = _address(part)
         counts = len(kernels), len(shape.patches), len(shape.scalars), shape.colours
@@ -80,7 +84,8 @@ class ChainFrames(list[Frame]):
         at["scalar"][:] = _pairs(shape.scalars, kernels)
         numbers = at["numbers"].view(np.float32)
         numbers[: len(shape.numbers)] = shape.numbers
-        return program.data, at["roots"].data, numbers.data, _address(program)
+        faults = tuple(members[member][slot : slot + 1].data for member, slot in shape.faults)
+        return program.data, at["roots"].data, numbers.data, _address(program), faults
 
 
 def _parts(sizes: Sequence[int]) -> list[Any]:

@@ -1,7 +1,8 @@
 """The call path of a chain: Python source of a call, unrolled over the arguments of the chain.
 
 It is that of a launcher (``call_path.py``) for many launches at once. Whatever is not as it should
-be is for the launches to find: it calls them one by one, and says nothing itself. ::
+be is for the launches to find, also an index that a kernel has found out of range: it calls them
+one by one, and says nothing itself. ::
 
     def call(a0, a1, a2):
         try:
@@ -40,7 +41,7 @@ def call({arguments}):
         frame = frames.pop()
     except IndexError:
         frame = frames.make()
-    program, roots, numbers, address = frame
+    program, roots, numbers, address, faults = frame
     {pointers}
     try:
         {numbers}
@@ -61,7 +62,9 @@ def call({arguments}):
         run_one(address)
     give_arena(arena)
     give_scratch(scratch)
+    {fault}
     frames.append(frame)
+    {by_index}
     return ({returned})
 """
 
@@ -85,8 +88,9 @@ def source(script: Script) -> str:
     roots = len(given)
     leaving = range(len(script.leaving))
     told = [f"a{number}" for number in script.told]
+    arguments = _comma(f"a{i}" for i in range(len(script.arguments)))
     return _TEMPLATE.format(
-        arguments=_comma(f"a{i}" for i in range(len(script.arguments))),
+        arguments=arguments,
         in_forward_ad=IN_FORWARD_AD,
         checks=" and ".join(f"a{g.number}.dtype is d{i} and a{g.number}.is_cpu" for i, g in given)
         or "True",
@@ -109,6 +113,8 @@ def source(script: Script) -> str:
         program=_lines(
             1, (f"program[{SLOT[field]}] = {value}" for field, value in _PROGRAM.items())
         ),
+        fault="fault = any(slot[0] for slot in faults)" if script.loads_by_index else "pass",
+        by_index=f"if fault: return by_members({arguments})" if script.loads_by_index else "pass",
         returned=_comma(f"r{i}" for i in script.returned),
     )
 

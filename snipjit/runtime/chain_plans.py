@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,11 +117,18 @@ class Planner:
                 tuple(0.0 if isinstance(n, fx.Node) else float(n) for n in numbers),
                 len(self.script.given) + len(self.script.leaving) + colours,
                 colours,
+                tuple(self._faults()),
             )
             frames = self._frames.setdefault(key, ChainFrames(shape))
         if frames.shape.patches != tuple(patches):
             raise NotInOneError
         return frames
+
+    def _faults(self) -> Iterator[tuple[int, int]]:
+        for number, member in enumerate(self.script.members):
+            interface = member.launcher.structure.interface
+            if interface.gathered:
+                yield number, interface.fields.index("fault")
 
     def _scalars(self) -> list[Patch]:
         places = {number_key(number): i for i, number in enumerate(self.script.numbers)}

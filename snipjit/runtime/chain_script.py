@@ -94,6 +94,11 @@ class Script:
             for place in member.launcher.structure.forms
         )
 
+    @property
+    def loads_by_index(self) -> bool:
+        """Whether a kernel may find an index that is out of range."""
+        return any(member.launcher.structure.interface.gathered for member in self.members)
+
     def lives(self) -> list[Life]:
         """When each of ``inner`` is made and last read."""
         last: dict[Result, int] = {}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import NamedTuple
 
 from snipjit.ir.axis_sizes import TensorSpec, solve_axes
 from snipjit.ir.call_args import shared_fields
@@ -15,6 +16,14 @@ Shapes = Sequence[Sequence[int]]
 """The shape of each input in turn."""
 
 
+class Gathered(NamedTuple):
+    """An input that is read by index along a dim, and the one that holds the indices."""
+
+    table: int
+    dim: int
+    indices: int
+
+
 @dataclass(frozen=True)
 class Interface:
     """Tensors and scalars of a call, the same for every kernel of a structure.
@@ -22,6 +31,7 @@ class Interface:
     axes     every axis with its size, None if the call decides it
     counted  numbers of the scalars that are added to indices
     indexed  axes along which indices are counted
+    gathered what is read by index
     """
 
     axes: tuple[tuple[str, int | None], ...]
@@ -30,11 +40,12 @@ class Interface:
     scalars: tuple[str, ...] = ()
     counted: Ints = ()
     indexed: tuple[str, ...] = ()
+    gathered: tuple[Gathered, ...] = ()
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
         """The slots of CallArgs that every kernel has, in the places that they have there."""
-        return shared_fields((*self.inputs, *self.outputs), self.scalars)
+        return shared_fields((*self.inputs, *self.outputs), self.scalars, bool(self.gathered))
 
     def sizes(self, shapes: Shapes) -> dict[str, int]:
         """The size of every axis for these input shapes, which may be symbolic.

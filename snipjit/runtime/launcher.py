@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from snipjit.errors import InputError
+from snipjit.errors import IndexRangeError, InputError
 from snipjit.ir.call_args import FIXED
 from snipjit.ir.element_types import Typed
 from snipjit.ir.exact_integers import FARTHEST
@@ -140,6 +140,7 @@ class Launcher:
             "refuse": self._refuse,
             "refuse_absent": self._refuse_absent,
             "refuse_far": self._refuse_far,
+            "refuse_indices": self._refuse_indices,
             "refuse_scalars": self._refuse_scalars,
             "refuse_tangents": self._refuse_tangents,
             "run_many": many,
@@ -184,6 +185,19 @@ class Launcher:
             if value.numel() and not value.data_ptr():
                 kind = type(value).__name__
                 raise InputError(f"tensor {spec.name!r} is a {kind} without memory: clone() it")
+
+    def _refuse_indices(self, *tensors: torch.Tensor) -> NoReturn:
+        """Raise the IndexRangeError for an index that is none: nothing was read by it."""
+        interface = self.structure.interface
+        for table, dim, of in interface.gathered:
+            name, size = interface.inputs[table].name, tensors[table].shape[dim]
+            indices = tensors[of].detach().numpy()
+            if indices.size and not 0 <= indices.min() <= indices.max() < size:
+                raise IndexRangeError(
+                    f"index out of range in self: from {indices.min()} to {indices.max()}, but dim "
+                    f"{dim} of tensor {name!r} has size {size}"
+                )
+        raise IndexRangeError("index out of range in self")
 
     def _refuse_far(self, *scalars: Any) -> NoReturn:
         """Raise the InputError for numbers that float32 does not hold when indices are added."""
@@ -246,7 +260,7 @@ def _dense(tensor: torch.Tensor, copy: InputCopy) -> torch.Tensor:
     if not is_forked():
         return dense.copy_(source)
     # NumPy has no bfloat16: a copy is one of bits.
-    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32}[source.element_size()]
+    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[source.element_size()]
     np.copyto(dense.view(bits).numpy(), source.view(bits).numpy())
     return dense
 

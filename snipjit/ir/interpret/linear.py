@@ -15,11 +15,19 @@ from typing import Any
 import numpy as np
 
 from snipjit.errors import InputError, VerificationError
-from snipjit.ir.axis_arrays import align, in_blocks, sizes_of_tensors, unset, view_by_axes
-from snipjit.ir.element_types import PAIRED, Array, Typed, round_to
+from snipjit.ir.axis_arrays import (
+    align,
+    gathered,
+    in_blocks,
+    registers,
+    sizes_of_tensors,
+    unset,
+    view_by_axes,
+)
+from snipjit.ir.element_types import Array, Typed, round_to
 from snipjit.ir.expression import Expression
 from snipjit.ir.interpret.loops import Chunk, carried_reductions, chunks, iterations
-from snipjit.ir.interpret.reductions import reduced
+from snipjit.ir.interpret.reductions import product, reduced
 from snipjit.ir.interpret.steps import loaded
 from snipjit.ir.linear_ir import LinearIR, Loop, Statement, is_kind
 from snipjit.ir.loop_limits import Limit
@@ -61,15 +69,15 @@ class _Machine:
         dtype: np.dtype[Any],
     ) -> None:
         self.lir = lir
-        self.registers = {"f32": dtype, "i32": np.dtype(np.int32), "i1": np.dtype(np.bool_)}
+        self.registers = registers(dtype)
         self.sizes = sizes_of_tensors(lir.axes, lir.inputs, [array.shape for array in tensors])
         self.ranges = {axis: (0, size) for axis, size in self.sizes.items()}
         self.origins: dict[str, dict[str, int]] = {}
         self.arrays: dict[str, tuple[tuple[str, ...], Array]] = {}
         buffers = lir.buffers()
-        self.held = {tensor.name: tensor.dtype for tensor in lir.outputs}
+        self.held = {out.name: out.dtype for out in lir.outputs}
         self.held |= {name: buffer.dtype for name, buffer in buffers.items()}
-        floats = [b.element.bytes for b in buffers.values() if b.element.register == "f32"]
+        floats = (b.element.bytes for b in buffers.values() if b.element.register == "f32")
         self.scale = dtype.itemsize // min(floats, default=4)
         self.shared = shared_buffers(lir)
         self.chunk, self.scratch = Chunk((0, 0), 0, 1, True), self._scratchpad()
@@ -189,33 +197,25 @@ class _Machine:
         return np.asarray(ELEMENTWISE[e.op].numpy(*(self._aligned(name, e) for name in e.inputs)))
 
     def _load(self, e: Expression) -> Array:
-        return self._aligned(e.inputs[0], e)
+        if len(e.inputs) == 1:
+            return self._aligned(e.inputs[0], e)
+        table, index = (self._current(name, e)[::-1] for name in e.inputs)
+        return gathered(*table, *index, e.attrs["axis"], e.type.axes)
 
     def _fill(self, e: Expression) -> Array:
         return np.array(e.attrs["value"], self._held_as(e.type))
 
     def _iota(self, e: Expression) -> Array:
-        axis = e.attrs["axis"]
-        return align(np.arange(*self.ranges[axis]), (axis,), e.type.axes)
+        return align(np.arange(*self.ranges[e.attrs["axis"]]), (e.attrs["axis"],), e.type.axes)
 
     def _product(self, e: Expression) -> Array:
-        axes = tuple(dict.fromkeys((*e.type.axes, *e.over)))
-        terms: list[Any] = []
-        for name in e.inputs[:2]:
-            own, array = self._current(name, e)
-            array = round_to(PAIRED, array) if "pairs" in e.attrs else array
-            terms += [array, [axes.index(axis) for axis in own]]
-        present = {axis for name in e.inputs[:2] for axis in self.arrays[name][0]}
-        kept = [axis for axis in e.type.axes if axis in present]
-        total = np.einsum(*terms, [axes.index(axis) for axis in kept])
-        value = align(total, tuple(kept), e.type.axes)
+        value = product(e, *(self._current(name, e) for name in e.inputs[:2]))
         if len(e.inputs) == 3:
             return np.asarray(value + self._aligned(e.inputs[2], e))
         return self._accumulated(e, value)
 
     def _reduction(self, e: Expression) -> Array:
-        value = reduced(e, *self._current(e.inputs[0], e), self.sizes)
-        return self._accumulated(e, value)
+        return self._accumulated(e, reduced(e, *self._current(e.inputs[0], e), self.sizes))
 
     def _accumulated(self, e: Expression, value: Array) -> Array:
         """The value combined with what loops have accumulated, if they do."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from snipjit.errors import InputError
-from snipjit.ir.axis_arrays import align, in_blocks, view_by_axes, without_blocks
+from snipjit.ir.axis_arrays import align, gathered, in_blocks, view_by_axes, without_blocks
 from snipjit.ir.element_types import Array, round_to
 from snipjit.ir.interpret.sizes import axis_sizes
 from snipjit.ir.operations import ELEMENTWISE, MONOIDS
@@ -65,7 +65,8 @@ class _Machine:
         self.types = {node.name: node.type for node in subgraph.nodes}
         self.positional = bool(subgraph.of(*POSITIONAL))
         self.sizes = axis_sizes(subgraph, [array.shape for array in tensors])
-        self.held = {"f32": dtype, "i32": np.dtype(np.int64), "i1": np.dtype(np.bool_)}
+        self.held = {"f32": dtype, "i1": np.dtype(np.bool_)}
+        self.held |= dict.fromkeys(("i32", "i64"), np.dtype(np.int64))
         self.values: dict[str, Array] = {}
         given = [*zip(subgraph.parameters, tensors, strict=True)]
         given += [(node, np.asarray(x)) for node, x in zip(subgraph.scalars, scalars, strict=True)]
@@ -148,6 +149,13 @@ def _reduce(machine: _Machine, node: Node) -> Array:
     return machine.merged(reduced, tuple(axis for axis in axes if axis not in over), node.type)
 
 
+def _gather(machine: _Machine, node: Node) -> Array:
+    (table, index), axes = node.inputs, node.type.axes
+    own, others = (machine.types[name].axes for name in node.inputs)
+    arrays = machine.named(table), own, machine.named(index), others
+    return machine.merged(gathered(*arrays, node.attrs["axis"], axes), axes, node.type)
+
+
 def _combine(monoid: str, array: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
     row = MONOIDS[monoid]
     reduced: Array = row.numpy(array, axis=dims, keepdims=keepdim, initial=row.identity)
@@ -220,6 +228,7 @@ def _sdpa(machine: _Machine, node: Node, q: Array, k: Array, v: Array, *rest: Ar
 BY_NAME: Mapping[str, Callable[[_Machine, Node], Array]] = {
     "brgemm": _brgemm,
     "reduce": _reduce,
+    "gather": _gather,
     "result": _result,
     "constant": _constant,
     "iota": lambda machine, node: np.arange(machine.sizes[node.attrs["axis"]]),

@@ -6,7 +6,7 @@ relies on as well: see ``ir/verify/linear_loops.py`` and ``ir/verify/linear_buff
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from snipjit.errors import VerificationError
 from snipjit.ir.element_types import ELEMENT_TYPES, PAIRED, Typed
@@ -19,6 +19,7 @@ from snipjit.ir.tensors import Buffer, Tensor
 from snipjit.ir.text.linear import around, print_type
 from snipjit.ir.verify.linear_buffers import check_buffers
 from snipjit.ir.verify.linear_claims import check_claims
+from snipjit.ir.verify.linear_indices import check_indices
 from snipjit.ir.verify.linear_joins import check_joins
 from snipjit.ir.verify.linear_lanes import check_lanes
 from snipjit.ir.verify.linear_loops import check_loops, check_place
@@ -48,6 +49,7 @@ def verify(lir: LinearIR, final: bool = False) -> None:
             verifier.expression(statement, loops)
     verifier.results()
     check_claims(lir)
+    check_indices(lir)
     check_joins(lir)
     check_lanes(lir)
     check_pairs(lir)
@@ -222,7 +224,7 @@ class _Verifier:
     def operation(self, e: Expression, operands: list[_Known]) -> None:
         """Element types and axes of the operands of everything but a store."""
         if e.op in MOVES:
-            return self.load(e, operands[0])
+            return self.load(e, *operands)
         over = set(e.over)
         for name, known in zip(e.inputs, operands, strict=True):
             extra = ", ".join(a for a in known.axes if a not in e.type.axes and a not in over)
@@ -250,14 +252,16 @@ class _Verifier:
             self.demand(set(found) <= taken, f"{e.op} takes {wanted}, not {', '.join(found)}")
         self.demand(e.type.dtype == wanted, f"the result of {e.op} is {wanted}")
 
-    def load(self, e: Expression, source: _Known) -> None:
+    def load(self, e: Expression, source: _Known, *index: _Known) -> None:
         """From an input or a buffer, with all of its axes; not all moves are of both."""
         name, kinds = e.inputs[0], MOVED.get(e.op, ("input", "buffer"))
         self.demand(source.kind in kinds, f"%{name} is no {' or '.join(kinds)}")
         asked = e.op != "load"
         self.demand(not asked or e.output is None, f"a {e.op} has no output")
         self.demand(e.type.dtype in source.types(), f"%{name} holds {source.dtype}")
-        self.match(e, name, source)
+        axes = dict.fromkeys(axis for known in (source, *index) for axis in known.axes)
+        own = tuple(axis for axis in axes if axis != e.attrs.get("axis"))
+        self.match(e, name, replace(source, axes=own))
 
     def store(self, e: Expression, target: _Known, value: _Known) -> None:
         """To an output or a buffer, with all of its axes."""

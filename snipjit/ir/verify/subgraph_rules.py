@@ -127,6 +127,21 @@ def _iota(node: Node, types: Types) -> str | None:
     return _expect(node.type, "i32", [(node.attrs["axis"],)])
 
 
+def _gather(node: Node, types: Types) -> str | None:
+    (table, index), axis = types, node.attrs["axis"]
+    if index.element.kind != "integer" or index.element.is_narrow:
+        return f"an index is i32 or i64, not {index.dtype}"
+    if (axis,) not in table.dims or axis in index.axes:
+        return "axis names a dim of its own of the first operand, which the second one lacks"
+    at = table.dims.index((axis,))
+    dims = (*table.dims[:at], *index.dims, *table.dims[at + 1 :])
+    if node.type == TensorType(table.dtype, dims):
+        return None
+    if node.type.dtype != table.dtype:
+        return f"the element type must be {table.dtype}"
+    return _same_axes(node, {*table.axes, *index.axes} - {axis})
+
+
 def _result(node: Node, types: Types) -> str | None:
     (source,), rank = types, len(node.type.dims)
     if wrong := _wrong_parts(node) or _wrong_block(node):
@@ -261,6 +276,7 @@ COMMON: dict[str, Row] = {
     "scalar": Row((0,), _number),
     "constant": Row((0,), _number),
     "iota": Row((0,), _iota),
+    "gather": Row((2,), _gather),
     "result": Row((1,), _result),
 }
 POSITIONAL: dict[str, Row] = {

@@ -167,10 +167,10 @@ class _Solver:
                 self.axes.unify(group[0], dim)
 
     def resolved(self, node: Node) -> Node:
-        """A node with the axes of its type, and of an iota, in their final form."""
+        """A node with the axes of its type, and of an index, in their final form."""
         dims = tuple(self.axes.resolve(dim) for dim in node.type.dims)
         attrs = {key: value for key, value in node.attrs.items() if key != "ones"}
-        if node.op == "iota":
+        if "axis" in attrs:
             axes = self.axes.resolve((attrs["axis"],))
             if len(axes) != 1:
                 raise UnsupportedError(
@@ -188,6 +188,9 @@ def _moved_dims(node: Node, dims: list[tuple[Dim, ...]]) -> tuple[list[Dim], lis
     source = list(dims[0])
     if node.op == "transpose":
         source = [source[index] for index in node.attrs["order"]]
+    elif node.op == "gather":
+        at = source.index((node.attrs["axis"],))
+        source[at : at + 1] = dims[1]
     elif node.op == "unsqueeze":
         del out[node.attrs["dim"]]
     elif node.op == "reduce_dims":

@@ -32,7 +32,8 @@ class FuseLayouts(Pass):
 
     def run(self, subgraph: Subgraph) -> Subgraph:
         """The canonical Subgraph."""
-        computed = dict.fromkeys((*ELEMENTWISE, "brgemm", "reduce", "iota"), _by_name)
+        others = ("brgemm", "reduce", "iota", "gather")
+        computed = dict.fromkeys((*ELEMENTWISE, *others), _by_name)
         scalars = dict.fromkeys(("scalar", "constant"), _by_name)
         return rewrite(subgraph, {**dict.fromkeys(LAYOUTS, _skip), **computed, **scalars})
 
@@ -50,7 +51,8 @@ def _by_name(out: Rewriter, node: Node) -> str:
                 f"%{node.name} ({node.op}) sums over axes of an expanded operand, whose elements "
                 "are all equal; multiply by the size instead"
             )
-    wanted = {axis for axes in operands for axis in axes if axis not in over}
+    gone = {*over, node.attrs.get("axis")}
+    wanted = {axis for axes in operands for axis in axes if axis not in gone}
     if node.op == "iota":
         wanted = {node.attrs["axis"]}
     ordered = (axis for axis in out.axes if axis in wanted)

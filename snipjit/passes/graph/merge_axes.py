@@ -89,7 +89,9 @@ def _is_mergeable(subgraph: Subgraph, run: Dim) -> bool:
     results = all(beside(node, run) for node in subgraph.results)
     tensors = all(_fits(node, run, keys) for node in subgraph.parameters)
     counted = any(node.attrs["axis"] in run for node in subgraph.of("iota"))
-    return whole and results and tensors and not counted
+    gathered = {n for node in subgraph.of("gather") for n in node.inputs}
+    by_index = any({*run} & {*subgraph[name].type.axes} for name in gathered)
+    return whole and results and tensors and not counted and not by_index
 
 
 def _is_carried(subgraph: Subgraph, run: Dim) -> bool:

@@ -52,7 +52,8 @@ def _are_alike(subgraph: Subgraph, one: str, other: str) -> bool:
     size = subgraph.axes[one]
     if size is None or size != subgraph.axes[other] or {one, other} & subgraph.reduced_axes():
         return False
-    counted = any(node.attrs["axis"] in (one, other) for node in subgraph.of("iota"))
+    indices = subgraph.of("iota", "gather")
+    counted = any(node.attrs["axis"] in (one, other) for node in indices)
     parts = any("parts" in node.attrs and _tells(node, one, other) for node in subgraph.nodes)
     return not (counted or parts or any({one, other} <= {*n.type.axes} for n in subgraph.nodes))
 

@@ -31,6 +31,8 @@ class ConvertGraphToLinear(Pass):
     and the innermost axis of the results are, each behind those over which products make it. By
     features, what is innermost in the tensor of most axes is the one lanes axis.
 
+    What is gathered is loaded by index, from here on.
+
     Products of 16-bit factors are products of pairs where the target has those; a computed factor
     of more bits is one that the model rounds. An input of more bits is used as it is, in f32.
 
@@ -83,9 +85,12 @@ class ConvertGraphToLinear(Pass):
         type = ValueType(node.type.dtype, lir.sort_axes(node.type.axes))
         if node.op == "result":
             source = subgraph[node.inputs[0]]
-            if source.op == "parameter":  # of a narrow type it is loaded as another
+            if source.op in ("parameter", "gather"):  # of a narrow type it is loaded as another
                 type = replace(type, dtype=source.type.element.register)
             return Expression("store", None, (node.name, *node.inputs), type)
+        if node.op == "gather":  # of a narrow type it is loaded as another
+            type = replace(type, dtype=node.type.element.register)
+            return Expression("load", node.name, node.inputs, type, node.attrs)
         op = "fill" if node.op == "constant" else node.op
         attrs = dict(node.attrs)
         if op == "brgemm" and self._is_in_pairs(lir, node, subgraph):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from snipjit.ir.expression import Expression, ValueType
@@ -25,7 +26,8 @@ class FuseConverts(LinearPass):
     def rewrite(self, lir: LinearIR) -> LinearIR:
         """Fuse in the flat list of Expressions."""
         expressions = [s for s in lir.body if isinstance(s, Expression)]
-        read = {e.output: e.inputs[0] for e in expressions if _widens_input(lir, e)}
+        loaded = {e.output: e.inputs[0] for e in expressions if e.op == "load"}
+        read = {e.output: e.inputs[0] for e in expressions if _widens_input(lir, e, loaded)}
         renamed = [
             replace(e, inputs=tuple(read.get(name, name) for name in e.inputs))
             for e in expressions
@@ -38,8 +40,9 @@ class FuseConverts(LinearPass):
         return lir
 
 
-def _widens_input(lir: LinearIR, e: Expression) -> bool:
-    source = lir.tensors.get(e.inputs[0]) if e.op == "to_f32" else None
+def _widens_input(lir: LinearIR, e: Expression, loaded: Mapping[str | None, str]) -> bool:
+    """Whether a load gives what a conversion is to make; ``loaded``: what is loaded by index."""
+    source = lir.tensors.get(loaded.get(e.inputs[0], e.inputs[0])) if e.op == "to_f32" else None
     return source is not None and source.element.is_narrow
 
 

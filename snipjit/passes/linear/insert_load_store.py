@@ -16,6 +16,8 @@ from snipjit.passes.linear.pack_operands import loaded_type
 class InsertLoadStore(LinearPass):
     """Make memory accesses explicit; one load serves all readers of a body that want it alike.
 
+    So it is with the index of a load by index.
+
     Before:  %t = add %s %mask : f32[n m] ; %u = mul %t %mask : f32[n m]
     After:   %mask.tile = load %mask : f32[n]
              %t = add %s %mask.tile ; %u = mul %t %mask.tile
@@ -32,15 +34,16 @@ def _with_loads(lir: LinearIR, body: list[Statement], loads: Counter[str]) -> li
     result: list[Statement] = []
     loaded: dict[tuple[str, str | None], str] = {}
     for statement in body:
-        if isinstance(statement, Expression) and statement.op != "load":
+        if isinstance(statement, Expression):
             pairs = statement.attrs.get("pairs")
             for name in statement.operands:
                 if name in lir.tensors and (name, pairs) not in loaded:
                     load = _load(lir, name, pairs, loads)
                     loaded[name, pairs] = load.output or name
                     result.append(load)
-            inputs = tuple(loaded.get((name, pairs), name) for name in statement.inputs)
-            statement = replace(statement, inputs=inputs)
+            own = len(statement.inputs) - len(statement.operands)
+            inputs = tuple(loaded.get((name, pairs), name) for name in statement.operands)
+            statement = replace(statement, inputs=(*statement.inputs[:own], *inputs))
         result.append(statement)
     return result
 

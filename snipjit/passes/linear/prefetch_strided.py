@@ -43,7 +43,7 @@ def _prefetches(lir: LinearIR, body: list[Statement]) -> list[Statement]:
 
 
 def _is_strided(lir: LinearIR, e: Expression) -> bool:
-    tensor = lir.tensors.get(e.inputs[0]) if e.op == "load" else None
+    tensor = lir.tensors.get(e.inputs[0]) if e.op == "load" and len(e.inputs) == 1 else None
     if tensor is None or any(tensor.is_index(axis) for axis in tensor.axes):
         return False
     return lir.vector_axis(tensor.axes) not in (None, tensor.unit_axis)

@@ -13,6 +13,7 @@ from snipjit.ir.loop_nest import parallel_loops
 from snipjit.ir.tensors import Buffer
 from snipjit.passes.base import Pass
 from snipjit.passes.llvm.emission import POINTER, Emission
+from snipjit.passes.llvm.emit_bounds import emit_bounds
 from snipjit.passes.llvm.emit_join import emit_join
 from snipjit.passes.llvm.emit_loop import emit_loop
 from snipjit.passes.llvm.emit_memory import emit_load, emit_prefetch, emit_store
@@ -54,7 +55,8 @@ class ConvertLinearToLLVM(Pass):
         task = function.append_basic_block("task")
         leave = function.append_basic_block("leave")
         head = ir.IRBuilder(entry)
-        head.position_before(head.branch(next_task))
+        branch = head.branch(next_task)
+        head.position_before(branch)
         emission = Emission(
             lir, self.target, ir.IRBuilder(next_task), function.args[0], head, CallArgs.of(lir)
         )
@@ -63,6 +65,7 @@ class ConvertLinearToLLVM(Pass):
         if uses_tiles(lir):
             configure(head)
             release(ir.IRBuilder(leave))
+        branch.replace_usage(next_task, emit_bounds(emission, next_task, leave))
         scratch = worker_scratchpad(emission)
         number = take_task(emission, task, leave)
         emission.builder.position_at_end(task)

@@ -21,6 +21,7 @@ from snipjit.passes.llvm.vector_ir import (
     I8,
     I16,
     I32,
+    I64,
     call_intrinsic,
     constant,
     type_suffix,
@@ -62,7 +63,7 @@ def in_memory(element: ElementType) -> ir.Type:
 
 def in_register(element: ElementType) -> ir.Type:
     """The LLVM type of a value in a register."""
-    return {"f32": F32, "i1": I1, "i32": I32}[element.register]
+    return {"f32": F32, "i1": I1, "i32": I32, "i64": I64}[element.register]
 
 
 def from_memory(

@@ -25,6 +25,7 @@ from snipjit.passes.llvm.vector_ir import (
     F32,
     I1,
     I32,
+    I64,
     constant,
     element_of,
     intrinsic,
@@ -145,7 +146,21 @@ def _rounded_to(dtype: str, builder: ir.IRBuilder, target: TargetMachine, x: ir.
 def _to_i32(builder: ir.IRBuilder, _: TargetMachine, x: ir.Value) -> ir.Value:
     if _is_float(x):
         return to_integer(builder, x, I32, "fptosi")
-    return x if element_of(x.type) == I32 else builder.zext(x, with_element(x.type, I32))
+    return _resized(builder, x, I32)
+
+
+def _to_i64(builder: ir.IRBuilder, _: TargetMachine, x: ir.Value) -> ir.Value:
+    if _is_float(x):
+        return to_integer(builder, x, I64, "fptosi")
+    return _resized(builder, x, I64)
+
+
+def _resized(builder: ir.IRBuilder, x: ir.Value, element: ir.IntType) -> ir.Value:
+    """A whole number in other bits: of fewer ones the low ones, of a truth 0 or 1."""
+    own, shape = element_of(x.type), with_element(x.type, element)
+    if own.width >= element.width:
+        return x if own == element else builder.trunc(x, shape)
+    return (builder.zext if own == I1 else builder.sext)(x, shape)
 
 
 def _to_i1(builder: ir.IRBuilder, _: TargetMachine, x: ir.Value) -> ir.Value:
@@ -205,6 +220,7 @@ EMITTERS: dict[str, Emitter] = {
     "where": _where,
     "to_f32": _to_f32,
     "to_i32": _to_i32,
+    "to_i64": _to_i64,
     "to_i1": _to_i1,
 }
 """All but the casts to narrow types."""

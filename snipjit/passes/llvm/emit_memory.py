@@ -7,6 +7,7 @@ from snipjit.ir.tensors import Buffer
 from snipjit.passes.llvm.emission import Emission
 from snipjit.passes.llvm.emit_convert import splat_first
 from snipjit.passes.llvm.emit_shared_prefetch import emit_shared_prefetch
+from snipjit.passes.llvm.gathered_access import GatheredAccess
 from snipjit.passes.llvm.indexed_access import IndexedAccess
 from snipjit.passes.llvm.pair_access import PairAccess
 from snipjit.passes.llvm.strided_access import StridedAccess
@@ -16,7 +17,7 @@ from snipjit.passes.llvm.vector_ir import CACHE_LINE
 
 def emit_load(emission: Emission, e: Expression) -> Tile:
     """The tile of a tensor at its current position."""
-    access = _access(emission, e)
+    access = _gathered(emission, e) if e.operands else _access(emission, e)
     if is_uniform(emission, access):
         return emission.tile(e.type, access.load_splat, (), access.load_element)
     if access.lanes is None:
@@ -69,6 +70,10 @@ def is_uniform(emission: Emission, access: StridedAccess) -> bool:
     assert tensor.parts is not None
     size = tensor.parts.size(tensor.parts.inner(lanes))
     return size is not None and size % emission.width == 0 and tensor.parts.is_outer(lanes)
+
+
+def _gathered(emission: Emission, e: Expression) -> GatheredAccess:
+    return GatheredAccess(emission, e, emission.scope.registers[e.operands[0]])
 
 
 def _access(emission: Emission, e: Expression) -> StridedAccess:

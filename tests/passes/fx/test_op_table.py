@@ -11,6 +11,7 @@ from snipjit.ir.operations import ELEMENTWISE, kind_of
 from snipjit.passes.fx.index.created import RANGES
 from snipjit.passes.fx.index.fills import FILLS
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
+from snipjit.passes.fx.lift.gathers import GATHERS
 from snipjit.passes.fx.lift.lifter import is_chain_op
 from snipjit.passes.fx.lift.products import PRODUCTS
 from snipjit.passes.fx.lift.translate_normalizations import NORMALIZATIONS, STATISTICS
@@ -73,7 +74,16 @@ def test_arguments_by_position_and_name() -> None:
 def test_every_canonical_op_has_a_meaning() -> None:
     made = {*FILLS, *RANGES, "scalar_tensor", "empty", "diff", "cumsum", "repeat", "index"}
     # Parts of tensors are written to, and not read.
-    others = {*PRODUCTS, *STATISTICS, *NORMALIZATIONS, *made, "sdpa", "select", "diagonal"}
+    others = {
+        *PRODUCTS,
+        *GATHERS,
+        *STATISTICS,
+        *NORMALIZATIONS,
+        *made,
+        "sdpa",
+        "select",
+        "diagonal",
+    }
     for row in ROWS:
         assert is_chain_op(row.op) or row.op in others, row.op
 

@@ -12,14 +12,19 @@ import pytest
 from llvmlite import ir
 
 from snipjit.passes.llvm.emit_elementwise import emitter_of
-from snipjit.passes.llvm.vector_ir import F32, I1, I32, constant, element_of, with_element
+from snipjit.passes.llvm.vector_ir import F32, I1, I32, I64, constant, element_of, with_element
 from snipjit.runtime import engine
 from snipjit.target.target_machine import TargetMachine
 from tests import kernels
 from tests.kernels import TARGETS
 
 I8 = ir.IntType(8)
-MEMORY = {np.dtype(np.float32): F32, np.dtype(np.int32): I32, np.dtype(np.bool_): I8}
+MEMORY: dict[np.dtype[Any], ir.Type] = {
+    np.dtype(np.float32): F32,
+    np.dtype(np.int32): I32,
+    np.dtype(np.int64): I64,
+    np.dtype(np.bool_): I8,
+}
 
 Array = np.ndarray[Any, Any]
 

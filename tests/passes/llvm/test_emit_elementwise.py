@@ -89,7 +89,8 @@ def test_where_chooses_floats_integers_and_booleans(machine: Machine) -> None:
 def test_results_have_the_type_of_the_table(machine: Machine) -> None:
     for name, row in ELEMENTWISE.items():
         operands = [floats(0.5)] * row.arity if name != "where" else [*FALSE_TRUE, FALSE_TRUE[0]]
-        registers = {"": operands[-1].dtype, "i1": np.bool_, "i32": np.int32}
+        whole = {"i32": np.int32, "i64": np.int64}
+        registers = {"": operands[-1].dtype, "i1": np.bool_, **whole}
         want = registers.get(row.result, np.dtype(np.float32))
         assert machine.run(name, *operands).dtype == want, name
 

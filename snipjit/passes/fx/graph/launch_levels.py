@@ -35,7 +35,7 @@ OTHER_VIEWS = frozenset("chunk split split_with_sizes tensor_split unbind narrow
 """The same by name: the op table has no row for them, since no kernel takes them in."""
 
 OTHER_PURE = frozenset(
-    "item size dim numel stride shape embedding gather index_select sym_size sym_numel sym_stride "
+    "item size dim numel stride shape gather sym_size sym_numel sym_stride "
     "sin cos floor ceil _to_copy _log_api_usage_once".split()
 )
 """Ops without effect by name, beyond those of the op table."""
@@ -87,9 +87,6 @@ def _is_pure(node: fx.Node) -> bool:
     call, name = lookup(node), name_of(node)
     if call is not None:
         return not _is_random(call)
-    if name == "embedding":  # with a largest norm it changes its weight
-        norm = node.args[3] if len(node.args) > 3 else node.kwargs.get("max_norm")
-        return norm is None
     return name in OTHER_PURE or name in OTHER_VIEWS
 
 

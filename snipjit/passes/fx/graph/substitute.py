@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from snipjit.ir.subgraph import TensorType
 from snipjit.passes.fx.graph.candidate import Candidate, Number
 from snipjit.passes.fx.graph.earlier_views import forget_earlier_views
 from snipjit.passes.fx.graph.gradients import forget_mark
@@ -31,12 +32,11 @@ def substitute(gm: fx.GraphModule, candidate: Candidate, target: Callable[..., A
     replaced: dict[fx.Node, fx.Node] = gm.meta.setdefault(_REPLACED, {})
     _name_versions(candidate, replaced)
     place = _place(gm.graph, candidate)
+    types = (parameter.type for parameter in candidate.subgraph.parameters)
     arguments = [
         *(
-            _tensor(replaced.get(node, node), parameter.type.dtype, place)
-            for node, parameter in zip(
-                candidate.tensors, candidate.subgraph.parameters, strict=True
-            )
+            _tensor(replaced.get(node, node), type, place)
+            for node, type in zip(candidate.tensors, types, strict=True)
         ),
         *(_scalar(number, replaced, place) for number in candidate.scalars),
     ]
@@ -60,11 +60,11 @@ def _name_versions(candidate: Candidate, replaced: Mapping[fx.Node, fx.Node]) ->
         reader.replace_input_with(replaced.get(mentioned, mentioned), version)
 
 
-def _tensor(node: fx.Node, dtype: str, place: fx.Node) -> fx.Node:
+def _tensor(node: fx.Node, wanted: TensorType, place: fx.Node) -> fx.Node:
     """A tensor of the call; other integers than the kernel's as float32, to which PyTorch too
     converts them, and numbers of 64 bits that it takes."""
     given = traced_value(node)
-    if dtype != "f32" or not isinstance(given, torch.Tensor):
+    if wanted.dtype != "f32" or not isinstance(given, torch.Tensor):
         return node
     if not is_integer(node) and given.dtype != torch.float64:
         return node

@@ -16,6 +16,7 @@ from snipjit.passes.fx.index.fills import fill_value
 from snipjit.passes.fx.index.index_values import IndexValues
 from snipjit.passes.fx.lift.dequantize import Dequantizer, has_groups, integers_of
 from snipjit.passes.fx.lift.expand_elementwise import expand_elementwise, is_elementwise
+from snipjit.passes.fx.lift.gathers import GATHERS, GatherTranslator
 from snipjit.passes.fx.lift.hidden_rows import softmax_with_zeros
 from snipjit.passes.fx.lift.layouts import LAYOUTS, apply_layout
 from snipjit.passes.fx.lift.operands import OperandLifter
@@ -93,6 +94,7 @@ class Lifter:
         self.columns = ColumnTranslator(flow, region, self.writer, self.operand)
         self.reductions = ReductionTranslator(self.writer, self.operand, self.columns)
         self.normalizations = NormalizationTranslator(self.writer, self.operand, self.reductions)
+        self.gathers = GatherTranslator(flow, self.writer, region)
         self.writes = WriteTranslator(flow, region, self.writer, self.value, self.operand)
 
     def value(self, node: fx.Node) -> str:
@@ -165,6 +167,8 @@ class Lifter:
             return self.reductions.translate(node, call)
         if call.op in (*STATISTICS, *NORMALIZATIONS):
             return self.normalizations.translate(node, call)
+        if call.op in GATHERS:
+            return self.gathers.translate(node, call)
         if call.op in WRITES:
             return self.writes.translate(node, call)
         raise RefusedError(unknown(node))

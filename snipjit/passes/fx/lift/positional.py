@@ -202,7 +202,7 @@ def _axes_named(name: str, type: TensorType) -> dict[str, str]:
 def _renamed(node: Node, values: Mapping[str, str], axes: Mapping[str, str]) -> Node:
     dims = tuple(tuple(axes[axis] for axis in dim) for dim in node.type.dims)
     attrs: dict[str, Any] = dict(node.attrs)
-    if node.op == "iota":
+    if "axis" in attrs:
         attrs["axis"] = axes[attrs["axis"]]
     inputs = tuple(values[name] for name in node.inputs)
     return Node(values[node.name], node.op, inputs, TensorType(node.type.dtype, dims), attrs)

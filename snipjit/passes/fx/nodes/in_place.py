@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
+import torch.nn.functional as F
 from torch import fx
 
 from snipjit.passes.fx.nodes.calls import lookup
@@ -16,12 +17,23 @@ from snipjit.torch_private import OpOverload, schema_arguments
 
 def mutated(node: fx.Node) -> fx.Node | None:
     """The tensor that a node changes in place, or None."""
+    if node.target is F.embedding:
+        return _renormed(node)
     if node.kwargs and isinstance(out := node.kwargs.get("out"), fx.Node):
         return out
     if not _in_place(node):
         return None
     first = node.args[0] if node.args else node.kwargs.get("input", node.kwargs.get("self"))
     return first if isinstance(first, fx.Node) else None
+
+
+def _renormed(node: fx.Node) -> fx.Node | None:
+    """The weight of an embedding that first scales the rows that it reads."""
+    call = lookup(node)
+    if call is None or call.get("max_norm") is None:
+        return None
+    weight = call.get("weight")
+    return weight if isinstance(weight, fx.Node) else None
 
 
 _IN_PLACE_OPERATORS = frozenset(

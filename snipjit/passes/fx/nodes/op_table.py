@@ -24,6 +24,8 @@ from snipjit.torch_private import PAD
 
 _ONE, _TWO = "input", "input other"
 _MATMUL = (op.matmul, "__matmul__", torch.linalg.matmul)
+_EMBEDDING = "input weight padding_idx max_norm norm_type scale_grad_by_freq sparse"
+_ATEN_EMBEDDING = "weight indices padding_idx scale_grad_by_freq sparse"
 _CONVOLUTION = "input weight bias stride padding dilation groups"
 _TRANSPOSABLE = "input weight bias stride padding dilation transposed output_padding groups"
 _NORM = "input p dim keepdim dtype"
@@ -77,6 +79,10 @@ ROWS = (
     Row("cumsum", "input dim", "cumsum"),
     Row("repeat", _ONE, "repeat"),
     Row("index", "input indices", "index"),
+    # Reads by index.
+    Row("embedding", _EMBEDDING, "", (F.embedding,)),
+    Row("embedding", _ATEN_EMBEDDING, "", (torch.embedding, torch.ops.aten.embedding.default)),
+    Row("index_select", "input dim index", "index_select"),
     # Triangles of the scores.
     Row("tril", "input diagonal", "tril"),
     Row("triu", "input diagonal", "triu"),

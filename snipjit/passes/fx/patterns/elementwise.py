@@ -10,6 +10,7 @@ from snipjit.ir.operations import kind_of
 from snipjit.passes.fx.graph.convex import are_made_of, joins
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
+from snipjit.passes.fx.lift.gathers import is_gather
 from snipjit.passes.fx.lift.lifter import Lifter
 from snipjit.passes.fx.lift.rotations import halves_of, is_rotated
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
@@ -19,7 +20,8 @@ from snipjit.passes.fx.patterns.pattern import CHEAP, Pattern, Region, is_pointw
 from snipjit.target.candidates import CHAIN_ELEMENTS, CHAIN_OPERATIONS
 
 LEAST = 2
-"""Of fewer operations a kernel is no faster than PyTorch's own, whatever the sizes."""
+"""Of fewer operations a kernel is no faster than PyTorch's own, whatever the sizes; nor is it of as
+many where one is a read by index."""
 
 NEAR = 4
 """How many readers of angles are looked at."""
@@ -31,6 +33,7 @@ class Elementwise(Pattern):
     Before:  %g = sigmoid(%a); %m = mul(%g, %b); %y = add(%m, %r)
     After:   %a, %b, %c = parameter …; %0 = sigmoid %a; %1 = mul %0 %b; %2 = add %1 %c; result %2
 
+    Reads by index (``gathers.py``) are among them: of an embedding the sum with that of positions.
     All results have one shape. Smaller values, which are broadcast to it, are among them where they
     are cheap and nothing else reads them. One operation alone stays with PyTorch, and so do whole
     numbers. Halves that change places (``rotations.py``) count as elements: of a rotary embedding
@@ -47,7 +50,9 @@ class Elementwise(Pattern):
             return False
         if not tensor(node).dtype.is_floating_point:
             return False
-        return any(is_pointwise(of) for of in (*flow.operands(node), *flow.consumers(node)))
+        if any(is_pointwise(of) for of in (*flow.operands(node), *flow.consumers(node))):
+            return True
+        return any(is_gather(flow, of) for of in flow.operands(node))
 
     def regions(
         self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
@@ -57,7 +62,7 @@ class Elementwise(Pattern):
         nodes |= _rotated_alike(flow, nodes, taken)
         computed = [node for node in nodes if computes(flow, node)]
         count = len(computed)
-        if count < LEAST:
+        if count < LEAST + any(is_gather(flow, node) for node in computed):
             return ()
         elements = literal(tensor(anchor).numel())
         if count < CHAIN_OPERATIONS and elements is not None and elements <= CHAIN_ELEMENTS:
@@ -75,8 +80,10 @@ class Elementwise(Pattern):
 
 
 def computes(flow: ValueFlow, node: fx.Node) -> bool:
-    """Whether PyTorch goes over memory for an elementwise node."""
+    """Whether PyTorch goes over memory for an elementwise node, or one that reads by index."""
     call = lookup(node)
+    if is_gather(flow, node):
+        return True
     if call is None or not is_pointwise(node):
         return False
     return is_elementwise(call.op) or (call.op == "cast" and _converts(flow, node, call))
@@ -152,7 +159,7 @@ class _Growth:
                 continue
             nodes.add(node)
             pending += [of for of in self.flow.consumers(node) if self._is_whole(of)]
-            pending += self.flow.operands(node)
+            pending += () if is_gather(self.flow, node) else self.flow.operands(node)
         return self._without_shared(nodes)
 
     def _is_whole(self, node: fx.Node) -> bool:
@@ -165,6 +172,8 @@ class _Growth:
         call = lookup(node)
         if call is None or node in self.taken:
             return False
+        if is_gather(self.flow, node):
+            return True  # smaller ones are for what reads them alone
         if not is_pointwise(node) and halves_of(self.flow, node) is None:
             return False
         if is_rotated(self.flow, node):  # its halves are views of it, which must be there

@@ -10,6 +10,7 @@ from torch import fx
 from snipjit.ir.operations import kind_of
 from snipjit.passes.fx.graph.convex import joins
 from snipjit.passes.fx.graph.value_flow import ValueFlow
+from snipjit.passes.fx.lift.gathers import is_gather
 from snipjit.passes.fx.lift.lifter import Lifter
 from snipjit.passes.fx.lift.translate_normalizations import NORMALIZATIONS, STATISTICS
 from snipjit.passes.fx.lift.translate_reductions import REDUCTIONS, dims_of
@@ -37,7 +38,8 @@ class Normalization(Pattern):
     After:   %a, %b, %c, %d = parameter …; %0 = add %a %b; %1 = reduce_dims %0; …; %11 = add %10 %d
              result %11; result %0
 
-    Written out it begins with a statistic over some dims, which comes back to the elements.
+    Written out it begins with a statistic over some dims, which comes back to the elements. What
+    its input is summed of may be read by index (``gathers.py``), as embeddings are.
     """
 
     name = "normalization"
@@ -118,6 +120,12 @@ class _Rows:
         shape = tensor(node).shape
         return len(shape) == len(self.shape) and all(map(same, shape, self.shape))
 
+    def broadcasts(self, node: fx.Node) -> bool:
+        """Whether a tensor has one element for several of a row, or for several rows."""
+        shape = tensor(node).shape
+        pairs = zip(reversed(shape), reversed(self.shape), strict=False)
+        return len(shape) <= len(self.shape) and all(is_one(a) or same(a, b) for a, b in pairs)
+
 
 def _dims(node: fx.Node, call: Call, rank: int) -> tuple[int, ...]:
     """The dims that a normalization or a statistic goes over, counted from the first."""
@@ -184,8 +192,8 @@ class _Growth:
         while pending:
             node = pending.pop(0)
             new = [reader for reader in self.flow.consumers(node) if self._is_below(reader, last)]
-            if self.up:
-                new += [source for source in self.flow.operands(node) if self._is_above(source)]
+            if self.up and not is_gather(self.flow, node):
+                new += [of for of in self.flow.operands(node) if self._is_above(of, node)]
             for one in new:
                 if one not in nodes and joins(self.flow, one, nodes):
                     nodes.add(one)
@@ -201,9 +209,14 @@ class _Growth:
             for of in operands
         )
 
-    def _is_above(self, node: fx.Node) -> bool:
+    def _is_above(self, node: fx.Node, reader: fx.Node) -> bool:
         call = lookup(node)
-        if call is None or node in self.taken or not self._is_part(node):
+        if call is None or node in self.taken:
+            return False
+        if is_gather(self.flow, node):
+            alone = self.flow.consumers(node) == [reader]
+            return self.rows.is_whole(node) or (alone and self.rows.broadcasts(node))
+        if not self._is_part(node):
             return False
         square = call.op == "pow" and call.get("exponent") == 2
         cheap = square or kind_of(call.op) in CHEAP or call.op in _CHEAP_NAMES
