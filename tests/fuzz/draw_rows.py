@@ -54,7 +54,7 @@ class Rows(Layers):
         if way == "own":
             return self.ids(self.lead)
         places = self.ids((1, self.length) if len(self.lead) > 1 else (self.length,))
-        return self.call("expand", places, *self.lead) if way == "repeated" else places
+        return self.call("expand", places, *self.lead[:-1], -1) if way == "repeated" else places
 
     def ids(self, shape: tuple[int, ...]) -> Ref:
         """Indices that any table has."""
