@@ -9,6 +9,7 @@ neither allocated nor touched for the first time. What leaves the chain are tens
 ``chain_script.py``       what the body of a chain says, read once
 ``chain_walk.py``         the same with the sizes of a call
 ``chain_plans.py``        a plan for each set of sizes, a few bytes for each launch
+``repeated.py``           whether weights are laid out as in the calls before
 ``chain_frames.py``       the memory that a call fills in and the native half reads
 ``chain_path.py``         the Python source of a call
 ========================  ===========================================================
@@ -32,10 +33,11 @@ from snipjit.runtime.arena import ARENAS
 from snipjit.runtime.call_path import compile_call
 from snipjit.runtime.chain_driver import chain_many, chain_one
 from snipjit.runtime.chain_path import source
-from snipjit.runtime.chain_plans import BY_MEMBERS, ChainPlan, Planner
-from snipjit.runtime.chain_script import LauncherOf, Script
+from snipjit.runtime.chain_plans import BY_MEMBERS, ChainPlan, Planner, layouts_of
+from snipjit.runtime.chain_script import IsWeight, LauncherOf, Script
 from snipjit.runtime.launcher import torch_dtype, with_equals
 from snipjit.runtime.plans import Plans
+from snipjit.runtime.repeated import Repeated
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads
 from snipjit.runtime.threads import thread_count
 from snipjit.torch_private import empty_strided, forward_ad
@@ -51,13 +53,15 @@ class Chain:
         self,
         body: fx.GraphModule,
         launcher_of: LauncherOf,
+        is_weight: IsWeight = lambda node: False,
         scratchpads: Scratchpads = SCRATCHPADS,
         arenas: Scratchpads = ARENAS,
         empty: Callable[..., Any] = empty_strided,
     ) -> None:
-        self.body, self.script = body, Script(body, launcher_of)
+        self.body, self.script = body, Script(body, launcher_of, is_weight)
         self.planner = Planner(self.script)
         self._plans: Plans[tuple[Any, ...], ChainPlan] = Plans(self.planner.plan, with_equals)
+        self._repeated = Repeated()
         self._calls = count()
         for launcher, times in Counter(member.launcher for member in self.script.members).items():
             launcher.count_in(self._calls, times)
@@ -87,7 +91,10 @@ class Chain:
             "forward_ad": forward_ad,
             "give_arena": arenas.give,
             "give_scratch": scratchpads.give,
+            "last": self._repeated.last,
+            "layouts_of": layouts_of,
             "make_plan": self._plans.find,
+            "note": self._repeated.note,
             "one_by_one": BY_MEMBERS,
             "plans": self._plans.recent,
             "run_many": many,

@@ -2,37 +2,53 @@
 
 It is that of a launcher (``call_path.py``) for many launches at once. Whatever is not as it should
 be is for the launches to find, also an index that a kernel has found out of range: it calls them
-one by one, and says nothing itself. ::
+one by one, and says nothing itself. Weights are looked at in one step while they are laid out as in
+the calls before; of a chain with one weight ``a1`` ::
 
     def call(a0, a1, a2):
+        is_same, weights = last[0]
+        repeated = is_same(a1)
         try:
-            if not (a0.dtype is d0 and a0.is_cpu and ...):
+            if not (a0.dtype is d1 and a0.is_cpu and ...):
+                return by_members(a0, a1, a2)
+            if not (repeated or (a1.dtype is d0 and a1.is_cpu)):
                 return by_members(a0, a1, a2)
         except AttributeError:
             return by_members(a0, a1, a2)
-        key = (a0.shape, a0.stride(), a1.shape, a1.stride(),)
+        ...
+        if not repeated:
+            weights = layouts_of((x0.shape, x0.stride(),))
+            note(weights, (a1,))
+        key = (weights, x1.shape, x1.stride(), x2.shape, x2.stride(),)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import fx
 
 from snipjit.ir.exact_integers import FARTHEST
 from snipjit.runtime.chain_driver import SLOT
-from snipjit.runtime.chain_script import Script, number_key
+from snipjit.runtime.chain_script import Given, Script, number_key
 from snipjit.torch_private import IN_FORWARD_AD
 
 _TEMPLATE = """
 def call({arguments}):
+    is_same, weights = last[0]
+    repeated = is_same({weights})
     try:
         if {in_forward_ad} or not ({checks}):
+            return by_members({arguments})
+        if not (repeated or ({weight_checks})):
             return by_members({arguments})
     except AttributeError:
         return by_members({arguments})
     {forms}
-    key = ({key})
+    if not repeated:
+        weights = layouts_of(({weight_layouts}))
+        note(weights, ({weights}))
+    key = (weights, {key})
     plan = plans.get(key) or make_plan(key)
     if plan is one_by_one:
         return by_members({arguments})
@@ -81,10 +97,12 @@ _PROGRAM = {
 def source(script: Script) -> str:
     """The text of ``call``.
 
-    Its names: ``a`` arguments, ``x`` inputs that kernels read, ``p`` their addresses, ``d`` their
-    element types, ``f`` the forms of those that are prepared; ``r`` results, ``e`` their types.
+    Its names: ``a`` arguments, ``x`` inputs that kernels read, weights first, ``p`` their
+    addresses, ``d`` their element types, ``f`` the forms of those that are prepared; ``r`` results,
+    ``e`` their types.
     """
     given = list(enumerate(script.given))
+    weights, others = given[: len(script.weights)], given[len(script.weights) :]
     roots = len(given)
     leaving = range(len(script.leaving))
     told = [f"a{number}" for number in script.told]
@@ -92,12 +110,14 @@ def source(script: Script) -> str:
     return _TEMPLATE.format(
         arguments=arguments,
         in_forward_ad=IN_FORWARD_AD,
-        checks=" and ".join(f"a{g.number}.dtype is d{i} and a{g.number}.is_cpu" for i, g in given)
-        or "True",
+        checks=_checks(others),
+        weights=_comma(dict.fromkeys(f"a{g.number}" for _, g in weights)),
+        weight_checks=_checks(weights),
+        weight_layouts=_comma(f"x{i}.shape, x{i}.stride()" for i, _ in weights),
         forms=_lines(
             1, (f"x{i} = " + (f"f{i}(a{g.number})" if g.form else f"a{g.number}") for i, g in given)
         ),
-        key=_comma([*(f"x{i}.shape, x{i}.stride()" for i, _ in given), *told]),
+        key=_comma([*(f"x{i}.shape, x{i}.stride()" for i, _ in others), *told]),
         layouts="".join(f"shape{i}, strides{i}, " for i in leaving),
         pointers=_lines(1, (f"roots[{i}] = p{i} = x{i}.data_ptr()" for i, _ in given)),
         numbers=_lines(2, _numbers(script)),
@@ -117,6 +137,12 @@ def source(script: Script) -> str:
         by_index=f"if fault: return by_members({arguments})" if script.loads_by_index else "pass",
         returned=_comma(f"r{i}" for i in script.returned),
     )
+
+
+def _checks(given: Sequence[tuple[int, Given]]) -> str:
+    """Whether inputs are tensors of their types on the CPU."""
+    checks = (f"a{g.number}.dtype is d{i} and a{g.number}.is_cpu" for i, g in given)
+    return " and ".join(checks) or "True"
 
 
 def _numbers(script: Script) -> Iterable[str]:

@@ -43,7 +43,7 @@ class Layout(NamedTuple):
 
 
 class Walk:
-    """What a key comes to.
+    """What a key comes to: shape and strides of each given input, then what views are told.
 
     plans    of each launch, as its launcher has it
     sources  of each launch, where each input lies

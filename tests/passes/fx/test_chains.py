@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, fx
 
-from snipjit.passes.fx import chain_launches
+from snipjit.passes.fx import chain_launches, is_state, note_state
 
 
 def launch(*args: Any) -> Tensor:
@@ -154,3 +154,19 @@ def test_one_launch_alone_stays() -> None:
     graph, body = chained(lambda x, y: launch(launch(x) + y), X, Y)
     assert not body
     assert graph[0] == "launch = launch(x)"
+
+
+def test_the_body_notes_what_the_module_hands_over() -> None:
+    graph, bodies = fx.Graph(), list[fx.GraphModule]()
+    x, y = graph.placeholder("x"), graph.placeholder("y")
+    note_state([y])
+    first = graph.call_function(launch, (x, y))
+    graph.output(graph.call_function(launch, (first, y)))
+
+    def join(body: fx.GraphModule) -> Callable[..., Any]:
+        bodies.append(body)
+        return launch
+
+    chain_launches(fx.GraphModule(torch.nn.Module(), graph), results, join)
+    inputs = [node for body in bodies for node in body.graph.nodes if node.op == "placeholder"]
+    assert [(node.name, is_state(node)) for node in inputs] == [("x", False), ("y", True)]
