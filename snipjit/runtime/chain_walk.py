@@ -60,7 +60,7 @@ class Walk:
         self._given: dict[tuple[int, Any], tuple[int, Ints, Ints]] = {}
         self._enter(key)
         launches = {member.node: member for member in script.members}
-        for node in script.body.graph.nodes:
+        for node in script.body.nodes:
             if node in launches:
                 self._launch(launches[node])
             elif node in script.views:

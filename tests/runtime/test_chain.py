@@ -54,7 +54,7 @@ class Built:
         self.before = fx.GraphModule(torch.nn.Module(), self.graph)
         self.after = fx.GraphModule(torch.nn.Module(), _copy(self.graph))
 
-        def join(body: fx.GraphModule) -> Callable[..., Any]:
+        def join(body: fx.Graph) -> Callable[..., Any]:
             self.made.append(Chain(body, self.launcher_of, is_state, **chain))
             return self.made[-1].call
 

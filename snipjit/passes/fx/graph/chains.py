@@ -17,13 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-import torch
 from torch import fx
 
 from snipjit.passes.fx.graph.launch_levels import Kind, Results, kinds, levels, segments
 from snipjit.passes.fx.nodes.traced import is_state, note_state
 
-Join = Callable[[fx.GraphModule], Callable[..., Any]]
+Join = Callable[[fx.Graph], Callable[..., Any]]
 """Makes what a graph calls of the body of a chain; it returns a tuple as the body does."""
 
 Kinds = Mapping[fx.Node, Kind]
@@ -130,7 +129,7 @@ class _Chain:
         for node in reversed(self.moved):
             graph.erase_node(node)
 
-    def _body(self) -> fx.GraphModule:
+    def _body(self) -> fx.Graph:
         body, known = fx.Graph(), dict[fx.Node, fx.Node]()
         for source in self.inputs:
             known[source] = body.placeholder(source.name)
@@ -139,7 +138,7 @@ class _Chain:
             known[node] = body.node_copy(node, known.__getitem__)
             known[node].meta = {}
         body.output(tuple(known[node] for node in self.leaving))
-        return fx.GraphModule(torch.nn.Module(), body)
+        return body
 
 
 def _of_several(node: fx.Node, launches: set[fx.Node], results: Results) -> bool:
