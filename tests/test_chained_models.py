@@ -99,6 +99,7 @@ def test_a_model_is_one_chain(made: list[Chain], weights: str) -> None:
             check(compiled, plain, *text(length))
     (chain,) = made
     assert len(chain.script.members) == 3 * 7
+    assert len(chain.script.weights) == 3 * (6 + 2) * 2
     assert chain.planner.colouring is not None
     assert chain.planner.colouring.count <= 6
     assert snipjit.stats().kernel_calls == 6 * 3 * 7

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import fx
 
-from snipjit.passes.fx import chain_launches
+from snipjit.passes.fx import chain_launches, is_state
 from snipjit.runtime.chain import Chain
 from snipjit.runtime.kernel_cache import launchers
 from snipjit.runtime.launcher import Launcher
@@ -21,4 +21,4 @@ def chain(gm: fx.GraphModule) -> None:
         launcher = launcher_of(node)
         return len(launcher.structure.interface.outputs) if launcher is not None else 0
 
-    chain_launches(gm, results, lambda body: Chain(body, launcher_of).call)
+    chain_launches(gm, results, lambda body: Chain(body, launcher_of, is_state).call)

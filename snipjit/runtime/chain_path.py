@@ -2,54 +2,79 @@
 
 It is that of a launcher (``call_path.py``) for many launches at once. Whatever is not as it should
 be is for the launches to find, also an index that a kernel has found out of range: it calls them
-one by one, and says nothing itself. ::
+one by one, and says nothing itself. Weights are looked at in one step while they are laid out as in
+the calls before; of a chain with one weight ``a1`` ::
 
-    def call(a0, a1, a2):
+    def call(*arguments):
+        [a0, a1, a2] = arguments
+        weights = (a1,)
+        is_same, layouts = last[0]
+        repeated = is_same(*weights)
         try:
-            if not (a0.dtype is d0 and a0.is_cpu and ...):
-                return by_members(a0, a1, a2)
+            if not (a0.dtype is d1 and a0.is_cpu and ...):
+                return by_members(*arguments)
+            if not (repeated or are_of_types(weights)):
+                return by_members(*arguments)
         except AttributeError:
-            return by_members(a0, a1, a2)
-        key = (a0.shape, a0.stride(), a1.shape, a1.stride(),)
+            return by_members(*arguments)
+        given = (a1, a0, a2,)
+        if not repeated:
+            layouts = layouts_of(given[:1])
+            note(layouts, weights)
+        [x1, x2] = given[1:]
+        key = (layouts, x1.shape, x1.stride(), x2.shape, x2.stride(),)
+
+To unroll what is done with each weight would take long to compile, and save nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import fx
 
 from snipjit.ir.exact_integers import FARTHEST
 from snipjit.runtime.chain_driver import SLOT
-from snipjit.runtime.chain_script import Script, number_key
+from snipjit.runtime.chain_script import Given, Script, number_key
 from snipjit.torch_private import IN_FORWARD_AD
 
 _TEMPLATE = """
-def call({arguments}):
+def call(*arguments):
+    [{arguments}] = arguments
+    weights = ({weights})
+    is_same, layouts = last[0]
+    repeated = is_same(*weights)
     try:
         if {in_forward_ad} or not ({checks}):
-            return by_members({arguments})
+            return by_members(*arguments)
+        if not (repeated or are_of_types(weights)):
+            return by_members(*arguments)
     except AttributeError:
-        return by_members({arguments})
-    {forms}
-    key = ({key})
+        return by_members(*arguments)
+    given = ({given})
+    if not repeated:
+        layouts = layouts_of(given[:{count}])
+        note(layouts, weights)
+    [{others}] = given[{count}:]
+    key = (layouts, {key})
     plan = plans.get(key) or make_plan(key)
     if plan is one_by_one:
-        return by_members({arguments})
+        return by_members(*arguments)
     frames, starts, values, offsets, one_thread, pitch, shared, size, {layouts}alive = plan
     try:
         frame = frames.pop()
     except IndexError:
         frame = frames.make()
     program, roots, numbers, address, faults = frame
-    {pointers}
+    addresses = [x.data_ptr() for x in given]
+    roots[:{roots}] = array("l", addresses)
     try:
         {numbers}
     except (TypeError, ValueError, RuntimeError):
-        return by_members({arguments})
-    if {far} or not ({present}):
+        return by_members(*arguments)
+    if {far} or 0 in addresses:
         frames.append(frame)
-        return by_members({arguments})
+        return by_members(*arguments)
     {results}
     next(calls)
     threads = 1 if one_thread else thread_count()
@@ -81,28 +106,27 @@ _PROGRAM = {
 def source(script: Script) -> str:
     """The text of ``call``.
 
-    Its names: ``a`` arguments, ``x`` inputs that kernels read, ``p`` their addresses, ``d`` their
-    element types, ``f`` the forms of those that are prepared; ``r`` results, ``e`` their types.
+    Its names: ``a`` arguments, ``x`` those that kernels read and that are no weights, ``d`` element
+    types of what is given, ``f`` the forms of what is prepared; ``r`` results, ``e`` their types.
     """
-    given = list(enumerate(script.given))
-    roots = len(given)
+    given, count = list(enumerate(script.given)), len(script.weights)
+    others, roots = given[count:], len(given)
     leaving = range(len(script.leaving))
     told = [f"a{number}" for number in script.told]
     arguments = _comma(f"a{i}" for i in range(len(script.arguments)))
     return _TEMPLATE.format(
         arguments=arguments,
         in_forward_ad=IN_FORWARD_AD,
-        checks=" and ".join(f"a{g.number}.dtype is d{i} and a{g.number}.is_cpu" for i, g in given)
-        or "True",
-        forms=_lines(
-            1, (f"x{i} = " + (f"f{i}(a{g.number})" if g.form else f"a{g.number}") for i, g in given)
-        ),
-        key=_comma([*(f"x{i}.shape, x{i}.stride()" for i, _ in given), *told]),
+        checks=_checks(others),
+        weights=_comma(f"a{number}" for number, _ in script.owned),
+        given=_comma(f"f{i}(a{g.number})" if g.form else f"a{g.number}" for i, g in given),
+        count=count,
+        others=_comma(f"x{i}" for i, _ in others),
+        roots=roots,
+        key=_comma([*(f"x{i}.shape, x{i}.stride()" for i, _ in others), *told]),
         layouts="".join(f"shape{i}, strides{i}, " for i in leaving),
-        pointers=_lines(1, (f"roots[{i}] = p{i} = x{i}.data_ptr()" for i, _ in given)),
         numbers=_lines(2, _numbers(script)),
         far=" or ".join(_far(script)) or "False",
-        present=" and ".join(f"p{i}" for i, _ in given) or "True",
         results=_lines(
             1,
             (
@@ -114,9 +138,15 @@ def source(script: Script) -> str:
             1, (f"program[{SLOT[field]}] = {value}" for field, value in _PROGRAM.items())
         ),
         fault="fault = any(slot[0] for slot in faults)" if script.loads_by_index else "pass",
-        by_index=f"if fault: return by_members({arguments})" if script.loads_by_index else "pass",
+        by_index="if fault: return by_members(*arguments)" if script.loads_by_index else "pass",
         returned=_comma(f"r{i}" for i in script.returned),
     )
+
+
+def _checks(given: Sequence[tuple[int, Given]]) -> str:
+    """Whether inputs are tensors of their types on the CPU."""
+    checks = (f"a{g.number}.dtype is d{i} and a{g.number}.is_cpu" for i, g in given)
+    return " and ".join(checks) or "True"
 
 
 def _numbers(script: Script) -> Iterable[str]:

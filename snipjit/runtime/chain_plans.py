@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,27 @@ from snipjit.runtime.chain_script import Result, Script, number_key
 from snipjit.runtime.chain_text import dump_chain
 from snipjit.runtime.chain_walk import NotInOneError, Walk
 from snipjit.runtime.frames import Frames
+from snipjit.runtime.interface import Ints
 from snipjit.runtime.launcher import Plan
 
 ChainPlan = tuple[Any, ...]
 """How to call for one key: the frames; the addresses of ``starts``, ``values`` and ``offsets``;
 whether one thread does it all; bytes of scratchpad of a worker and for all together; bytes of the
 arena; shape and strides of each result; at last what keeps the addresses alive."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layouts:
+    """Shape and strides of each weight in turn, as one part of a key.
+
+    Weights are most of what a chain is given, and hardly ever change. Equal layouts of late are one
+    object, which is found sooner than its parts.
+    """
+
+    parts: tuple[Ints, ...]
+
+
+layouts_of = lru_cache(maxsize=64)(Layouts)
 
 BY_MEMBERS: ChainPlan = ("launches one by one",)
 """The plan of a call in which each launch is a call of its launcher."""
@@ -41,12 +58,15 @@ class Planner:
         return self._colouring.get(None)
 
     def plan(self, key: tuple[Any, ...]) -> ChainPlan:
-        """For shape and strides of each given input in turn, then what views are told.
+        """For layouts of weights, shape and strides of each other input, what views are told.
 
         What does not fit is for the launch in question to say.
         """
+        if not self.script.is_plain:
+            return BY_MEMBERS
+        weights, *others = key
         try:
-            return self._plan(Walk(self.script, key)) if self.script.is_plain else BY_MEMBERS
+            return self._plan(Walk(self.script, (*weights.parts, *others)))
         except (NotInOneError, InputError, RuntimeError, TypeError, IndexError):
             return BY_MEMBERS
 

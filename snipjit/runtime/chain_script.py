@@ -20,6 +20,9 @@ from snipjit.runtime.prepared_weights import Form
 
 LauncherOf = Callable[[fx.Node], Launcher | None]
 
+IsWeight = Callable[[fx.Node], bool]
+"""Whether an argument is the module's own, such as a parameter, and the same in most calls."""
+
 Result = tuple[int, int]
 """A launch and the number of a result of it."""
 
@@ -55,23 +58,27 @@ class Script:
     arguments  of the chain, by number
     members    launches in order
     made       what launches make, by node; ``nodes_of`` the other way around
-    given      inputs that kernels read, each in each of its forms
+    given      inputs that kernels read, each in each of its forms; the first are ``weights``
+    owned      the arguments that are weights, with their element types
     numbers    scalars, each once: arguments, or numbers
     told       arguments that views are told, such as sizes
     leaving    the results that the chain returns; ``returned`` are their places there
     inner      all others
     """
 
-    def __init__(self, body: fx.GraphModule, launcher_of: LauncherOf) -> None:
+    def __init__(self, body: fx.Graph, launcher_of: LauncherOf, is_weight: IsWeight) -> None:
         self.body = body
-        nodes = list(body.graph.nodes)
+        nodes = list(body.nodes)
         self.arguments = {n: i for i, n in enumerate(n for n in nodes if n.op == "placeholder")}
         self.members = [Member.of(n, of) for n in nodes if (of := launcher_of(n)) is not None]
         self.made = self._made()
         launches = {member.node for member in self.members}
         plain = {*self.arguments, *self.made, *launches}
         self.views = {n for n in nodes if n not in plain and n.op != "output"}
-        self.given = self._given()
+        own = {number for node, number in self.arguments.items() if is_weight(node)}
+        self.given = sorted(self._given(), key=lambda given: given.number not in own)
+        self.weights = [given for given in self.given if given.number in own]
+        self.owned = list(dict.fromkeys((given.number, given.dtype) for given in self.weights))
         self.numbers = self._numbers()
         told = (of for view in self.views for of in view.all_input_nodes[1:])
         self.told = sorted({self.arguments[of] for of in told if of in self.arguments})

@@ -40,7 +40,7 @@ def _lines(script: Script, colouring: Colouring) -> Iterator[str]:
     for result, colour in zip(script.inner, colouring.colours, strict=True):
         places[result] = f"colour {colour}"
     members = {member.node: number for number, member in enumerate(script.members)}
-    for node in script.body.graph.nodes:
+    for node in script.body.nodes:
         if node in members:
             yield _launch(script, members[node], places)
         elif node in script.views:

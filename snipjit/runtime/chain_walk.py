@@ -43,7 +43,7 @@ class Layout(NamedTuple):
 
 
 class Walk:
-    """What a key comes to.
+    """What a key comes to: shape and strides of each given input, then what views are told.
 
     plans    of each launch, as its launcher has it
     sources  of each launch, where each input lies
@@ -60,7 +60,7 @@ class Walk:
         self._given: dict[tuple[int, Any], tuple[int, Ints, Ints]] = {}
         self._enter(key)
         launches = {member.node: member for member in script.members}
-        for node in script.body.graph.nodes:
+        for node in script.body.nodes:
             if node in launches:
                 self._launch(launches[node])
             elif node in script.views:

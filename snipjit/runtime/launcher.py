@@ -1,7 +1,7 @@
 """Launcher: what stands in the FX graph. Tensors and scalars in, a kernel call, tensors out.
 
 A call of shapes and strides that were seen before costs some 2 µs, one like the calls before it
-a third less (``repeated_plan.py``): a look-up, the outputs' allocation, and the few slots of
+a third less (``repeated.py``): a look-up, the outputs' allocation, and the few slots of
 CallArgs that only the call knows. Everything else is configured once for the shapes and kept as
 bytes: a plan takes about 1 KB.
 """
@@ -26,7 +26,7 @@ from snipjit.runtime.input_copies import InputCopy
 from snipjit.runtime.interface import Ints
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.plans import Plans
-from snipjit.runtime.repeated_plan import RepeatedPlan
+from snipjit.runtime.repeated import Repeated
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads, pitch
 from snipjit.runtime.structure import Structure
 from snipjit.runtime.threads import ENTRY_SLOT, is_forked, run_many, run_one, thread_count
@@ -74,7 +74,7 @@ class Launcher:
         self.structure, self.nodes = structure, nodes
         self.source = source(structure.interface, structure.uses_scratch, structure.forms)
         self._plans: Plans[Key, Plan] = Plans(self._configure, with_equals)
-        self._repeated = RepeatedPlan()
+        self._repeated = Repeated()
         self._frames: dict[Kernel, Frames] = {}
         self._calls = count()
         self._chains: list[tuple[count[int], int]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import getitem
 from typing import Any
 
@@ -14,12 +14,13 @@ from torch import Tensor, fx
 
 from snipjit.compiler import compile_subgraph
 from snipjit.errors import InputError
-from snipjit.passes.fx import chain_launches
+from snipjit.passes.fx import chain_launches, is_state, note_state
 from snipjit.runtime import plans
 from snipjit.runtime.arena import ARENAS
 from snipjit.runtime.chain import Chain
 from snipjit.runtime.chain_plans import BY_MEMBERS
 from snipjit.runtime.launcher import Launcher
+from snipjit.runtime.repeated import OFTEN
 from snipjit.runtime.scratchpad import Scratchpads
 from snipjit.torch_private import empty_strided, forward_ad
 from tests.guard import SIDES, Side, guarded, guarded_empty, guarded_scratch
@@ -34,9 +35,16 @@ class Built:
     its result out as [m][b][n].
     """
 
-    def __init__(self, write: Callable[[Built], Any], inputs: int = 2, **chain: Any) -> None:
+    def __init__(
+        self,
+        write: Callable[[Built], Any],
+        inputs: int = 2,
+        weights: Sequence[int] = (),
+        **chain: Any,
+    ) -> None:
         self.graph = fx.Graph()
         self.inputs = [self.graph.placeholder(f"x{i}") for i in range(inputs)]
+        note_state(self.inputs[i] for i in weights)
         self.launcher, self.swapped = (
             Launcher(scale_add_structure(order)) for order in ((0, 1, 2), (1, 0, 2))
         )
@@ -46,8 +54,8 @@ class Built:
         self.before = fx.GraphModule(torch.nn.Module(), self.graph)
         self.after = fx.GraphModule(torch.nn.Module(), _copy(self.graph))
 
-        def join(body: fx.GraphModule) -> Callable[..., Any]:
-            self.made.append(Chain(body, self.launcher_of, **chain))
+        def join(body: fx.Graph) -> Callable[..., Any]:
+            self.made.append(Chain(body, self.launcher_of, is_state, **chain))
             return self.made[-1].call
 
         chain_launches(self.after, self.results, join)
@@ -118,11 +126,14 @@ def test_empty_and_single_dims(shape: tuple[int, int, int]) -> None:
         built.check(torch.randn(shape), torch.randn(shape))
 
 
+WEIGHTS = [(), (0,), (1,), (0, 1)]
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_graphs_at_random(seed: int) -> None:
     draw = random.Random(seed)
-    built = Built(lambda built: _drawn(built, draw))
-    for m in (6, 2, 6, 10):
+    built = Built(lambda built: _drawn(built, draw), weights=WEIGHTS[seed % len(WEIGHTS)])
+    for m in (6, 2, *6 * [6], 10):
         built.check(*inputs(m, 2, 6))
 
 
@@ -310,6 +321,41 @@ def test_inputs_that_are_copied() -> None:
     assert not built.in_one
     built.check(x, y)
     assert any(plan is not BY_MEMBERS for plan in built.made[0]._plans.recent.values())
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_weights_of_other_layouts(private: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules that share a graph hand over weights of their own, in either mode."""
+    if not private:
+        monkeypatch.delattr(torch._C._dynamo.guards, "TensorGuards")
+    built = Built(row, weights=(1,))
+    for mode in (torch.no_grad, torch.inference_mode, torch.no_grad):
+        for m, b in (31, 2), (31, 1), (1, 1), (7, 3), (0, 2), (31, 2):
+            x, y = inputs(m, b)
+            laid_out = y, y.transpose(0, 1).contiguous().transpose(0, 1), y[:1].expand_as(y)
+            with mode():
+                for weight in (*laid_out, torch.nn.Parameter(y), *laid_out):
+                    for _ in range(OFTEN + 2):
+                        built.check(x, weight)
+    assert built.in_one
+
+
+def test_inputs_change_beside_weights() -> None:
+    """A call knows that its weights are as before, whatever else it is given."""
+    built = Built(row, weights=(1,))
+    y = inputs()[1]
+    for _ in range(OFTEN + 2):
+        built.check(inputs()[0], y)
+    is_same, layouts = built.made[0]._repeated.last[0]
+    assert is_same(y)
+    assert layouts.parts == (y.shape, y.stride())
+    built.check(inputs()[0].transpose(0, 1).contiguous().transpose(0, 1), y)
+    for wrong in (torch.zeros(31, 2, 40), torch.zeros(2, 31, 40, dtype=torch.float64), None):
+        with pytest.raises(InputError):
+            built.after(wrong, y)
+        with pytest.raises(InputError):
+            built.after(inputs()[0], wrong)
+    built.check(*inputs())
 
 
 def test_several_results() -> None:

@@ -28,7 +28,7 @@ from snipjit.passes.fx.graph.plain_graph import make_plain
 from snipjit.passes.fx.graph.substitute import forget, substitute
 from snipjit.passes.fx.graph.writes import note_writes
 from snipjit.passes.fx.modules.open_attention_modules import OpenAttentionModules
-from snipjit.passes.fx.nodes.traced import note_state
+from snipjit.passes.fx.nodes.traced import is_state, note_state
 from snipjit.passes.fx.patterns.attention import Attention
 from snipjit.passes.fx.patterns.elementwise import Elementwise
 from snipjit.passes.fx.patterns.linear import Convolution, Linear
@@ -66,6 +66,7 @@ __all__ = [
     "Tokenization",
     "chain_launches",
     "forget",
+    "is_state",
     "needs_grad",
     "note_state",
     "own_nodes",

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, fx
 
-from snipjit.passes.fx import chain_launches
+from snipjit.passes.fx import chain_launches, is_state, note_state
 
 
 def launch(*args: Any) -> Tensor:
@@ -30,13 +30,13 @@ def chained(function: Callable[..., Any], *inputs: Tensor) -> tuple[list[str], l
     """The graph of a function after the pass and the bodies of its chains, checked by a run."""
     tracer = fx.Tracer(autowrap_functions=(launch, twin))
     gm = fx.GraphModule(torch.nn.Module(), tracer.trace(function))
-    bodies: list[fx.GraphModule] = []
+    bodies: list[fx.Graph] = []
 
-    def join(body: fx.GraphModule) -> Callable[..., Any]:
+    def join(body: fx.Graph) -> Callable[..., Any]:
         bodies.append(body)
 
         def chain(*args: Any) -> Any:
-            return body(*args)
+            return fx.GraphModule(torch.nn.Module(), body)(*args)
 
         return chain
 
@@ -44,7 +44,7 @@ def chained(function: Callable[..., Any], *inputs: Tensor) -> tuple[list[str], l
     torch.testing.assert_close(
         gm(*(x.clone() for x in inputs)), function(*(x.clone() for x in inputs)), rtol=0, atol=0
     )
-    return lines(gm.graph), [line for body in bodies for line in lines(body.graph)]
+    return lines(gm.graph), [line for body in bodies for line in lines(body)]
 
 
 def lines(graph: fx.Graph) -> list[str]:
@@ -154,3 +154,19 @@ def test_one_launch_alone_stays() -> None:
     graph, body = chained(lambda x, y: launch(launch(x) + y), X, Y)
     assert not body
     assert graph[0] == "launch = launch(x)"
+
+
+def test_the_body_notes_what_the_module_hands_over() -> None:
+    graph, bodies = fx.Graph(), list[fx.Graph]()
+    x, y = graph.placeholder("x"), graph.placeholder("y")
+    note_state([y])
+    first = graph.call_function(launch, (x, y))
+    graph.output(graph.call_function(launch, (first, y)))
+
+    def join(body: fx.Graph) -> Callable[..., Any]:
+        bodies.append(body)
+        return launch
+
+    chain_launches(fx.GraphModule(torch.nn.Module(), graph), results, join)
+    inputs = [node for body in bodies for node in body.nodes if node.op == "placeholder"]
+    assert [(node.name, is_state(node)) for node in inputs] == [("x", False), ("y", True)]

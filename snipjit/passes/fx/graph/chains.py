@@ -5,23 +5,24 @@ Before:  %n = launch(%x, …); %i = item(%p); %q = launch_1(%n, …); %v = view(
 After:   %i = item(%p); %chain = chain(%x, …, %i); %c = getitem(%chain, 0); %s = add(%c, 1)
 
 The body of a chain is a graph of its launches and of the views between them; it returns what
-others read. What else stands between launches goes before them, or after, as its data allow. A view
-that others read too stays where it is, a view of what then leaves the chain.
+others read, and notes which of its inputs the module hands over, such as parameters. What else
+stands between launches goes before them, or after, as its data allow. A view that others read too
+stays where it is, a view of what then leaves the chain.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from heapq import heapify, heappop, heappush
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import heappop, heappush
 from typing import Any
 
-import torch
 from torch import fx
 
 from snipjit.passes.fx.graph.launch_levels import Kind, Results, kinds, levels, segments
+from snipjit.passes.fx.nodes.traced import is_state, note_state
 
-Join = Callable[[fx.GraphModule], Callable[..., Any]]
+Join = Callable[[fx.Graph], Callable[..., Any]]
 """Makes what a graph calls of the body of a chain; it returns a tuple as the body does."""
 
 Kinds = Mapping[fx.Node, Kind]
@@ -128,15 +129,16 @@ class _Chain:
         for node in reversed(self.moved):
             graph.erase_node(node)
 
-    def _body(self) -> fx.GraphModule:
+    def _body(self) -> fx.Graph:
         body, known = fx.Graph(), dict[fx.Node, fx.Node]()
         for source in self.inputs:
             known[source] = body.placeholder(source.name)
+        note_state(known[source] for source in self.inputs if is_state(source))
         for node in self.nodes:
             known[node] = body.node_copy(node, known.__getitem__)
             known[node].meta = {}
         body.output(tuple(known[node] for node in self.leaving))
-        return fx.GraphModule(torch.nn.Module(), body)
+        return body
 
 
 def _of_several(node: fx.Node, launches: set[fx.Node], results: Results) -> bool:
@@ -146,34 +148,38 @@ def _of_several(node: fx.Node, launches: set[fx.Node], results: Results) -> bool
 
 
 def _reorder(segment: Sequence[fx.Node], chains: Sequence[_Chain]) -> None:
-    """Let the nodes of each chain stand together, all others as near to their places as can be."""
-    items: dict[fx.Node, list[fx.Node]] = {node: [node] for node in segment}
+    """Let the nodes of each chain stand together, all others as near to their places as can be.
+
+    What stands together goes by its last node.
+    """
+    items = {node: [node] for node in segment}
+    sources = {node: node.all_input_nodes for node in segment}
+    last = {node: node for node in segment}
     for chain in chains:
-        items.update(dict.fromkeys(chain.moved, chain.moved))
+        *others, end = moved = chain.moved
+        items[end], sources[end] = moved, chain.inputs
+        last.update(dict.fromkeys(moved, end))
+        for node in others:
+            del items[node]
     before = segment[0].prev
-    place = {node: number for number, node in enumerate(segment)}
-    waits = {id(item): _sources(item, items, chains) for item in items.values()}
-    readers: dict[int, list[list[fx.Node]]] = {}
-    for item in {id(item): item for item in items.values()}.values():
-        for source in waits[id(item)]:
-            readers.setdefault(source, []).append(item)
-    ready = [(place[i[-1]], i) for n, i in items.items() if n is i[-1] and not waits[id(i)]]
-    heapify(ready)
-    while ready:
-        _, item = heappop(ready)
-        for node in item:
+    for end in _in_order({end: {last[of] for of in sources[end] if of in last} for end in items}):
+        for node in items[end]:
             before.append(node)
             before = node
-        for reader in readers.get(id(item), []):
-            waits[id(reader)].discard(id(item))
-            if not waits[id(reader)]:
-                heappush(ready, (place[reader[-1]], reader))
 
 
-def _sources(
-    item: list[fx.Node], items: Mapping[fx.Node, list[fx.Node]], chains: Sequence[_Chain]
-) -> set[int]:
-    """What must stand before an item."""
-    chain = next((chain for chain in chains if item[0] in chain.moved), None)
-    sources = chain.inputs if chain is not None else item[0].all_input_nodes
-    return {id(items[source]) for source in sources if source in items}
+def _in_order(waits: dict[fx.Node, set[fx.Node]]) -> Iterator[fx.Node]:
+    """Nodes after those they wait for; of all that could be next, the one that stood first."""
+    nodes, readers = list(waits), dict[fx.Node, list[fx.Node]]()
+    for node, sources in waits.items():
+        for source in sources:
+            readers.setdefault(source, []).append(node)
+    place = {node: number for number, node in enumerate(nodes)}
+    ready = [place[node] for node in nodes if not waits[node]]
+    while ready:
+        node = nodes[heappop(ready)]
+        yield node
+        for reader in readers.get(node, []):
+            waits[reader].discard(node)
+            if not waits[reader]:
+                heappush(ready, place[reader])

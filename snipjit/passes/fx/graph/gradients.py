@@ -40,10 +40,8 @@ def needs_grad(gm: fx.GraphModule, candidate: Candidate) -> bool:
 
 def _grad_mode(graph: fx.Graph, place: fx.Node) -> bool:
     enabled = torch.is_grad_enabled()
-    for node in graph.nodes:
-        if node is place:
-            break
-        if node.target is SET_GRAD_ENABLED:
+    for node in graph.find_nodes(op="call_function", target=SET_GRAD_ENABLED):
+        if node < place:
             enabled = node.args[0] is True
     return enabled
 

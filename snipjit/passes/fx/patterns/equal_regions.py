@@ -30,8 +30,8 @@ Pairs = list[tuple[Any, Any]]
 class Known:
     """A candidate around an anchor, its region, and what was looked at to find it.
 
-    All further layers are compared with it: the forms of its values are made once. ``taken`` are
-    the nodes that were part of other kernels then.
+    All further layers are compared with it. ``taken`` are the nodes that were part of other kernels
+    then; ``forms`` those of all values of the graph, each made once.
     """
 
     anchor: fx.Node
@@ -39,7 +39,7 @@ class Known:
     candidate: Candidate
     looked: Looked
     taken: frozenset[fx.Node]
-    forms: Remembered[fx.Node, Hashable] = field(default_factory=lambda: Remembered(_form_of))
+    forms: Remembered[fx.Node, Hashable]
 
     def around(
         self, flow: ValueFlow, anchor: fx.Node, taken: Collection[fx.Node]
@@ -114,8 +114,8 @@ class _Match:
         kernels have taken both or none."""
         if (left in self.known.taken) != (right in self.taken):
             return False
-        alike = self.known.forms(left) == _form_of(right)
-        return alike or _are_numbers_of_layers(value(left), value(right))
+        forms = self.known.forms
+        return forms(left) == forms(right) or _are_numbers_of_layers(value(left), value(right))
 
     def region(self) -> Region:
         """The known region with other nodes."""
@@ -182,7 +182,8 @@ def _collect(left: Any, right: Any, pairs: Pairs) -> bool:
     return bool(left == right)
 
 
-def _form_of(node: fx.Node) -> Hashable:
+def form_of(node: fx.Node) -> Hashable:
+    """What the value of a node has in common with those of equal layers."""
     return form(value(node))
 
 

@@ -16,9 +16,9 @@ from snipjit.passes.fx.index.index_values import IndexValues
 from snipjit.passes.fx.lift.lifter import Lifter
 from snipjit.passes.fx.lift.results import lowest_result
 from snipjit.passes.fx.nodes.in_place import mutated
-from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
+from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError, Remembered
 from snipjit.passes.fx.nodes.traced import is_tensor
-from snipjit.passes.fx.patterns.equal_regions import Known
+from snipjit.passes.fx.patterns.equal_regions import Known, form_of
 from snipjit.passes.fx.patterns.extra_results import check_order, extra_results
 from snipjit.passes.fx.patterns.pattern import Pattern, Region
 from snipjit.refusal import Refusal
@@ -43,6 +43,7 @@ class Recognition:
         self.candidates: list[Candidate] = []
         self.refusals: list[Refusal] = []
         self.known: list[Known] = []
+        self.forms = Remembered(form_of)
 
     def find(self, pattern: Pattern) -> None:
         """Add what a pattern finds."""
@@ -105,7 +106,9 @@ class Recognition:
     def _keep(self, anchor: fx.Node, region: Region, found: Candidate) -> None:
         """A candidate for others to equal. What is looked at from now on is not for its sake."""
         looked, self.flow.looked = self.flow.looked, Looked()
-        self.known.insert(0, Known(anchor, region, found, looked, frozenset(self.taken)))
+        self.known.insert(
+            0, Known(anchor, region, found, looked, frozenset(self.taken), self.forms)
+        )
 
     def _lifter(self, pattern: Pattern, region: Region, indices: IndexValues | None) -> Lifter:
         nodes = set(region.nodes)

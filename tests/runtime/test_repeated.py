@@ -1,4 +1,4 @@
-"""RepeatedPlan: what was repeated is taken for the same only while it is."""
+"""Repeated: what was repeated is taken for the same only while it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from snipjit.errors import InputError
 from snipjit.runtime.launcher import Launcher
-from snipjit.runtime.repeated_plan import AGAIN, OFTEN, RepeatedPlan
+from snipjit.runtime.repeated import AGAIN, OFTEN, Repeated
 from snipjit.torch_private import layout_check
 from tests.runtime.workers import scale_add_structure
 
@@ -65,7 +65,7 @@ def test_modes_come_and_go() -> None:
 
 
 def test_a_plan_is_repeated_after_some_calls() -> None:
-    found, plan = RepeatedPlan(), object()
+    found, plan = Repeated(), object()
     for _ in range(OFTEN):
         found.note(plan, (X,))
         assert not found.last[0][0](X)
