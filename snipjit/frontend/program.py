@@ -15,6 +15,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from snipjit.errors import InputError
 from snipjit.frontend.autocast_regions import with_casts
+from snipjit.frontend.caches import recycle_caches
 from snipjit.frontend.chains import chain
 from snipjit.frontend.files import load_pt2
 from snipjit.frontend.input_checks import InputChecks
@@ -62,6 +63,7 @@ class Program:
         if chosen.rest == "eager":
             for graph in with_bodies(self.graph_module):
                 chain(graph)
+                recycle_caches(graph)
         self._run = _runner(self.graph_module, program, chosen)
         self._check = InputChecks(program)
         self._places, _ = input_names(exported)

@@ -13,6 +13,7 @@ from torch import fx
 from snipjit.ahead import expect
 from snipjit.compiler import compile_subgraph
 from snipjit.errors import OptionError, UnsupportedError
+from snipjit.frontend.caches import recycle_caches
 from snipjit.frontend.chains import chain
 from snipjit.frontend.options import Options
 from snipjit.frontend.recompile_limit import watch
@@ -72,6 +73,7 @@ def backend(
             fuse(graph, chosen, is_called=True)
             if chosen.rest == "eager":
                 chain(graph)
+                recycle_caches(graph)
     if chosen.rest == "eager":
         return gm.forward
     return compile_by_inductor(gm, example_inputs)

@@ -24,6 +24,7 @@ from snipjit.passes.fx.graph.candidate import Candidate, Tokenization
 from snipjit.passes.fx.graph.chains import chain_launches
 from snipjit.passes.fx.graph.earlier_views import note_earlier_views
 from snipjit.passes.fx.graph.gradients import NEEDS_GRAD, needs_grad
+from snipjit.passes.fx.graph.grown_tensors import grown_tensors
 from snipjit.passes.fx.graph.plain_graph import make_plain
 from snipjit.passes.fx.graph.substitute import forget, substitute
 from snipjit.passes.fx.graph.writes import note_writes
@@ -66,6 +67,7 @@ __all__ = [
     "Tokenization",
     "chain_launches",
     "forget",
+    "grown_tensors",
     "is_state",
     "needs_grad",
     "note_state",
