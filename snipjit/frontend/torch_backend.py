@@ -24,6 +24,7 @@ from snipjit.passes.fx import (
     Candidate,
     Tokenization,
     forget,
+    is_needed,
     needs_grad,
     own_nodes,
     substitute,
@@ -97,6 +98,8 @@ def fuse(
         [c for c in tokenization.candidates if c.outputs[0] not in left], options, is_called
     )
     for candidate in tokenization.candidates:
+        if not is_needed(candidate):
+            continue
         made = (
             candidate.refused(NEEDS_GRAD)
             if candidate.outputs[0] in left

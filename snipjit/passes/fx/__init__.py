@@ -26,7 +26,7 @@ from snipjit.passes.fx.graph.earlier_views import note_earlier_views
 from snipjit.passes.fx.graph.gradients import NEEDS_GRAD, needs_grad
 from snipjit.passes.fx.graph.grown_tensors import grown_tensors
 from snipjit.passes.fx.graph.plain_graph import make_plain
-from snipjit.passes.fx.graph.substitute import forget, substitute
+from snipjit.passes.fx.graph.substitute import forget, is_needed, substitute
 from snipjit.passes.fx.graph.writes import note_writes
 from snipjit.passes.fx.modules.open_attention_modules import OpenAttentionModules
 from snipjit.passes.fx.nodes.traced import is_state, note_state
@@ -68,6 +68,7 @@ __all__ = [
     "chain_launches",
     "forget",
     "grown_tensors",
+    "is_needed",
     "is_state",
     "needs_grad",
     "note_state",

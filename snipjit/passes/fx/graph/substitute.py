@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,13 @@ from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.traced import is_integer, traced_value
 
 _REPLACED = "snipjit_replaced"
+_ERASED = "snipjit_erased"
+
+
+def is_needed(candidate: Candidate) -> bool:
+    """Whether any of its results is still read: an earlier kernel may have taken them in, as masks
+    or scales of its own, so that nothing else is left that reads them."""
+    return any(output.users for output in candidate.outputs)
 
 
 def substitute(gm: fx.GraphModule, candidate: Candidate, target: Callable[..., Any]) -> fx.Node:
@@ -32,7 +39,8 @@ def substitute(gm: fx.GraphModule, candidate: Candidate, target: Callable[..., A
     """
     replaced: dict[fx.Node, fx.Node] = gm.meta.setdefault(_REPLACED, {})
     _name_versions(candidate, replaced)
-    place = _place(gm.graph, candidate)
+    erased: set[fx.Node] = gm.meta.setdefault(_ERASED, set())
+    place = _place(gm.graph, candidate, erased)
     types = (parameter.type for parameter in candidate.subgraph.parameters)
     arguments = [
         *(
@@ -51,7 +59,7 @@ def substitute(gm: fx.GraphModule, candidate: Candidate, target: Callable[..., A
         result.meta = dict(output.meta)
         output.replace_all_uses_with(result)
         replaced[output] = result
-    _erase(gm.graph, candidate)
+    _erase(gm.graph, candidate, erased)
     return call
 
 
@@ -79,29 +87,30 @@ def _scalar(number: Number, replaced: Mapping[fx.Node, fx.Node], place: fx.Node)
     return replaced.get(number, number) if isinstance(number, fx.Node) else number
 
 
-def _place(graph: fx.Graph, candidate: Candidate) -> fx.Node:
+def _place(graph: fx.Graph, candidate: Candidate, erased: Collection[fx.Node]) -> fx.Node:
     """The last of a candidate's nodes, or a reader of a result that stands before it."""
     own = set(candidate.nodes)
     for node in [user for output in candidate.outputs for user in output.users if is_check(user)]:
         graph.erase_node(node)
     readers = (user for output in candidate.outputs for user in output.users if user not in own)
-    return min([candidate.nodes[-1], *readers])
+    last = next(node for node in reversed(candidate.nodes) if node not in erased)
+    return min([last, *readers])
 
 
 def forget(gm: fx.GraphModule) -> None:
     """Drop what was noted on the way: caches pickle what a module and its nodes hold."""
     gm.meta.pop(_REPLACED, None)
+    gm.meta.pop(_ERASED, None)
     forget_mark(gm)
     forget_earlier_views(gm.graph)
     forget_writes(gm.graph)
 
 
-def _erase(graph: fx.Graph, candidate: Candidate) -> None:
+def _erase(graph: fx.Graph, candidate: Candidate, erased: set[fx.Node]) -> None:
     """Erase the nodes of a candidate that have no users, and pure producers left without any."""
     scalars = (n.query if isinstance(n, HeadScale) else n for n in candidate.scalars)
     keep = {node for node in (*candidate.tensors, *scalars) if isinstance(node, fx.Node)}
     pending = list(reversed(candidate.nodes))
-    erased: set[fx.Node] = set()
     own = set(pending)
     while pending:
         node = pending.pop(0)
