@@ -8,6 +8,7 @@ neither allocated nor touched for the first time. What leaves the chain are tens
 ========================  ===========================================================
 ``chain_script.py``       what the body of a chain says, read once
 ``chain_walk.py``         the same with the sizes of a call
+``chain_cats.py``         results that lie side by side in one tensor
 ``chain_plans.py``        a plan for each set of sizes, a few bytes for each launch
 ``chain_frames.py``       the memory that a call fills in and the native half reads
 ``chain_path.py``         the Python source of a call
@@ -15,7 +16,8 @@ neither allocated nor touched for the first time. What leaves the chain are tens
 
 Where anything is out of the ordinary, launches run one by one as they would without a chain: at
 sizes for which PyTorch's own nodes are better or an input is copied, under forward-mode
-differentiation, and where an argument does not fit, of which they say why.
+differentiation, and where an argument does not fit, of which they say why. Where the chain has cats
+it is at such sizes the chains before and after them.
 """
 
 from __future__ import annotations
@@ -54,8 +56,10 @@ class Chain:
         scratchpads: Scratchpads = SCRATCHPADS,
         arenas: Scratchpads = ARENAS,
         empty: Callable[..., Any] = empty_strided,
+        without_cats: Callable[[fx.GraphModule], Callable[..., Any]] = lambda body: body.forward,
     ) -> None:
         self.body, self.script = body, Script(body, launcher_of)
+        self._without_cats = without_cats
         self.planner = Planner(self.script)
         self._plans: Plans[tuple[Any, ...], ChainPlan] = Plans(self.planner.plan, with_equals)
         self._calls = count()
@@ -65,17 +69,22 @@ class Chain:
         self.call = compile_call(self.source, self._names(scratchpads, arenas, empty))
 
     @cached_property
-    def by_members(self) -> Callable[..., Any]:
-        """The body as it stands."""
+    def _otherwise(self) -> Callable[..., Any]:
+        """The body as it stands, or with cats by PyTorch between other chains."""
         run: Callable[..., Any] = self.body.forward
-        return run
+        return self._without_cats(self.body) if self.script.cats else run
+
+    def by_members(self, *args: Any) -> Any:
+        """The same as ``call`` in several calls."""
+        return self._otherwise(*args)
 
     def _names(self, scratchpads: Scratchpads, arenas: Scratchpads, empty: Any) -> dict[str, Any]:
         """What the call path reads."""
         given, many = self.script.given, chain_many()
+        first = [self.script.results_in(made)[0] for made in self.script.leaving]
         specs = [
             self.script.members[member].launcher.structure.interface.outputs[part]
-            for member, part in self.script.leaving
+            for member, part in first
         ]
         return {
             **{f"d{i}": of.dtype for i, of in enumerate(given)},
