@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import getitem
 from typing import Any
 
@@ -27,6 +27,14 @@ from tests.runtime.workers import scale_add_structure
 from tests.subgraphs import mean_variance
 
 
+class Traced(fx.Interpreter):
+    """Notes what nodes are, as tracing does."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        n.meta["example_value"] = found = super().run_node(n)
+        return found
+
+
 class Built:
     """A graph of launches, before and after they were chained.
 
@@ -34,7 +42,13 @@ class Built:
     its result out as [m][b][n].
     """
 
-    def __init__(self, write: Callable[[Built], Any], inputs: int = 2, **chain: Any) -> None:
+    def __init__(
+        self,
+        write: Callable[[Built], Any],
+        inputs: int = 2,
+        traced: Sequence[Tensor] = (),
+        **chain: Any,
+    ) -> None:
         self.graph = fx.Graph()
         self.inputs = [self.graph.placeholder(f"x{i}") for i in range(inputs)]
         self.launcher, self.swapped = (
@@ -44,6 +58,8 @@ class Built:
         self.made: list[Chain] = []
         self.graph.output(write(self))
         self.before = fx.GraphModule(torch.nn.Module(), self.graph)
+        if traced:
+            Traced(self.before).run(*traced)
         self.after = fx.GraphModule(torch.nn.Module(), _copy(self.graph))
 
         def join(body: fx.GraphModule) -> Callable[..., Any]:

@@ -12,16 +12,9 @@ from torch import Tensor, fx
 
 from snipjit.passes.fx import chain_launches
 from tests.passes.fx.test_chains import launch, lines, results, twin
+from tests.runtime.test_chain import Traced
 
 X, Y = torch.randn(1, 4, 6), torch.randn(1, 3, 6)
-
-
-class Traced(fx.Interpreter):
-    """Notes what nodes are, as tracing does."""
-
-    def run_node(self, n: fx.Node) -> Any:
-        n.meta["example_value"] = found = super().run_node(n)
-        return found
 
 
 def chained(function: Callable[..., Any], cats: bool = True) -> tuple[list[str], list[str]]:
