@@ -16,8 +16,10 @@ Ints = tuple[int, ...]
 Shapes = Sequence[Sequence[int]]
 """The shape of each input in turn."""
 
-NO_STRIDES: Mapping[int, Ints] = MappingProxyType({})
-"""Of outputs: all are laid out as the interface says."""
+Wanted = Mapping[int, Ints]
+"""Strides (elements) of outputs, by number, where they are not the interface's."""
+
+NO_STRIDES: Wanted = MappingProxyType({})
 
 
 class Gathered(NamedTuple):

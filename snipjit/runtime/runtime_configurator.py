@@ -17,8 +17,8 @@ from snipjit.ir.axis_sizes import TensorSpec
 from snipjit.ir.call_args import MOST_GROUPS, finalization_offset
 from snipjit.ir.exact_integers import LONGEST
 from snipjit.ir.subgraph import Dim
-from snipjit.runtime.input_copies import InputCopy, dense_copies
-from snipjit.runtime.interface import NO_STRIDES, Interface, Ints, Shapes, dense
+from snipjit.runtime.input_copies import InputCopy, dense_copies, output_layouts
+from snipjit.runtime.interface import NO_STRIDES, Interface, Ints, Shapes, Wanted, dense
 
 ENOUGH_TASKS = 8
 """Tasks until which blocks are made smaller, if nothing else is known."""
@@ -132,23 +132,18 @@ class RuntimeConfigurator:
     recipe: Recipe
 
     def configure(
-        self,
-        sizes: Mapping[str, int],
-        shapes: Shapes,
-        strides: Shapes,
-        results: Mapping[int, Ints] = NO_STRIDES,
+        self, sizes: Mapping[str, int], shapes: Shapes, strides: Shapes, wanted: Wanted = NO_STRIDES
     ) -> RuntimeConfig:
-        """The config of a call of these sizes, input shapes and strides (elements).
+        """The config of a call of these sizes, input shapes and strides (elements), and of outputs.
 
-        ``results`` are strides of outputs, by number, where they are not the interface's. Raises
-        InputError for those that no kernel writes, and for a mask of indices that float32 does not
-        hold.
+        Raises InputError for strides of outputs that no kernel writes, and for a mask of indices
+        that float32 does not hold.
         """
         interface, sizes = self.interface, {**sizes, **dict(self.recipe.axes)}
         if long := [axis for axis in interface.indexed if sizes[axis] > LONGEST]:
             size = sizes[long[0]]
             raise InputError(f"a mask of indices is {size} long: at most {LONGEST} are accepted")
-        outputs = self._output_layouts(sizes, results)
+        outputs = output_layouts(interface, sizes, wanted)
         copies = dense_copies(interface.inputs, sizes, shapes, strides)
         layouts: list[tuple[Sequence[int], Sequence[int]]] = [*zip(shapes, strides, strict=True)]
         for index, copy in copies.items():
@@ -162,16 +157,6 @@ class RuntimeConfigurator:
         return RuntimeConfig(
             tuple(slots), tasks, one_thread, shared, output_shapes, output_strides, copies
         )
-
-    def _output_layouts(
-        self, sizes: Mapping[str, int], results: Mapping[int, Ints]
-    ) -> list[tuple[Ints, Ints]]:
-        """Shape and strides of each output; what is asked of an output is what is of an input."""
-        own = self.interface.output_layouts(sizes)
-        outputs = [(shape, results.get(i, strides)) for i, (shape, strides) in enumerate(own)]
-        if results and dense_copies(self.interface.outputs, sizes, *zip(*outputs, strict=True)):
-            raise InputError(f"outputs with strides {dict(results)}: kernels write rows of one")
-        return outputs
 
     def _is_little(self, sizes: Mapping[str, int]) -> bool:
         """Whether there are so few multiplications that threads do not pay; not without any."""
