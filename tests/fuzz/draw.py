@@ -1,4 +1,4 @@
-"""Draws a program: attention in one of the ways in which models write it, or linear layers."""
+"""Draws a program: attention in one of the ways in which models write it, layers, or rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tests.fuzz.draw_layers import Layers
+from tests.fuzz.draw_rows import Rows
 from tests.fuzz.drawing import FLOATS, NUMBERS, Drawing, longer_by
 from tests.fuzz.programs import Kind, Program, Ref
 
@@ -35,8 +36,9 @@ def other_sizes(seed: int, few: bool = False) -> Program | None:
 
 
 def _drawing(seed: int, few: bool, longer: int = 0) -> _Draw | Layers:
-    """Every fourth seed draws linear layers, the others attention."""
-    return (Layers if seed % 4 == 3 else _Draw)(random.Random(seed), few, longer)
+    """Every fourth seed draws linear layers, every eighth rows, the others attention."""
+    kind = Layers if seed % 4 == 3 else Rows if seed % 8 == 5 else _Draw
+    return kind(random.Random(seed), few, longer)
 
 
 @dataclass

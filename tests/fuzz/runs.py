@@ -43,6 +43,9 @@ def _tensor(given: Input, generator: torch.Generator) -> Tensor:
     numbers = torch.randn(shape, generator=generator)
     if given.dtype == "bool":
         made = numbers > -0.7
+    elif given.content.startswith("below"):
+        limit = int(given.content.split()[1])
+        made = torch.randint(limit, shape, generator=generator).to(getattr(torch, given.dtype))
     else:
         dtype = getattr(torch, given.dtype)
         made = numbers.to(dtype)

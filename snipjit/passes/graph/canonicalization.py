@@ -45,6 +45,7 @@ class Canonicalization(Pass):
         solver.unify_equal_dims()
         solver.unify_broadcasts()
         solver.drop_last_ones()
+        solver.check_yielded()
         nodes = [solver.resolved(node) for node in subgraph.nodes]
         for node in nodes:
             _check_distinct(node)
@@ -69,6 +70,7 @@ class _Solver:
         self.subgraph = subgraph
         self.axes = AxisUnification(subgraph.axes)
         self.broadcasts: list[Group] = []
+        self.yielding: Group = []
         ones = {
             axis
             for node in subgraph.parameters
@@ -120,20 +122,35 @@ class _Solver:
         strong = [*self.vectorised, *self.firm]
         pending = self.broadcasts
         while pending:
+            # First, since what a dim of size 1 yields to depends on all that its axis is.
+            while any([self._join_longer(group, strong) for group in pending]):
+                pass
             waiting = [group for group in pending if not self._settle(group, strong)]
             if len(waiting) == len(pending):
                 self._unify_all(waiting)
                 return
             pending = waiting
 
-    def _settle(self, group: Group, strong: Group) -> bool:
-        """Settle a broadcast if one of its dims is known to be longer than 1.
+    def _split(self, group: Group, strong: Group) -> tuple[Group, Group]:
+        """The dims of a broadcast, and those of them that are known to be longer than 1.
 
         Every unification may rename axes: sets of axes hold for one question only.
         """
         dims = [dim for dim in map(self.axes.resolve, group) if dim]
         known = self._axes_of(strong)
-        longer = [dim for dim in dims if known.intersection(dim)]
+        return dims, [dim for dim in dims if known.intersection(dim)]
+
+    def _join_longer(self, group: Group, strong: Group) -> bool:
+        """Unify the longer dims of a broadcast; whether they were not the same already."""
+        _, longer = self._split(group, strong)
+        if len(set(longer)) < 2:
+            return False
+        self._unify_all([longer])
+        return True
+
+    def _settle(self, group: Group, strong: Group) -> bool:
+        """Settle a broadcast if one of its dims is known to be longer than 1."""
+        dims, longer = self._split(group, strong)
         if dims and not longer:
             return False
         self._unify_all([longer])
@@ -142,10 +159,21 @@ class _Solver:
                 target = self.axes.resolve(longer[0])
                 compiled = self._axes_of(self.vectorised).intersection(target)
                 own = self.axes.resolve(dim)
-                static = any(self.axes.size(axis) is not None for axis in (*own, *target))
-                self.axes.unify(dim, () if compiled or static else target)
+                yields = not (compiled or self._is_static((*own, *target)))
+                self.axes.unify(dim, target if yields else ())
+                self.yielding += [target] if yields else []
         strong += longer
         return True
+
+    def _is_static(self, dim: Dim) -> bool:
+        return any(self.axes.size(axis) is not None for axis in self.axes.resolve(dim))
+
+    def check_yielded(self) -> None:
+        """Raise UnsupportedError for a dim of size 1 whose axis was found to be static later."""
+        if any(map(self._is_static, self.yielding)):
+            raise UnsupportedError(
+                "a dim of size 1 meets one whose size only other operations tell: expand it"
+            )
 
     def drop_last_ones(self) -> None:
         """Make the last factors of vectorised dims ``[]`` that have size 1, if others do not."""

@@ -194,3 +194,27 @@ def test_a_stack_of_one_weight_is_compiled_so() -> None:
     x, w, c = (node.type.dims for node in after.parameters)
     assert (w[0], c[0]) == ((), x[0])
     assert after.axes[x[0][0]] is None
+
+
+LATER = """
+    subgraph @elementwise
+    axis a0
+    axis a1 = 8
+    axis b0
+    axis b1
+    axis c0
+    axis c1
+    %a = parameter : f32[a0][a1]
+    %b = parameter : f32[b0][b1]
+    %c = parameter {ones=(1)} : f32[c0][c1]
+    %0 = sub %b %c : f32[b0][b1]
+    %1 = add %a %0 : f32[a0][a1]
+    %result = result %1 {order=(0, 1)} : f32[a0][a1]
+"""
+
+
+def test_a_later_operation_may_tell_what_a_dim_of_one_meets() -> None:
+    """Only the sum says that the features of %b are those of %a, of a static size."""
+    after = Canonicalization().run(parse_subgraph(lines(LATER)))
+    a, b, c = (node.type.dims for node in after.parameters)
+    assert (a, c) == (b, (a[0], ()))

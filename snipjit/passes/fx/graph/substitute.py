@@ -11,6 +11,7 @@ from torch import fx
 
 from snipjit.ir.subgraph import TensorType
 from snipjit.passes.fx.graph.candidate import Candidate, Number
+from snipjit.passes.fx.graph.dense_operands import dense_operand
 from snipjit.passes.fx.graph.earlier_views import forget_earlier_views
 from snipjit.passes.fx.graph.gradients import forget_mark
 from snipjit.passes.fx.graph.head_scale import HeadScale
@@ -35,7 +36,7 @@ def substitute(gm: fx.GraphModule, candidate: Candidate, target: Callable[..., A
     types = (parameter.type for parameter in candidate.subgraph.parameters)
     arguments = [
         *(
-            _tensor(replaced.get(node, node), type, place)
+            _tensor(dense_operand(replaced.get(node, node), candidate, place), type, place)
             for node, type in zip(candidate.tensors, types, strict=True)
         ),
         *(_scalar(number, replaced, place) for number in candidate.scalars),
