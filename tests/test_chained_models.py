@@ -15,10 +15,12 @@ from torch import Tensor, nn
 import snipjit
 from snipjit.frontend import chains
 from snipjit.runtime.chain import Chain
+from snipjit.runtime.chain_plans import BY_MEMBERS
 
 pytestmark = pytest.mark.all_patterns
 
 WIDTH, HEADS = 48, 4
+LONG_PREPARED = pytest.param("prepared", marks=pytest.mark.long)
 
 
 class Layer(nn.Module):
@@ -63,8 +65,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Chain]]:
     found: list[Chain] = []
 
     class Noted(Chain):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args)
+        def __init__(self, *args: Any, **given: Any) -> None:
+            super().__init__(*args, **given)
             found.append(self)
 
     monkeypatch.setattr(chains, "Chain", Noted)
@@ -241,6 +243,76 @@ def test_streams_that_meet(made: list[Chain]) -> None:
             check(compiled, plain, torch.randn(2, x, WIDTH), torch.randn(2, y, WIDTH),
                   torch.randn(2, WIDTH))  # fmt: skip
     assert len(made) == 1
+
+
+class Joint(nn.Module):
+    """Two streams with attention over both, as in blocks of SD3 (heads first) and Flux."""
+
+    def __init__(self, heads_first: bool) -> None:
+        super().__init__()
+        self.heads_first = heads_first
+        self.ins = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(6))
+        self.outs = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(2))
+
+    def heads(self, x: Tensor) -> Tensor:
+        x = x.view(*x.shape[:-1], HEADS, WIDTH // HEADS)
+        return x.transpose(1, 2) if self.heads_first else x
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        dim = 2 if self.heads_first else 1
+        of = [self.heads(layer(x if i < 3 else y)) for i, layer in enumerate(self.ins)]
+        q, k, v = (torch.cat([of[i], of[i + 3]], dim) for i in range(3))
+        if not self.heads_first:
+            q, k, v = (z.transpose(1, 2) for z in (q, k, v))
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        first, second = mixed[:, : x.shape[1]], mixed[:, x.shape[1] :]
+        return x + self.outs[0](first), y + self.outs[1](second)
+
+
+@pytest.mark.parametrize("heads_first", [True, False])
+@pytest.mark.parametrize("weights", ["in_place", LONG_PREPARED])
+def test_results_are_written_where_they_are_put_together(
+    made: list[Chain], heads_first: bool, weights: str
+) -> None:
+    torch.manual_seed(0)
+    plain = Joint(heads_first).eval()
+    compiled = torch.compile(plain, backend="snipjit", dynamic=True, options={"weights": weights})
+    snipjit.reset_stats()
+    sizes = ((31, 7), (5, 64), (31, 7), (2, 2), (300, 33))
+    with torch.inference_mode():
+        for x, y in sizes:
+            check(compiled, plain, torch.randn(1, x, WIDTH), torch.randn(1, y, WIDTH))
+        assert snipjit.stats().kernel_calls == 5 * len(sizes)
+        (chain,) = made  # none was made for what is not in one
+        assert len(chain.script.members) == 5
+        assert len(chain.script.cats) == 6
+        assert BY_MEMBERS not in chain._plans.recent.values()
+        for x, y in ((1, 9), (9, 1), (9, 0), (1, 1)):
+            check(compiled, plain, torch.randn(1, x, WIDTH), torch.randn(1, y, WIDTH))
+        for x, y in ((31, 7), (5, 64), (1, 9)):  # rows of a batch do not follow one another there
+            check(compiled, plain, torch.randn(3, x, WIDTH), torch.randn(3, y, WIDTH))
+
+
+def test_a_single_block_puts_features_together(made: list[Chain]) -> None:
+    class Single(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(WIDTH, WIDTH + 5), nn.Linear(WIDTH, 2 * WIDTH - 3)
+            self.out = nn.Linear(3 * WIDTH + 2, WIDTH)
+
+        def forward(self, x: Tensor) -> Tensor:
+            parts = [self.one(x), F.gelu(self.two(x), approximate="tanh")]
+            result: Tensor = self.out(torch.cat(parts, dim=-1))
+            return result
+
+    plain = Single().eval()
+    compiled = torch.compile(plain, backend="snipjit", dynamic=True)
+    with torch.inference_mode():
+        for batch, length in ((1, 31), (2, 7), (3, 64), (1, 200), (2, 31)):
+            check(compiled, plain, torch.randn(batch, length, WIDTH))
+    for chain in made:
+        assert len(chain.script.cats) == 2
+        assert BY_MEMBERS not in chain._plans.recent.values()
 
 
 def test_dumps_show_it(made: list[Chain], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ neither allocated nor touched for the first time. What leaves the chain are tens
 ========================  ===========================================================
 ``chain_script.py``       what the body of a chain says, read once
 ``chain_walk.py``         the same with the sizes of a call
+``chain_cats.py``         results that lie side by side in one tensor
 ``chain_plans.py``        a plan for each set of sizes, a few bytes for each launch
 ``repeated.py``           whether weights are laid out as in the calls before
 ``chain_frames.py``       the memory that a call fills in and the native half reads
@@ -16,7 +17,8 @@ neither allocated nor touched for the first time. What leaves the chain are tens
 
 Where anything is out of the ordinary, launches run one by one as they would without a chain: at
 sizes for which PyTorch's own nodes are better or an input is copied, under forward-mode
-differentiation, and where an argument does not fit, of which they say why.
+differentiation, and where an argument does not fit, of which they say why. Where the chain has cats
+it is at such sizes the chains before and after them.
 """
 
 from __future__ import annotations
@@ -60,8 +62,10 @@ class Chain:
         scratchpads: Scratchpads = SCRATCHPADS,
         arenas: Scratchpads = ARENAS,
         empty: Callable[..., Any] = empty_strided,
+        without_cats: Callable[[fx.Graph], Callable[..., Any]] | None = None,
     ) -> None:
         self.body, self.script = body, Script(body, launcher_of, is_weight)
+        self._without_cats = without_cats
         self.planner = Planner(self.script)
         self._plans: Plans[tuple[Any, ...], ChainPlan] = Plans(self.planner.plan, with_equals)
         self._repeated = Repeated()
@@ -72,22 +76,28 @@ class Chain:
         self.call = compile_call(self.source, self._names(scratchpads, arenas, empty))
 
     def by_members(self, *arguments: Any) -> Any:
-        """The body as it stands."""
+        """The same as ``call`` in several calls."""
         return self._members(*arguments)
 
     @cached_property
     def _members(self) -> Callable[..., Any]:
-        """Few chains ever need it, and to compile it takes as long as all else that makes one."""
+        """The body as it stands, or with cats by PyTorch between other chains.
+
+        Few chains ever need it, and to compile it takes as long as all else that makes one.
+        """
         with LOCK:  # torch notes on a graph how its code is being written
+            if self.script.cats and self._without_cats is not None:
+                return self._without_cats(self.body)
             run: Callable[..., Any] = fx.GraphModule(torch.nn.Module(), self.body).forward
         return run
 
     def _names(self, scratchpads: Scratchpads, arenas: Scratchpads, empty: Any) -> dict[str, Any]:
         """What the call path reads."""
         script, many = self.script, chain_many()
+        first = [script.results_in(made)[0] for made in script.leaving]
         specs = [
             script.members[member].launcher.structure.interface.outputs[part]
-            for member, part in script.leaving
+            for member, part in first
         ]
         return {
             **{f"d{i}": of.dtype for i, of in enumerate(script.given)},

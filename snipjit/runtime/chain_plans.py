@@ -14,7 +14,7 @@ from torch import fx
 from snipjit.errors import InputError
 from snipjit.runtime.arena import Colouring
 from snipjit.runtime.chain_frames import ChainFrames, Patch, Shape
-from snipjit.runtime.chain_script import Result, Script, number_key
+from snipjit.runtime.chain_script import Made, Script, number_key
 from snipjit.runtime.chain_text import dump_chain
 from snipjit.runtime.chain_walk import NotInOneError, Walk
 from snipjit.runtime.frames import Frames
@@ -71,7 +71,7 @@ class Planner:
             return BY_MEMBERS
 
     def _plan(self, walk: Walk) -> ChainPlan:
-        inner = [walk.made[result].bytes for result in self.script.inner]
+        inner = [walk.made[made].bytes for made in self.script.inner]
         colouring = self.colouring
         if colouring is None:  # whoever comes first decides, here and in ``_frames_of``
             made = Colouring.of(self.script.lives(), inner)
@@ -84,7 +84,7 @@ class Planner:
         held = array("q", [*starts, *map(_address_of, values)])
         moved = array("q", offsets) if any(offsets) else frames.no_offsets
         address = held.buffer_info()[0]
-        layouts = [part for result in self.script.leaving for part in walk.made[result][:2]]
+        layouts = [part for made in self.script.leaving for part in walk.made[made][:2]]
         return (
             *(frames, address, address + 8 * len(starts), moved.buffer_info()[0]),
             all(plan[2] for plan in walk.plans),
@@ -105,7 +105,8 @@ class Planner:
                 (spec.name, *source) for spec, source in zip(interface.inputs, sources, strict=True)
             ]
             outputs = [
-                (spec.name, (number, part), 0) for part, spec in enumerate(interface.outputs)
+                (spec.name, *walk.written((number, part)))
+                for part, spec in enumerate(interface.outputs)
             ]
             for name, root, offset in (*inputs, *outputs):
                 place = root if isinstance(root, int) else places[root]
@@ -113,13 +114,13 @@ class Planner:
                 offsets.append(offset)
         return patches, offsets
 
-    def _places(self, colouring: Colouring) -> dict[Result, int]:
-        """The root of each result: after what is given come those that leave, then colours."""
+    def _places(self, colouring: Colouring) -> dict[Made, int]:
+        """The root of what has memory: after what is given come those that leave, then colours."""
         first = len(self.script.given)
-        places = {result: first + i for i, result in enumerate(self.script.leaving)}
+        places = {made: first + i for i, made in enumerate(self.script.leaving)}
         first += len(places)
         coloured = zip(self.script.inner, colouring.colours, strict=True)
-        return places | {result: first + colour for result, colour in coloured}
+        return places | {made: first + colour for made, colour in coloured}
 
     def _frames_of(
         self, plans: Sequence[Plan], patches: Sequence[Patch], colours: int

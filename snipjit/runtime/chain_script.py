@@ -2,7 +2,8 @@
 
 A *root* is memory that the kernels of a chain are told of: an input of the chain (of a weight that
 is prepared, its blocks), a result that leaves it, or a colour of the arena. Each tensor that a
-kernel reads is a root or a view of one.
+kernel reads is a root or a view of one. Results that a body puts together by ``torch.cat`` have no
+memory of their own: they lie in the cat's, side by side.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ IsWeight = Callable[[fx.Node], bool]
 
 Result = tuple[int, int]
 """A launch and the number of a result of it."""
+
+Made = Result | fx.Node
+"""What has memory of its own: a result, or a cat of several."""
 
 
 class Given(NamedTuple):
@@ -57,13 +61,14 @@ class Script:
 
     arguments  of the chain, by number
     members    launches in order
-    made       what launches make, by node; ``nodes_of`` the other way around
+    made       what launches make and cats, by node; ``nodes_of`` the other way around
+    cats       where results lie that have no memory of their own
     given      inputs that kernels read, each in each of its forms; the first are ``weights``
     owned      the arguments that are weights, with their element types
     numbers    scalars, each once: arguments, or numbers
     told       arguments that views are told, such as sizes
-    leaving    the results that the chain returns; ``returned`` are their places there
-    inner      all others
+    leaving    what the chain returns; ``returned`` are their places there
+    inner      all else that has memory
     """
 
     def __init__(self, body: fx.Graph, launcher_of: LauncherOf, is_weight: IsWeight) -> None:
@@ -71,7 +76,7 @@ class Script:
         nodes = list(body.nodes)
         self.arguments = {n: i for i, n in enumerate(n for n in nodes if n.op == "placeholder")}
         self.members = [Member.of(n, of) for n in nodes if (of := launcher_of(n)) is not None]
-        self.made = self._made()
+        self.made: dict[fx.Node, Made] = {**self._made(), **{n: n for n in nodes if is_cat(n)}}
         launches = {member.node for member in self.members}
         plain = {*self.arguments, *self.made, *launches}
         self.views = {n for n in nodes if n not in plain and n.op != "output"}
@@ -82,14 +87,21 @@ class Script:
         self.numbers = self._numbers()
         told = (of for view in self.views for of in view.all_input_nodes[1:])
         self.told = sorted({self.arguments[of] for of in told if of in self.arguments})
-        self.nodes_of: dict[Result, list[fx.Node]] = {}
-        for node, result in self.made.items():
-            self.nodes_of.setdefault(result, []).append(node)
+        self.nodes_of: dict[Made, list[fx.Node]] = {}
+        for node, made in self.made.items():
+            self.nodes_of.setdefault(made, []).append(node)
+        self.cats = {
+            self.made[self.root(operand)]: node
+            for node in self.made
+            if is_cat(node)
+            for operand in node.all_input_nodes
+        }
         (output,) = [node for node in nodes if node.op == "output"]
         results: Any = output.args[0]
         self.leaving = list(dict.fromkeys(self.made[node] for node in results))
         self.returned = [self.leaving.index(self.made[node]) for node in results]
-        self.inner = [result for result in self._results() if result not in self.leaving]
+        held = dict.fromkeys(map(self.held, self._results()))
+        self.inner = [made for made in held if made not in self.leaving]
 
     @property
     def is_plain(self) -> bool:
@@ -106,14 +118,24 @@ class Script:
         """Whether a kernel may find an index that is out of range."""
         return any(member.launcher.structure.interface.gathered for member in self.members)
 
+    def held(self, result: Result) -> Made:
+        """What a result lies in: a cat or itself."""
+        return self.cats.get(result, result)
+
+    def results_in(self, made: Made) -> list[Result]:
+        """The results that lie in what has memory, in the order in which they are made."""
+        return [result for result in self._results() if self.held(result) == made]
+
     def lives(self) -> list[Life]:
         """When each of ``inner`` is made and last read."""
-        last: dict[Result, int] = {}
+        used: dict[Made, list[int]] = {}
         for number, member in enumerate(self.members):
             for node in map(self.root, member.tensors):
                 if node in self.made:
-                    last[self.made[node]] = number
-        return [Life(result[0], last.get(result, result[0])) for result in self.inner]
+                    used.setdefault(self.made[node], []).append(number)
+        for result in self._results():
+            used.setdefault(self.held(result), []).append(result[0])
+        return [Life(min(used[made]), max(used[made])) for made in self.inner]
 
     def root(self, node: fx.Node) -> fx.Node:
         """What a node is a view of: an argument or a result."""
@@ -156,6 +178,11 @@ class Script:
         for number in (number for member in self.members for number in member.scalars):
             found[number_key(number)] = number
         return list(found.values())
+
+
+def is_cat(node: fx.Node) -> bool:
+    """Whether a node of a body is a cat of results: ``torch.cat(operands, dim)``."""
+    return node.target is torch.cat
 
 
 def number_key(number: Any) -> Any:

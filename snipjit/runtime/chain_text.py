@@ -7,6 +7,7 @@
     %call_2 = kernel_5d41(x = %call_1, y = %x0; 3.0) : leaves
     return %call_2
 
+A result that is a part of a cat lies ``in %cat``, of which the line below says where that lies.
 A kernel's number is made of what its structure was compiled from; of a colour, results of several
 launches have the same memory one after another.
 """
@@ -21,7 +22,7 @@ from torch import fx
 
 from snipjit.ir.text.dumps import Dumps
 from snipjit.runtime.arena import Colouring
-from snipjit.runtime.chain_script import Member, Result, Script
+from snipjit.runtime.chain_script import Made, Member, Script, is_cat
 
 
 def dump_chain(script: Script, colouring: Colouring) -> None:
@@ -37,12 +38,16 @@ def print_chain(script: Script, colouring: Colouring) -> str:
 def _lines(script: Script, colouring: Colouring) -> Iterator[str]:
     yield f"chain of {len(script.members)} launches, {colouring.count} colours"
     places = dict.fromkeys(script.leaving, "leaves")
-    for result, colour in zip(script.inner, colouring.colours, strict=True):
-        places[result] = f"colour {colour}"
+    for made, colour in zip(script.inner, colouring.colours, strict=True):
+        places[made] = f"colour {colour}"
+    places |= {result: f"in {_operand(cat)}" for result, cat in script.cats.items()}
     members = {member.node: number for number, member in enumerate(script.members)}
     for node in script.body.nodes:
         if node in members:
             yield _launch(script, members[node], places)
+        elif is_cat(node):
+            parts, dim = node.args
+            yield f"%{node.name} = cat({', '.join(map(_operand, parts))}; {dim}) : {places[node]}"
         elif node in script.views:
             name = str(getattr(node.target, "__name__", node.target))
             yield f"%{node.name} = {name}({', '.join(map(_operand, node.args))})"
@@ -50,7 +55,7 @@ def _lines(script: Script, colouring: Colouring) -> Iterator[str]:
             yield f"return {', '.join(map(_operand, node.args[0]))}"
 
 
-def _launch(script: Script, number: int, places: dict[Result, str]) -> str:
+def _launch(script: Script, number: int, places: dict[Made, str]) -> str:
     member = script.members[number]
     interface = member.launcher.structure.interface
     results = [(number, part) for part in range(len(interface.outputs))]

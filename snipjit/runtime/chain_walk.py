@@ -2,16 +2,18 @@
 
 Sizes and strides go through the chain as through PyTorch, in tensors without memory (``meta``):
 views are PyTorch's own, and what turns out to be a copy there, such as a ``reshape``, is no view.
+Results that lie in a cat get their strides from it at the end (``chain_cats.py``).
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import fx
 
-from snipjit.runtime.chain_script import Member, Result, Script
+from snipjit.runtime.chain_cats import Operand, laid_out, run
+from snipjit.runtime.chain_script import Made, Member, Result, Script, is_cat
 from snipjit.runtime.interface import Ints
 from snipjit.runtime.launcher import BY_NODES, Plan, torch_dtype
 from snipjit.torch_private import storage_identity
@@ -22,14 +24,14 @@ class NotInOneError(Exception):
 
 
 class Source(NamedTuple):
-    """Where an input lies: the number of a given one or a result, and bytes from its beginning."""
+    """Where a tensor lies: the number of a given one or what is made, and bytes from there."""
 
-    root: int | Result
+    root: int | Made
     offset: int
 
 
 class Layout(NamedTuple):
-    """Of a result; strides in elements."""
+    """Of what is made; strides in elements."""
 
     shape: Ints
     strides: Ints
@@ -47,15 +49,17 @@ class Walk:
 
     plans    of each launch, as its launcher has it
     sources  of each launch, where each input lies
-    made     the layout of each result
+    made     the layout of each result and cat
     """
 
     def __init__(self, script: Script, key: tuple[Any, ...]) -> None:
         self.plans: list[Plan] = []
         self.sources: list[list[Source]] = []
-        self.made: dict[Result, Layout] = {}
+        self.made: dict[Made, Layout] = {}
         self._script = script
-        self._roots: dict[int, int | Result] = {}
+        self._keys: list[tuple[Ints, ...]] = []
+        self._parts: dict[Result, tuple[Source, Ints]] = {}
+        self._roots: dict[int, int | Made] = {}
         self._known: dict[fx.Node, Any] = {}
         self._given: dict[tuple[int, Any], tuple[int, Ints, Ints]] = {}
         self._enter(key)
@@ -63,8 +67,16 @@ class Walk:
         for node in script.body.nodes:
             if node in launches:
                 self._launch(launches[node])
+            elif is_cat(node):
+                self._cat(node)
             elif node in script.views:
-                self._known[node] = _run(node, self._known)
+                self._known[node] = run(node, self._known)
+        for number, member in enumerate(script.members):
+            self._place(number, member)
+
+    def written(self, result: Result) -> Source:
+        """Where a result lies."""
+        return self._parts[result][0] if result in self._parts else Source(result, 0)
 
     def _enter(self, key: tuple[Any, ...]) -> None:
         """Note what the call brings."""
@@ -77,7 +89,7 @@ class Walk:
         told = key[2 * len(self._script.given) :]
         self._known.update(zip((nodes[n] for n in self._script.told), told, strict=True))
 
-    def _hold(self, node: fx.Node, root: int | Result, layout: Layout) -> None:
+    def _hold(self, node: fx.Node, root: int | Made, layout: Layout) -> None:
         shape, strides, dtype = layout
         held = torch.empty_strided(shape, strides, dtype=dtype, device="meta")
         self._known[node], self._roots[storage_identity(held)] = held, root
@@ -95,6 +107,7 @@ class Walk:
             raise NotInOneError
         self.plans.append(plan)
         self.sources.append(sources)
+        self._keys.append(tuple(key))
         for part, spec in enumerate(interface.outputs):
             shape, strides = plan[7 + 2 * part : 9 + 2 * part]
             layout = self.made[number, part] = Layout(shape, strides, torch_dtype(spec))
@@ -115,11 +128,27 @@ class Walk:
         offset = held.storage_offset() * held.dtype.itemsize
         return Source(root, offset), tuple(held.shape), held.stride()
 
+    def _cat(self, node: fx.Node) -> None:
+        """Lay out a cat, and in it the results that it is made of."""
+        operands, dim = cast("tuple[Any, int]", node.args)
+        roots = [self._script.root(operand) for operand in operands]
+        made = [Operand(*of, self._known) for of in zip(operands, roots, strict=True)]
+        found = laid_out(made, dim, as_pytorch=node in self._script.leaving)
+        if found is None:
+            raise NotInOneError
+        whole, parts = found
+        layout = Layout(tuple(whole.shape), whole.stride(), whole.dtype)
+        self.made[node] = layout
+        self._hold(node, node, layout)
+        for root, (offset, strides) in zip(roots, parts, strict=True):
+            result: Any = self._script.made[root]
+            self._parts[result] = Source(node, offset * whole.itemsize), strides
 
-def _run(node: fx.Node, known: dict[fx.Node, Any]) -> Any:
-    """What a view gives."""
-    args, kwargs = fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
-    if node.op == "call_method":
-        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-    target: Any = node.target
-    return target(*args, **kwargs)
+    def _place(self, number: int, member: Member) -> None:
+        """Plan a launch anew if results of it lie in a cat."""
+        parts = range(len(member.launcher.structure.interface.outputs))
+        strides = {
+            part: self._parts[number, part][1] for part in parts if (number, part) in self._parts
+        }
+        if strides:
+            self.plans[number] = member.launcher.plan_into(self._keys[number], strides)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
+from snipjit.errors import InputError
 from snipjit.ir.axis_sizes import TensorSpec
-from snipjit.runtime.interface import Ints, Shapes, dense
+from snipjit.runtime.interface import Interface, Ints, Shapes, Wanted, dense
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,17 @@ def dense_copies(
         if wanted:
             copies[i] = _dense_copy({dim: extents[dim] for dim in wanted}, shape, stride)
     return copies
+
+
+def output_layouts(
+    interface: Interface, sizes: Mapping[str, int], wanted: Wanted
+) -> list[tuple[Ints, Ints]]:
+    """Shape and strides of each output. Raises InputError for one that would have to be a copy."""
+    own = interface.output_layouts(sizes)
+    outputs = [(shape, wanted.get(i, strides)) for i, (shape, strides) in enumerate(own)]
+    if wanted and dense_copies(interface.outputs, sizes, *zip(*outputs, strict=True)):
+        raise InputError(f"outputs with strides {dict(wanted)}: kernels write rows of one")
+    return outputs
 
 
 def _is_unit(spec: TensorSpec, extents: Sequence[int], moves: Sequence[int]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from types import MappingProxyType
 from typing import NamedTuple
 
 from snipjit.ir.axis_sizes import TensorSpec, solve_axes
@@ -14,6 +15,11 @@ from snipjit.ir.call_args import shared_fields
 Ints = tuple[int, ...]
 Shapes = Sequence[Sequence[int]]
 """The shape of each input in turn."""
+
+Wanted = Mapping[int, Ints]
+"""Strides (elements) of outputs, by number, where they are not the interface's."""
+
+NO_STRIDES: Wanted = MappingProxyType({})
 
 
 class Gathered(NamedTuple):

@@ -8,7 +8,7 @@ bytes: a plan takes about 1 KB.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, count
 from typing import Any, NoReturn
@@ -23,7 +23,7 @@ from snipjit.ir.exact_integers import FARTHEST
 from snipjit.runtime.call_path import compile_call, source
 from snipjit.runtime.frames import Frames
 from snipjit.runtime.input_copies import InputCopy
-from snipjit.runtime.interface import Ints
+from snipjit.runtime.interface import NO_STRIDES, Ints
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.plans import Plans
 from snipjit.runtime.repeated import Repeated
@@ -153,10 +153,17 @@ class Launcher:
         """How to call with some shapes and strides of the inputs, weights in their forms."""
         return self._plans.find(key)
 
-    def _configure(self, key: Key) -> Plan:
+    def plan_into(self, key: Key, strides: Mapping[int, Ints]) -> Plan:
+        """The same with strides of some results, by number, that lie in memory of others.
+
+        Raises InputError where kernels cannot write them so.
+        """
+        return self._configure(key, strides)
+
+    def _configure(self, key: Key, strides: Mapping[int, Ints] = NO_STRIDES) -> Plan:
         if self.nodes is not None and self.structure.prefers_nodes(key[::2]):
             return BY_NODES
-        kernel, config = self.structure.configure(key[::2], key[1::2])
+        kernel, config = self.structure.configure(key[::2], key[1::2], strides)
         next(self._configurations)
         scratch, values = pitch(kernel.recipe.scratch_bytes), list(config.slots)
         values[ENTRY_SLOT], values[PITCH_SLOT] = kernel.address, scratch

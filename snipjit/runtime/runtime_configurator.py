@@ -17,8 +17,8 @@ from snipjit.ir.axis_sizes import TensorSpec
 from snipjit.ir.call_args import MOST_GROUPS, finalization_offset
 from snipjit.ir.exact_integers import LONGEST
 from snipjit.ir.subgraph import Dim
-from snipjit.runtime.input_copies import InputCopy, dense_copies
-from snipjit.runtime.interface import Interface, Ints, Shapes, dense
+from snipjit.runtime.input_copies import InputCopy, dense_copies, output_layouts
+from snipjit.runtime.interface import NO_STRIDES, Interface, Ints, Shapes, Wanted, dense
 
 ENOUGH_TASKS = 8
 """Tasks until which blocks are made smaller, if nothing else is known."""
@@ -131,16 +131,19 @@ class RuntimeConfigurator:
     interface: Interface
     recipe: Recipe
 
-    def configure(self, sizes: Mapping[str, int], shapes: Shapes, strides: Shapes) -> RuntimeConfig:
-        """The config of a call of these sizes, input shapes and strides (elements).
+    def configure(
+        self, sizes: Mapping[str, int], shapes: Shapes, strides: Shapes, wanted: Wanted = NO_STRIDES
+    ) -> RuntimeConfig:
+        """The config of a call of these sizes, input shapes and strides (elements), and of outputs.
 
-        Raises InputError for a mask of indices that float32 does not hold.
+        Raises InputError for strides of outputs that no kernel writes, and for a mask of indices
+        that float32 does not hold.
         """
         interface, sizes = self.interface, {**sizes, **dict(self.recipe.axes)}
         if long := [axis for axis in interface.indexed if sizes[axis] > LONGEST]:
             size = sizes[long[0]]
             raise InputError(f"a mask of indices is {size} long: at most {LONGEST} are accepted")
-        outputs = interface.output_layouts(sizes)
+        outputs = output_layouts(interface, sizes, wanted)
         copies = dense_copies(interface.inputs, sizes, shapes, strides)
         layouts: list[tuple[Sequence[int], Sequence[int]]] = [*zip(shapes, strides, strict=True)]
         for index, copy in copies.items():

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from snipjit.errors import UnsupportedError
 from snipjit.ir.schedule import Schedule
 from snipjit.runtime.compile_threads import Run
-from snipjit.runtime.interface import Interface, Ints, Shapes
+from snipjit.runtime.interface import NO_STRIDES, Interface, Ints, Shapes
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.prepared_weights import Form
 from snipjit.runtime.runtime_configurator import RuntimeConfig, RuntimeConfigurator
@@ -138,14 +138,17 @@ class Structure:
                 return self.begin(choice, run=run)
         return lambda: None
 
-    def configure(self, shapes: Shapes, strides: Shapes) -> tuple[Kernel, RuntimeConfig]:
+    def configure(
+        self, shapes: Shapes, strides: Shapes, results: Mapping[int, Ints] = NO_STRIDES
+    ) -> tuple[Kernel, RuntimeConfig]:
         """The kernel for a call with these input shapes and strides (elements), and its config.
 
-        Raises InputError if the shapes do not fit.
+        ``results`` are strides of outputs that the caller wants, by number. Raises InputError if
+        they or the shapes do not fit.
         """
         sizes = self.interface.sizes(shapes)
         kernel, configurator = self._kernel_for(sizes)
-        return kernel, configurator.configure(sizes, shapes, strides)
+        return kernel, configurator.configure(sizes, shapes, strides, results)
 
     def kernel_for(self, sizes: Mapping[str, int]) -> Kernel:
         """The kernel for sizes of all axes, kept alive by this."""

@@ -28,6 +28,14 @@ from tests.runtime.workers import scale_add_structure
 from tests.subgraphs import mean_variance
 
 
+class Traced(fx.Interpreter):
+    """Notes what nodes are, as tracing does."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        n.meta["example_value"] = found = super().run_node(n)
+        return found
+
+
 class Built:
     """A graph of launches, before and after they were chained.
 
@@ -40,6 +48,7 @@ class Built:
         write: Callable[[Built], Any],
         inputs: int = 2,
         weights: Sequence[int] = (),
+        traced: Sequence[Tensor] = (),
         **chain: Any,
     ) -> None:
         self.graph = fx.Graph()
@@ -52,6 +61,8 @@ class Built:
         self.made: list[Chain] = []
         self.graph.output(write(self))
         self.before = fx.GraphModule(torch.nn.Module(), self.graph)
+        if traced:
+            Traced(self.before).run(*traced)
         self.after = fx.GraphModule(torch.nn.Module(), _copy(self.graph))
 
         def join(body: fx.Graph) -> Callable[..., Any]:

@@ -7,7 +7,8 @@ After:   %i = item(%p); %chain = chain(%x, …, %i); %c = getitem(%chain, 0); %s
 The body of a chain is a graph of its launches and of the views between them; it returns what
 others read, and notes which of its inputs the module hands over, such as parameters. What else
 stands between launches goes before them, or after, as its data allow. A view that others read too
-stays where it is, a view of what then leaves the chain.
+stays where it is, a view of what then leaves the chain. A cat of results that can be written in
+place (``cats.py``) is part of the body, as ``torch.cat(operands, dim)``.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+import torch
 from torch import fx
 
-from snipjit.passes.fx.graph.launch_levels import Kind, Results, kinds, levels, segments
-from snipjit.passes.fx.nodes.traced import is_state, note_state
+from snipjit.passes.fx.graph.cats import Results, is_result, launch_of, operands, results_in
+from snipjit.passes.fx.graph.launch_levels import NUMBERS, Kind, Levels, arranged
+from snipjit.passes.fx.nodes.traced import is_state, note_state, traced_value
 
 Join = Callable[[fx.Graph], Callable[..., Any]]
 """Makes what a graph calls of the body of a chain; it returns a tuple as the body does."""
@@ -28,14 +31,15 @@ Join = Callable[[fx.Graph], Callable[..., Any]]
 Kinds = Mapping[fx.Node, Kind]
 
 
-def chain_launches(gm: fx.GraphModule, results: Results, join: Join) -> None:
+def chain_launches(gm: fx.GraphModule, results: Results, join: Join, cats: bool = True) -> None:
     """Put one node in the place of launches that can follow one another. Recompiles the module.
 
-    ``results`` says how many results a node's kernel has, 0 where it is no launch.
+    ``results`` says how many results a node's kernel has, 0 where it is no launch; without ``cats``
+    these stay with PyTorch.
     """
-    kind, changed = kinds(gm.graph, results), False
-    for segment in list(segments(gm.graph.nodes, kind)):
-        chains = [_Chain(group, segment, kind, results) for group in _groups(segment, kind)]
+    (kind, segments), changed = arranged(gm.graph, results, cats), False
+    for segment, level in segments:
+        chains = [_Chain(group, segment, kind, results) for group in _groups(level, kind)]
         if chains:
             _reorder(segment, chains)
             for chain in chains:
@@ -46,13 +50,12 @@ def chain_launches(gm: fx.GraphModule, results: Results, join: Join) -> None:
         gm.recompile()
 
 
-def _groups(segment: Sequence[fx.Node], kind: Kinds) -> list[list[fx.Node]]:
+def _groups(level: Levels, kind: Kinds) -> list[list[fx.Node]]:
     """Launches of the same level, where there are several."""
     found: dict[int, list[fx.Node]] = {}
-    level = levels(segment, kind)
-    for node in segment:
+    for node, number in level.items():
         if kind[node] is Kind.LAUNCH:
-            found.setdefault(level[node], []).append(node)
+            found.setdefault(number, []).append(node)
     return [group for group in found.values() if len(group) > 1]
 
 
@@ -60,9 +63,10 @@ class _Chain:
     """Launches that become one node.
 
     results  what kernels make: launches, or the parts of those with several results
-    views    what launches read such results through
+    cats     of such results, which are written there
+    views    what launches and cats read such results through
     kept     views of these that others read too
-    leaving  results that others read, or keep a view of
+    leaving  results and cats that others read, or keep a view of
     """
 
     def __init__(
@@ -72,12 +76,14 @@ class _Chain:
         self.results = {
             node
             for node in segment
-            if (node in self.launches and results(node) == 1)
-            or (node.op == "call_function" and _of_several(node, self.launches, results))
+            if is_result(node, results) and launch_of(node) in self.launches
+        }
+        self.cats = {
+            node for node in segment if kind[node] is Kind.CAT and self._has(node, kind, results)
         }
         self.views = self._views(segment, kind)
         self.kept: set[fx.Node] = set()
-        inside = self.launches | self.results | self.views
+        inside = self.launches | self.results | self.cats | self.views
         self.nodes = [node for node in segment if node in inside]
         for node in reversed(self.nodes):
             if node in self.views and any(
@@ -87,19 +93,25 @@ class _Chain:
         self.leaving = [
             node
             for node in self.nodes
-            if node in self.results
+            if node in self.results | self.cats
             and any(user not in inside or user in self.kept for user in node.users)
         ]
 
+    def _has(self, cat: fx.Node, kind: Kinds, results: Results) -> bool:
+        """Whether a cat is of the chain's results; then it is of no others."""
+        found = results_in(cat, results, lambda node: kind.get(node) is Kind.VIEW)
+        return launch_of(found[0]) in self.launches
+
     def _views(self, segment: Sequence[fx.Node], kind: Kinds) -> set[fx.Node]:
-        """Views of results that a launch reads, or another such view."""
-        own, found = set(self.results), set[fx.Node]()
+        """Views of results that a launch or a cat reads, or another such view."""
+        own, found = self.results | self.cats, set[fx.Node]()
+        readers = self.launches | self.cats
         views = [n for n in segment if kind[n] is Kind.VIEW and n not in self.results]
         for node in views:
             if node.args[0] in own:
                 own.add(node)
         for node in reversed(views):
-            if node in own and any(user in self.launches or user in found for user in node.users):
+            if node in own and any(user in readers or user in found for user in node.users):
                 found.add(node)
         return found
 
@@ -133,18 +145,19 @@ class _Chain:
         body, known = fx.Graph(), dict[fx.Node, fx.Node]()
         for source in self.inputs:
             known[source] = body.placeholder(source.name)
+            if isinstance(number := traced_value(source), NUMBERS):
+                known[source].meta["example_value"] = number
         note_state(known[source] for source in self.inputs if is_state(source))
         for node in self.nodes:
+            if node in self.cats:
+                parts, dim = operands(node) or ((), 0)
+                whole = tuple(map(known.__getitem__, parts)), dim
+                known[node] = body.call_function(torch.cat, whole)
+                continue
             known[node] = body.node_copy(node, known.__getitem__)
             known[node].meta = {}
         body.output(tuple(known[node] for node in self.leaving))
         return body
-
-
-def _of_several(node: fx.Node, launches: set[fx.Node], results: Results) -> bool:
-    """Whether a node is one of several results of a launch."""
-    source = node.args[0] if node.target is operator.getitem else None
-    return isinstance(source, fx.Node) and source in launches and results(source) > 1
 
 
 def _reorder(segment: Sequence[fx.Node], chains: Sequence[_Chain]) -> None:

@@ -7,23 +7,24 @@ PyTorch's: all launches of a level can stand together, after the operations of t
     level 0   %a = launch(%x)      %b = launch(%y)
     level 1   %s = add(%a, 1)      %t = add(%b, 1)
               %c = launch(%x, %s)  %d = launch(%c.view(…), %t)
+
+A cat of results that can be written in place (``cats.py``) is no operation of PyTorch's if all its
+launches have its level.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 
 import torch
 from torch import fx
 
+from snipjit.passes.fx.graph.cats import Results, is_row_major, launch_of, results_in
 from snipjit.passes.fx.graph.earlier_views import VIEWS as VIEWS_IN_PLACE
 from snipjit.passes.fx.nodes.calls import Call, lookup
 from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.traced import storage, traced_value
-
-Results = Callable[[fx.Node], int]
-"""How many results a node's kernel has; 0 where it is no launch."""
 
 VIEWS = frozenset(
     "transpose transpose_last numpy_T permute movedim view unsqueeze expand getitem slice select "
@@ -49,6 +50,7 @@ class Kind(Enum):
 
     LAUNCH = "a kernel's call"
     VIEW = "a view of a launch's result, or one of several results"
+    CAT = "a cat of launches' results, which they can write to"
     PURE = "an operation without effect"
     EFFECT = "anything else: nothing moves past it"
 
@@ -59,9 +61,60 @@ def name_of(node: fx.Node) -> str:
     return str(target if isinstance(target, str) else getattr(target, "__name__", "")).split(".")[0]
 
 
-def kinds(graph: fx.Graph, results: Results) -> dict[fx.Node, Kind]:
-    """The kind of every node but placeholders."""
+HELD = (Kind.LAUNCH, Kind.VIEW, Kind.CAT)
+"""What lies where kernels wrote it."""
+
+Levels = dict[fx.Node, int]
+
+
+def arranged(
+    graph: fx.Graph, results: Results, in_place: bool
+) -> tuple[dict[fx.Node, Kind], list[tuple[list[fx.Node], Levels]]]:
+    """The kind of every node but placeholders, and of each segment the levels.
+
+    Cats are PyTorch's unless they are wanted ``in_place`` and their launches can stand together.
+    """
+    apart: set[fx.Node] = set() if in_place else {*graph.nodes}
+    while True:
+        kind = _kinds(graph, results, apart)
+        found = [(segment, _levels(segment, kind)) for segment in _segments(graph.nodes, kind)]
+        cats = [
+            node
+            for segment, level in found
+            for node in segment
+            if kind[node] is Kind.CAT and not _is_in_place(node, results, kind, level)
+        ]
+        if not cats:
+            return kind, found
+        apart.update(cats)
+
+
+def _is_in_place(
+    cat: fx.Node, results: Results, kind: Mapping[fx.Node, Kind], level: Levels
+) -> bool:
+    """Whether a cat's launches have its level; and if others read it, it lies as PyTorch's."""
+    launches = map(launch_of, results_in(cat, results, lambda node: kind.get(node) is Kind.VIEW))
+    together = all(level.get(launch) == level[cat] for launch in launches)
+    return together and (is_row_major(cat) or _is_inside(cat, kind, level))
+
+
+def _is_inside(node: fx.Node, kind: Mapping[fx.Node, Kind], level: Levels) -> bool:
+    """Whether only launches of the same level read a node, or views of it."""
+    return all(
+        level.get(user) == level[node]
+        and kind[user] in HELD
+        and (kind[user] is not Kind.VIEW or _is_inside(user, kind, level))
+        for user in node.users
+    )
+
+
+def _kinds(graph: fx.Graph, results: Results, apart: Collection[fx.Node]) -> dict[fx.Node, Kind]:
+    """The kind of every node but placeholders; cats that stand ``apart`` are PyTorch's."""
     found: dict[fx.Node, Kind] = {}
+
+    def is_view(node: fx.Node) -> bool:
+        return found.get(node) is Kind.VIEW
+
     for node in graph.nodes:
         if node.op == "placeholder":
             continue
@@ -69,8 +122,10 @@ def kinds(graph: fx.Graph, results: Results) -> dict[fx.Node, Kind]:
             found[node] = Kind.LAUNCH
         elif not _is_pure(node):
             found[node] = Kind.EFFECT
-        elif _is_view(node) and found.get(node.args[0]) in (Kind.LAUNCH, Kind.VIEW):
+        elif _is_view(node) and found.get(node.args[0]) in HELD:
             found[node] = Kind.VIEW
+        elif node not in apart and results_in(node, results, is_view):
+            found[node] = Kind.CAT
         else:
             found[node] = Kind.PURE
     return found
@@ -111,7 +166,7 @@ def _is_view(node: fx.Node) -> bool:
     return None in known or known[0] == known[1]
 
 
-def segments(nodes: Iterable[fx.Node], kind: Mapping[fx.Node, Kind]) -> Iterator[list[fx.Node]]:
+def _segments(nodes: Iterable[fx.Node], kind: Mapping[fx.Node, Kind]) -> Iterator[list[fx.Node]]:
     """The nodes between those that may have an effect, in order."""
     found: list[fx.Node] = []
     for node in nodes:
@@ -123,12 +178,12 @@ def segments(nodes: Iterable[fx.Node], kind: Mapping[fx.Node, Kind]) -> Iterator
     yield found
 
 
-def levels(segment: Sequence[fx.Node], kind: Mapping[fx.Node, Kind]) -> dict[fx.Node, int]:
+def _levels(segment: Sequence[fx.Node], kind: Mapping[fx.Node, Kind]) -> Levels:
     """The level of each node of a segment, the latest one at which its readers can have it.
 
     So what a launch makes does not wait for its readers in memory.
     """
-    found: dict[fx.Node, int] = {}
+    found: Levels = {}
     for node in segment:
         inputs = [of for of in node.all_input_nodes if of in found]
         found[node] = max((found[of] + _steps(of, node, kind) for of in inputs), default=0)
@@ -140,5 +195,4 @@ def levels(segment: Sequence[fx.Node], kind: Mapping[fx.Node, Kind]) -> dict[fx.
 
 def _steps(source: fx.Node, reader: fx.Node, kind: Mapping[fx.Node, Kind]) -> int:
     """1 where a result of launches goes to an operation of PyTorch's."""
-    is_result = kind[source] in (Kind.LAUNCH, Kind.VIEW)
-    return int(is_result and kind[reader] is Kind.PURE)
+    return int(kind[source] in HELD and kind[reader] is Kind.PURE)
