@@ -53,7 +53,8 @@ def call({arguments}):
     {results}
     next(calls)
     threads = 1 if one_thread else thread_count()
-    scratch = take_scratch(pitch * threads + shared)
+    room = pitch * threads + shared
+    scratch = take_scratch({beside} * room)
     arena = take_arena(size)
     {program}
     if threads > 1:
@@ -73,6 +74,7 @@ _PROGRAM = {
     "values": "values",
     "offsets": "offsets",
     "scratch": "scratch.address",
+    "room": "room",
     "arena": "arena.address",
     "threads": "threads",
 }
@@ -103,6 +105,7 @@ def source(script: Script) -> str:
         numbers=_lines(2, _numbers(script)),
         far=" or ".join(_far(script)) or "False",
         present=" and ".join(f"p{i}" for i, _ in given) or "True",
+        beside=1 + max(script.beside, default=0),
         results=_lines(
             1,
             (

@@ -3,6 +3,9 @@
 A *root* is memory that the kernels of a chain are told of: an input of the chain (of a weight that
 is prepared, its blocks), a result that leaves it, or a colour of the arena. Each tensor that a
 kernel reads is a root or a view of one.
+
+A *phase* are launches one after another of which none reads what another makes: threads that have
+no more to do in one go on to the next, without waiting for all others.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ class Script:
     told       arguments that views are told, such as sizes
     leaving    the results that the chain returns; ``returned`` are their places there
     inner      all others
+    phases     the phase of each launch
     """
 
     def __init__(self, body: fx.GraphModule, launcher_of: LauncherOf) -> None:
@@ -83,6 +87,7 @@ class Script:
         self.leaving = list(dict.fromkeys(self.made[node] for node in results))
         self.returned = [self.leaving.index(self.made[node]) for node in results]
         self.inner = [result for result in self._results() if result not in self.leaving]
+        self.phases = self._phases()
 
     @property
     def is_plain(self) -> bool:
@@ -99,20 +104,37 @@ class Script:
         """Whether a kernel may find an index that is out of range."""
         return any(member.launcher.structure.interface.gathered for member in self.members)
 
+    @property
+    def beside(self) -> list[int]:
+        """How many launches of its phase are before each."""
+        return [number - self.phases.index(phase) for number, phase in enumerate(self.phases)]
+
     def lives(self) -> list[Life]:
-        """When each of ``inner`` is made and last read."""
+        """The phases in which each of ``inner`` is made and last read."""
         last: dict[Result, int] = {}
-        for number, member in enumerate(self.members):
-            for node in map(self.root, member.tensors):
-                if node in self.made:
-                    last[self.made[node]] = number
-        return [Life(result[0], last.get(result, result[0])) for result in self.inner]
+        for phase, member in zip(self.phases, self.members, strict=True):
+            last.update(dict.fromkeys(self._read_by(member), phase))
+        begins = ((result, self.phases[result[0]]) for result in self.inner)
+        return [Life(begin, last.get(result, begin)) for result, begin in begins]
 
     def root(self, node: fx.Node) -> fx.Node:
         """What a node is a view of: an argument or a result."""
         while node not in self.arguments and node not in self.made:
             node = node.all_input_nodes[0]
         return node
+
+    def _phases(self) -> list[int]:
+        phases: list[int] = []
+        for member in self.members:
+            phase = phases[-1] if phases else 0
+            waits = any(phases[launch] == phase for launch, _ in self._read_by(member))
+            phases.append(phase + waits)
+        return phases
+
+    def _read_by(self, member: Member) -> list[Result]:
+        """The results that a launch reads, or views of them."""
+        roots = map(self.root, member.tensors)
+        return [self.made[root] for root in roots if root in self.made]
 
     def _results(self) -> list[Result]:
         return [
