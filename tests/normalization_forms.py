@@ -130,6 +130,14 @@ FORMS: dict[str, Form] = {
     "group norm of unknown length": Form(
         lambda m, x: F.silu(m.n(x.transpose(1, 2))), lambda: {"n": nn.GroupNorm(3, 24)}
     ),
+    "group norm of an image": Form(
+        lambda m, x: F.silu(m.n(x.permute(2, 0, 1)[None].contiguous())),
+        lambda: {"n": nn.GroupNorm(3, 24)},
+    ),
+    "group norm of an image seen across": Form(
+        lambda m, x: F.silu(m.n(x.reshape(-1, 6, x.shape[1], 4).mT.transpose(0, 3))),
+        lambda: {"n": nn.GroupNorm(3, 6)},
+    ),
     "unknown count": Form(lambda m, x: x - x.mean(1, keepdim=True)),
     "unknown count, corrected": Form(lambda m, x: x / x.std(1, keepdim=True).clamp(min=0.1)),
     "mean of shown": Form(_mean_of_shown, inputs=2, kernels=2),

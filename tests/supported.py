@@ -135,8 +135,8 @@ read too, and elementwise functions behind (weights, modulation, activations, ca
 pooling, a sum or mean over rows of what a mask or a gate multiplies, is one too.
 
 With PyTorch stay: softmax without anything elementwise around it, which is as fast there; GroupNorm
-on images of any size, whose rows of pixels would be one loop each; rows of one element; tensors
-without elements.
+on images without anything elementwise around it, whose channels lie innermost (`channels_last`), or
+with unknown sizes that are no neighbours; rows of one element; tensors without elements.
 
 Forms that are tested:
 """

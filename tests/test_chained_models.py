@@ -112,6 +112,32 @@ def test_a_model_is_one_chain(made: list[Chain], weights: str) -> None:
         check(compiled, plain, *text(31, batch=1))
 
 
+def test_a_layer_of_llama_is_eight_phases(made: list[Chain]) -> None:
+    """Queries and the fewer keys and values are two launches, which do not wait for each other."""
+    pytest.importorskip("transformers")
+    from tests.models import named
+
+    llama = named("Llama").model("sdpa")
+
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.llama = llama
+
+        def forward(self, ids: Tensor) -> Tensor:
+            result: Tensor = self.llama(input_ids=ids, use_cache=False).last_hidden_state
+            return result
+
+    compiled = torch.compile(Hidden(), backend="snipjit", dynamic=True)
+    with torch.inference_mode():
+        for length in (31, 7, 64):
+            check(compiled, Hidden(), text(length)[0])
+    (chain,) = made
+    layers = int(llama.config.num_hidden_layers)  # type: ignore[union-attr,arg-type]
+    assert len({*chain.script.phases}) <= 8 * layers + 1
+    assert len(chain.script.members) == 9 * layers + 1
+
+
 def test_weights_that_change(made: list[Chain]) -> None:
     plain = model(1)
     for weights in ("in_place", "prepared"):

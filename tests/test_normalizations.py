@@ -121,9 +121,23 @@ def test_strides() -> None:
 
 
 STAY: dict[str, tuple[Form, str]] = {
-    "unknown image": (
+    "channels last": (
         Form(
-            lambda m, x: m.n(x.reshape(-1, 6, x.shape[1], 4).transpose(2, 3).transpose(0, 3)),
+            lambda m, x: F.silu(m.n(x.permute(2, 0, 1)[None])),
+            lambda: {"n": nn.GroupNorm(3, 24)},
+        ),
+        "channels innermost",
+    ),
+    "image alone": (
+        Form(
+            lambda m, x: m.n(x.reshape(-1, 6, x.shape[1], 4).mT.transpose(0, 3)),
+            lambda: {"n": nn.GroupNorm(3, 6)},
+        ),
+        "which PyTorch does as fast",
+    ),
+    "unknown sizes apart": (
+        Form(
+            lambda m, x: F.silu(m.n(x.reshape(*x.shape[:2], 6, 4).permute(2, 0, 3, 1)[None])),
             lambda: {"n": nn.GroupNorm(3, 6)},
         ),
         "several dims of sizes that are not known",

@@ -1,9 +1,9 @@
 """Arena: one piece of memory a call, for the results of a chain that no one else sees.
 
 Results that live at the same time get different *colours*, decided once, at the first sizes; at
-each sizes a colour is as large as the largest result of it. A result lives from the launch that
-makes it to the last that reads it. Memory belongs to one call at a time, as a scratchpad does, and
-is kept for the next call of any chain.
+each sizes a colour is as large as the largest result of it. A result lives from the phase of the
+launch that makes it to that of the last that reads it. Memory belongs to one call at a time, as a
+scratchpad does, and is kept for the next call of any chain.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from snipjit.runtime.scratchpad import Block, Scratchpads, allocate, pitch
 
 
 class Life(NamedTuple):
-    """When a result is made and last read, by the numbers of launches."""
+    """When a result is made and last read, by the numbers of phases."""
 
     begin: int
     end: int
 
     def meets(self, other: Life) -> bool:
-        """Whether both hold values during some launch."""
+        """Whether both hold values during some phase."""
         return self.begin <= other.end and other.begin <= self.end
 
 

@@ -7,10 +7,12 @@ calling thread fills in what only the call knows ::
     copy told[m] bytes from values[m] to kernels[m]          for each member
     *patches[p].slot = roots[patches[p].root] + offsets[p]   addresses of tensors
     *scalars[s].slot = numbers[scalars[s].number]            floats
-    kernels[m].scratch = scratch
+    kernels[m].scratch = scratch + beside[m] * room
 
-Then each thread goes through the members; between two of them all wait for all. That is a barrier
-of libgomp's, of half the price of ending a parallel region and beginning another.
+Then each thread goes through the members; where one begins a phase (``beside[m] = 0``) all wait for
+all. That is a barrier of libgomp's, of half the price of ending a parallel region and beginning
+another. Members of one phase have scratchpads of their own: some threads are still in the first of
+them when others are in the last.
 """
 
 from __future__ import annotations
@@ -23,14 +25,14 @@ from snipjit.runtime.threads import Call, gomp_functions, native
 from snipjit.target.target_machine import PORTABLE
 
 FIELDS = (
-    *("members", "kernels", "told", "values"),
+    *("members", "kernels", "told", "values", "beside"),
     *("patches", "patch", "offsets", "roots"),
     *("scalars", "scalar", "numbers"),
-    *("colours", "coloured", "starts", "arena", "scratch", "threads"),
+    *("colours", "coloured", "starts", "arena", "scratch", "room", "threads"),
 )
-"""``members``, ``patches``, ``scalars`` and ``colours`` are counts; ``patch`` and ``scalar`` are
-arrays of pairs (address of a slot, index). All others but ``arena``, ``scratch`` and ``threads``
-are addresses of arrays."""
+"""``members``, ``patches``, ``scalars`` and ``colours`` are counts, ``room`` the bytes of the
+scratchpad of a member; ``patch`` and ``scalar`` are arrays of pairs (address of a slot, index). All
+others but ``arena``, ``scratch`` and ``threads`` are addresses of arrays."""
 
 SLOT = {field: number for number, field in enumerate(FIELDS)}
 
@@ -83,8 +85,12 @@ _MEMBERS = f"""  %m.kernel.at = getelementptr ptr, ptr %kernels, i64 %m.i
   %m.told.at = getelementptr i64, ptr %told, i64 %m.i
   %m.told = load i64, ptr %m.told.at
   call void @llvm.memcpy.p0.p0.i64(ptr %m.kernel, ptr %m.values, i64 %m.told, i1 false)
+  %m.beside.at = getelementptr i64, ptr %beside, i64 %m.i
+  %m.beside = load i64, ptr %m.beside.at
+  %m.before = mul i64 %m.beside, %room
+  %m.own = add i64 %scratch, %m.before
   %m.scratch = getelementptr i64, ptr %m.kernel, i64 {FIXED.index("scratch")}
-  store i64 %scratch, ptr %m.scratch
+  store i64 %m.own, ptr %m.scratch
 """
 
 _PATCHES = (
@@ -109,7 +115,7 @@ _SCALARS = (
 
 def _fill() -> str:
     """``fill``: what the calling thread does before the kernels."""
-    counts = ("members", "patches", "scalars", "colours", "arena", "scratch")
+    counts = ("members", "patches", "scalars", "colours", "arena", "scratch", "room")
     loads = "".join(_load(field, "i64" if field in counts else "ptr") for field in FIELDS[:-1])
     loops, before = "", "entry"
     for name, count, body in (
@@ -127,8 +133,17 @@ def _fill() -> str:
 
 
 def _work(wait: str) -> str:
-    """``work``: runs the members in turn, and ``wait`` after each."""
-    body = f"""  %m.kernel.at = getelementptr ptr, ptr %kernels, i64 %m.i
+    """``work``: runs the members in turn, and ``wait`` before each phase but the first."""
+    body = f"""  %m.beside.at = getelementptr i64, ptr %beside, i64 %m.i
+  %m.beside = load i64, ptr %m.beside.at
+  %m.opens = icmp eq i64 %m.beside, 0
+  %m.later = icmp ne i64 %m.i, 0
+  %m.waits = and i1 %m.opens, %m.later
+  br i1 %m.waits, label %m.wait, label %m.enter
+m.wait:
+{wait}  br label %m.enter
+m.enter:
+  %m.kernel.at = getelementptr ptr, ptr %kernels, i64 %m.i
   %m.kernel = load ptr, ptr %m.kernel.at
   %m.tasks.at = getelementptr i64, ptr %m.kernel, i64 {FIXED.index("tasks")}
   %m.tasks = load i64, ptr %m.tasks.at
@@ -138,11 +153,12 @@ m.run:
   %m.entry.at = getelementptr i64, ptr %m.kernel, i64 {FIXED.index("entry")}
   %m.entry = load ptr, ptr %m.entry.at
   call void %m.entry(ptr %m.kernel)
-{wait}"""
+"""
     return (
         "define void @work(ptr %program) {\nentry:\n"
         + _load("members")
         + _load("kernels", "ptr")
+        + _load("beside", "ptr")
         + _loop("m", "members", body).replace("{before}", "entry")
         + "  ret void\n}\n"
     )

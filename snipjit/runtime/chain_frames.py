@@ -34,6 +34,7 @@ class Shape:
 
     slots    of each member's CallArgs
     told     bytes of them that a plan has
+    beside   of each member, how many of its phase are before it
     patches  addresses of tensors, by root
     scalars  scalars, by number
     numbers  their values, as far as they are the same in every call
@@ -43,6 +44,7 @@ class Shape:
 
     slots: tuple[int, ...]
     told: tuple[int, ...]
+    beside: tuple[int, ...]
     patches: tuple[Patch, ...]
     scalars: tuple[Patch, ...]
     numbers: tuple[float, ...]
@@ -66,6 +68,7 @@ class ChainFrames(list[Frame]):
             "numbers": len(shape.numbers),
             "kernels": len(shape.slots),
             "told": len(shape.slots),
+            "beside": len(shape.slots),
             "patch": 2 * len(shape.patches),
             "scalar": 2 * len(shape.scalars),
         }
@@ -79,7 +82,7 @@ class ChainFrames(list[Frame]):
         for name, number in zip(("members", "patches", "scalars", "colours"), counts, strict=True):
             program[SLOT[name]] = number
         program[SLOT["coloured"]] = _address(at["roots"]) + 8 * (shape.roots - shape.colours)
-        at["kernels"][:], at["told"][:] = kernels, shape.told
+        at["kernels"][:], at["told"][:], at["beside"][:] = kernels, shape.told, shape.beside
         at["patch"][:] = _pairs(shape.patches, kernels)
         at["scalar"][:] = _pairs(shape.scalars, kernels)
         numbers = at["numbers"].view(np.float32)

@@ -78,7 +78,8 @@ def call(*arguments):
     {results}
     next(calls)
     threads = 1 if one_thread else thread_count()
-    scratch = take_scratch(pitch * threads + shared)
+    room = pitch * threads + shared
+    scratch = take_scratch({beside} * room)
     arena = take_arena(size)
     {program}
     if threads > 1:
@@ -98,6 +99,7 @@ _PROGRAM = {
     "values": "values",
     "offsets": "offsets",
     "scratch": "scratch.address",
+    "room": "room",
     "arena": "arena.address",
     "threads": "threads",
 }
@@ -127,6 +129,7 @@ def source(script: Script) -> str:
         layouts="".join(f"shape{i}, strides{i}, " for i in leaving),
         numbers=_lines(2, _numbers(script)),
         far=" or ".join(_far(script)) or "False",
+        beside=1 + max(script.beside, default=0),
         results=_lines(
             1,
             (

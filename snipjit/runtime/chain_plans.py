@@ -133,6 +133,7 @@ class Planner:
             shape = Shape(
                 tuple(kernel.slots for kernel in kernels),
                 tuple(8 * kernel.told for kernel in kernels),
+                tuple(self.script.beside),
                 tuple(patches),
                 tuple(self._scalars()),
                 tuple(0.0 if isinstance(n, fx.Node) else float(n) for n in numbers),

@@ -4,6 +4,9 @@ A *root* is memory that the kernels of a chain are told of: an input of the chai
 is prepared, its blocks), a result that leaves it, or a colour of the arena. Each tensor that a
 kernel reads is a root or a view of one. Results that a body puts together by ``torch.cat`` have no
 memory of their own: they lie in the cat's, side by side.
+
+A *phase* are launches one after another of which none reads what another makes: threads that have
+no more to do in one go on to the next, without waiting for all others.
 """
 
 from __future__ import annotations
@@ -69,6 +72,7 @@ class Script:
     told       arguments that views are told, such as sizes
     leaving    what the chain returns; ``returned`` are their places there
     inner      all else that has memory
+    phases     the phase of each launch
     """
 
     def __init__(self, body: fx.Graph, launcher_of: LauncherOf, is_weight: IsWeight) -> None:
@@ -102,6 +106,7 @@ class Script:
         self.returned = [self.leaving.index(self.made[node]) for node in results]
         held = dict.fromkeys(map(self.held, self._results()))
         self.inner = [made for made in held if made not in self.leaving]
+        self.phases = self._phases()
 
     @property
     def is_plain(self) -> bool:
@@ -126,15 +131,19 @@ class Script:
         """The results that lie in what has memory, in the order in which they are made."""
         return [result for result in self._results() if self.held(result) == made]
 
+    @property
+    def beside(self) -> list[int]:
+        """How many launches of its phase are before each."""
+        return [number - self.phases.index(phase) for number, phase in enumerate(self.phases)]
+
     def lives(self) -> list[Life]:
-        """When each of ``inner`` is made and last read."""
+        """The phases in which each of ``inner`` is made and last read."""
         used: dict[Made, list[int]] = {}
-        for number, member in enumerate(self.members):
-            for node in map(self.root, member.tensors):
-                if node in self.made:
-                    used.setdefault(self.made[node], []).append(number)
+        for phase, member in zip(self.phases, self.members, strict=True):
+            for made in self._read_by(member):
+                used.setdefault(made, []).append(phase)
         for result in self._results():
-            used.setdefault(self.held(result), []).append(result[0])
+            used.setdefault(self.held(result), []).append(self.phases[result[0]])
         return [Life(min(used[made]), max(used[made])) for made in self.inner]
 
     def root(self, node: fx.Node) -> fx.Node:
@@ -142,6 +151,25 @@ class Script:
         while node not in self.arguments and node not in self.made:
             node = node.all_input_nodes[0]
         return node
+
+    def _phases(self) -> list[int]:
+        phases: list[int] = []
+        for member in self.members:
+            phase = phases[-1] if phases else 0
+            makers = (launch for made in self._read_by(member) for launch in self._makers(made))
+            waits = any(phases[launch] == phase for launch in makers)
+            phases.append(phase + waits)
+        return phases
+
+    def _makers(self, made: Made) -> list[int]:
+        """The launches that write to what has memory."""
+        results = self.results_in(made) if isinstance(made, fx.Node) else [made]
+        return [launch for launch, _ in results]
+
+    def _read_by(self, member: Member) -> list[Made]:
+        """The results and cats that a launch reads, or views of them."""
+        roots = map(self.root, member.tensors)
+        return [self.made[root] for root in roots if root in self.made]
 
     def _results(self) -> list[Result]:
         return [

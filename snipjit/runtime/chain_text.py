@@ -1,15 +1,17 @@
 """A chain as text, for reading (``SNIPJIT_DUMP``)::
 
-    chain of 3 launches, 2 colours
+    chain of 4 launches in 3 phases, 3 colours
     %call = kernel_5d41(x = %x0, y = %x1; 0.25) : colour 0
     %view = transpose(%call, 0, 1)
     %call_1 = kernel_5d41(x = %call, y = %view; -1.5) : colour 1
-    %call_2 = kernel_5d41(x = %call_1, y = %x0; 3.0) : leaves
-    return %call_2
+    %call_2 = kernel_5d41(x = %call_1, y = %x0; 3.0) : colour 2
+    & %call_3 = kernel_5d41(x = %call_1, y = %x0; 2.0) : leaves
+    return %call_3
 
-A result that is a part of a cat lies ``in %cat``, of which the line below says where that lies.
-A kernel's number is made of what its structure was compiled from; of a colour, results of several
-launches have the same memory one after another.
+What begins with ``&`` does not wait for the launch before it: both are in one phase. A result that
+is a part of a cat lies ``in %cat``, of which the line below says where that lies. A kernel's number
+is made of what its structure was compiled from; of a colour, results of several launches have the
+same memory one after another.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ def print_chain(script: Script, colouring: Colouring) -> str:
 
 
 def _lines(script: Script, colouring: Colouring) -> Iterator[str]:
-    yield f"chain of {len(script.members)} launches, {colouring.count} colours"
+    phases = len({*script.phases})
+    yield f"chain of {len(script.members)} launches in {phases} phases, {colouring.count} colours"
     places = dict.fromkeys(script.leaving, "leaves")
     for made, colour in zip(script.inner, colouring.colours, strict=True):
         places[made] = f"colour {colour}"
@@ -61,7 +64,8 @@ def _launch(script: Script, number: int, places: dict[Made, str]) -> str:
     results = [(number, part) for part in range(len(interface.outputs))]
     names = [script.nodes_of.get(result, [None])[0] for result in results]
     left = ", ".join("_" if name is None else _operand(name) for name in names)
-    return f"{left} = {_call(member)} : {', '.join(places[result] for result in results)}"
+    beside = "& " if script.beside[number] else ""
+    return f"{beside}{left} = {_call(member)} : {', '.join(places[result] for result in results)}"
 
 
 def _call(member: Member) -> str:

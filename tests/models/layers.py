@@ -134,11 +134,11 @@ NORMALIZATIONS = {
     "Whisper": 12,
     "Musicgen": 7,
     "AST": 5,
-    "UNet2DCondition": 12,
+    "UNet2DCondition": 33,
     "DiT": 5,
     "SD3": 8,
     "Flux": 12,
-    "AutoencoderKL": 2,
+    "AutoencoderKL": 8,
     "PixArt": 5,
 }
-"""Softmax that stands alone is not among them, nor GroupNorm of images of unknown sizes."""
+"""Softmax that stands alone is not among them."""

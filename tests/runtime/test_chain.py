@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -14,10 +15,12 @@ from torch import Tensor, fx
 
 from snipjit.compiler import compile_subgraph
 from snipjit.errors import InputError
+from snipjit.ir.call_args import CACHE_LINE, FIXED
 from snipjit.passes.fx import chain_launches, is_state, note_state
 from snipjit.runtime import plans
 from snipjit.runtime.arena import ARENAS
 from snipjit.runtime.chain import Chain
+from snipjit.runtime.chain_driver import SLOT
 from snipjit.runtime.chain_plans import BY_MEMBERS
 from snipjit.runtime.launcher import Launcher
 from snipjit.runtime.repeated import OFTEN
@@ -114,6 +117,15 @@ def row(built: Built) -> tuple[fx.Node, ...]:
     return (built.launch(second, x, 3.0),)
 
 
+def beside(built: Built) -> tuple[fx.Node, ...]:
+    """Two launches that read one, then one that reads both, and one of a view of what it reads."""
+    x, y = built.inputs
+    first = built.launch(x, y, 0.25)
+    one, two = built.launch(first, y, -1.5, swapped=True), built.launch(first, x, 2.0)
+    three = built.launch(built.method("transpose", one, 0, 0), two)
+    return (built.launch(three, one), built.launch(two, y))
+
+
 def inputs(m: int = 31, b: int = 2, n: int = 40) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(m)
     x, y = torch.randn(2, b, m, n, generator=generator)
@@ -185,6 +197,30 @@ def _view(built: Built, draw: random.Random, x: fx.Node) -> fx.Node:
     return built.method("contiguous", x)
 
 
+def test_phases() -> None:
+    """Launches of which none reads another do not wait, and each has memory of its own."""
+    built = Built(beside)
+    (chain,) = built.made
+    assert chain.script.phases == [0, 1, 1, 2, 3, 3]
+    assert chain.script.beside == [0, 0, 1, 0, 0, 1]
+    for m in (31, 1, 300, 31):
+        built.check(*inputs(m))
+    assert chain.planner.colouring is not None
+    assert chain.planner.colouring.count == 3
+    one, two = (_scratchpads(chain)[launch] for launch in (1, 2))
+    assert two - one >= CACHE_LINE
+    assert built.in_one
+
+
+def _scratchpads(chain: Chain) -> list[int]:
+    """Where the scratchpads of all launches were in the last call."""
+    (frames,) = chain.planner._frames.values()
+    program = frames[-1][0]
+    kernels = (ctypes.c_int64 * len(chain.script.members)).from_address(program[SLOT["kernels"]])
+    place = 8 * FIXED.index("scratch")
+    return [ctypes.c_int64.from_address(kernel + place).value for kernel in kernels]
+
+
 def test_results_are_the_callers_own() -> None:
     built = Built(row)
     kept = [built.after(*inputs(m))[0] for m in (31, 31, 7, 31)]
@@ -245,10 +281,11 @@ def test_many_python_threads_at_once() -> None:
     assert not errors
 
 
+@pytest.mark.parametrize("write", [row, beside])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_every_number_of_threads(threads: int) -> None:
+def test_every_number_of_threads(threads: int, write: Callable[[Built], Any]) -> None:
     before = torch.get_num_threads()
-    built = Built(row)
+    built = Built(write)
     wanted = built.before(*inputs(300, 7))[0]
     torch.set_num_threads(threads)
     try:
@@ -257,10 +294,11 @@ def test_every_number_of_threads(threads: int) -> None:
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("write", [row, beside])
 @pytest.mark.parametrize("side", SIDES)
-def test_nothing_outside_is_touched(side: Side) -> None:
+def test_nothing_outside_is_touched(side: Side, write: Callable[[Built], Any]) -> None:
     memory = Scratchpads(guarded_scratch(side))
-    built = Built(row, arenas=memory, scratchpads=memory, empty=guarded_empty(side))
+    built = Built(write, arenas=memory, scratchpads=memory, empty=guarded_empty(side))
     for m in (31, 1, 8):
         built.check(*(guarded(x, side) for x in inputs(m)))
 

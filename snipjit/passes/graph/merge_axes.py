@@ -22,7 +22,9 @@ class MergeAxes(Pass):
     have, each tensor must have all parts: as one axis they fill the lanes. They are one dim, so
     that none must be copied; of products without reductions also several: what a linear layer
     reads is rarely copied, since its batch and rows follow each other. Axes that products sum over
-    are merged where scales of a weight are of groups of them, whose sizes are compiled in.
+    are merged where scales of a weight are of groups of them, whose sizes are compiled in. Without
+    products those are merged that reductions go over, as over the pixels of a group of channels, if
+    a call tells their sizes: a kernel has one loop over all of them.
 
     Before:  axis n0 ; axis n1
              %k = parameter : f32[b][n0 n1][d]
@@ -50,7 +52,7 @@ class MergeAxes(Pass):
 
 def _mergeable(subgraph: Subgraph) -> Iterator[Dim]:
     """The neighbours that may become one axis, the longest ones first."""
-    axes = {node.type.axes for node in _factors(subgraph)}
+    axes = {node.type.axes for node in _factors(subgraph) or subgraph.parameters}
     runs = {
         own[start:stop]
         for own in axes
@@ -78,14 +80,15 @@ def _source(subgraph: Subgraph, node: Node) -> Node:
 def _is_mergeable(subgraph: Subgraph, run: Dim) -> bool:
     anchors = subgraph.of("brgemm", "reduce", "result")
     keys = _is_carried(subgraph, run) or _are_groups(subgraph, run)
-    if not keys and not _are_rows(subgraph, run):
+    if not keys and not _are_reduced(subgraph, run) and not _are_rows(subgraph, run):
         return False
     whole = all(
         _stands_whole(axes, run)
         for node in anchors
         for axes in (node.type.axes, node.attrs.get("over", ()))
     )
-    beside = _has_in_one_dim if subgraph.of("reduce") else _has_beside
+    both = subgraph.of("brgemm") and subgraph.of("reduce")
+    beside = _has_in_one_dim if both else _has_beside
     results = all(beside(node, run) for node in subgraph.results)
     tensors = all(_fits(node, run, keys) for node in subgraph.parameters)
     counted = any(node.attrs["axis"] in run for node in subgraph.of("iota"))
@@ -113,6 +116,12 @@ def _are_groups(subgraph: Subgraph, run: Dim) -> bool:
             for node in summed
         )
     )
+
+
+def _are_reduced(subgraph: Subgraph, run: Dim) -> bool:
+    """Whether there are no products, and reductions go over all the axes, of unknown sizes."""
+    unknown = all(subgraph.axes[axis] is None for axis in run)
+    return unknown and not subgraph.of("brgemm") and {*run} <= subgraph.reduced_axes()
 
 
 def _are_rows(subgraph: Subgraph, run: Dim) -> bool:

@@ -95,6 +95,44 @@ def test_indices_along_one_of_the_axes_keep_it() -> None:
     assert "n0" in merged(text).axes
 
 
+PIXELS = """
+subgraph @image
+axis b
+axis g
+axis c = 4
+axis h
+axis w
+%x = parameter : f32[b][g c][h][w]
+%s = parameter : f32[g c]
+%0 = reduce %x {monoid=sum, over=(c, h, w)} : f32[b][g]
+%1 = sub %x %0 : f32[b][g][c][h][w]
+%2 = mul %1 %s : f32[b][g][c][h][w]
+%r = result %2 {order=(0, 1, 2, 3)} : f32[b][g c][h][w]
+"""
+
+
+def test_pixels_that_a_reduction_goes_over() -> None:
+    after = merged(PIXELS)
+    assert list(after.axes) == ["b", "g", "c", "w"]
+    assert after["0"].attrs["over"] == ("c", "w")
+    random = np.random.default_rng(0)
+    call = [random.standard_normal(shape) for shape in [(2, 8, 3, 5), (8,)]]
+    assert_same_meaning(parse_subgraph(PIXELS), after, (call, list[float]()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{order=(0, 1, 2, 3)}", "{order=(0, 1, 3, 2)}"),  # the result has them the other way round
+        ("%s = parameter : f32[g c]", "%s = parameter : f32[g c][h][]"),  # a tensor lacks one
+        ("over=(c, h, w)} : f32[b][g]", "over=(c, w)} : f32[b][g][h]"),  # one of them stays
+        ("axis h\naxis w", "axis h = 3\naxis w = 5"),  # they are numbers
+    ],
+)
+def test_pixels_that_stand_apart_stay(old: str, new: str) -> None:
+    assert "h" in merged(PIXELS.replace(old, new)).axes
+
+
 LAYER = """
 subgraph @layer
 axis b

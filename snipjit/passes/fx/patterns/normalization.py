@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from math import prod
 
+import torch
 from torch import fx
 
 from snipjit.ir.operations import kind_of
@@ -80,11 +81,8 @@ class Normalization(Pattern):
         if prod(literal(rows.shape[dim]) or 2 for dim in rows.dims) == 1:
             raise ExpectedError(f"`{anchor.name}` normalizes single elements; accepted: several")
         rank = len(rows.shape)
-        if call.op == "group_norm" and [literal(size) for size in rows.shape[2:]].count(None) > 1:
-            raise ExpectedError(
-                f"`{anchor.name}` (group_norm) goes over several dims of sizes that are not known, "
-                "which kernels do not take as one; accepted: one, or numbers"
-            )
+        if call.op == "group_norm":
+            _refuse_images(anchor, tensor(call.get("input")))
         lifter.fix(lifter.operand(anchor, call.get("input")), (dim - rank for dim in rows.dims))
 
 
@@ -138,9 +136,26 @@ def _dims(node: fx.Node, call: Call, rank: int) -> tuple[int, ...]:
     return tuple(dim + rank for dim in dims_of(node, call))
 
 
+def _refuse_images(anchor: fx.Node, image: torch.Tensor) -> None:
+    """ExpectedError for images whose pixels are no single loop, or not the innermost one."""
+    unknown = [dim for dim, size in enumerate(image.shape) if dim > 1 and literal(size) is None]
+    if unknown and unknown[-1] - unknown[0] >= len(unknown):
+        raise ExpectedError(
+            f"`{anchor.name}` (group_norm) goes over several dims of sizes that are not known, "
+            "which kernels do not take as one; accepted: neighbours, or numbers"
+        )
+    if image.dim() > 3 and literal(image.stride(1)) == 1:
+        raise ExpectedError(
+            f"`{anchor.name}` (group_norm) is of an image that lies with its channels innermost, "
+            "which PyTorch does faster; accepted: pixels innermost"
+        )
+
+
 def _pays(anchor: fx.Node) -> bool:
     """Whether a kernel of a node alone is faster than PyTorch's."""
     call = lookup(anchor)
+    if call is not None and call.op == "group_norm":
+        return tensor(anchor).dim() <= 3  # of images PyTorch's is as fast or faster
     return call is not None and call.op in (*NORMALIZATIONS, "log_softmax")
 
 
