@@ -1,4 +1,4 @@
-"""Weights of 8-bit integers as models dequantize them: forms, and what is near to one."""
+"""Weights of 8 bits as models dequantize them: forms, and what is near to one."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Quantized(nn.Module):
         generator = torch.Generator().manual_seed(0)
 
         def integers(*shape: int, low: int = low, high: int = low + 256) -> Tensor:
+            if kind.is_floating_point:
+                return (torch.randn(shape, generator=generator) * 100).to(kind)
             return torch.randint(low, high, shape, dtype=kind, generator=generator)
 
         def scales(*shape: int) -> Tensor:
