@@ -1,4 +1,4 @@
-"""Weights of 8-bit integers as models dequantize them: forms, and what is near to one."""
+"""Weights of 8 bits as models dequantize them: forms, and what is near to one."""
 
 from __future__ import annotations
 
@@ -30,16 +30,18 @@ class Quantized(nn.Module):
         low = 0 if kind == torch.uint8 else -128
         generator = torch.Generator().manual_seed(0)
 
+        whole = torch.int8 if kind.is_floating_point else kind
+
         def integers(*shape: int, low: int = low, high: int = low + 256) -> Tensor:
-            return torch.randint(low, high, shape, dtype=kind, generator=generator)
+            return torch.randint(low, high, shape, dtype=whole, generator=generator)
 
         def scales(*shape: int) -> Tensor:
             return ((torch.rand(shape, generator=generator) + 0.5) / 512).to(dtype)
 
         groups = -(-self.k // group)
         tensors = {
-            "w": integers(self.n, self.k),
-            "wt": integers(self.k, self.n),
+            "w": integers(self.n, self.k).to(kind),
+            "wt": integers(self.k, self.n).to(kind),
             "s1": scales(),
             "s": scales(self.n),
             "sg": scales(self.n, groups),
@@ -49,6 +51,9 @@ class Quantized(nn.Module):
         }
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor)
+        if kind.is_floating_point:  # buffers of floats may be caches, which are not prepared
+            delattr(self, "w")
+            self.register_parameter("w", nn.Parameter(tensors["w"], requires_grad=False))
         self.bias = nn.Parameter(torch.randn(self.n, generator=generator).to(dtype))
 
     def input(self, rows: int) -> Tensor:

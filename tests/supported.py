@@ -80,13 +80,17 @@ Several weights in one tensor of the model, as experts have them, by `bmm` and i
 """What is said above the tables of some forms."""
 
 _DEQUANTIZED = """
-### Weights of 8-bit integers
+### Weights of 8 bits
 
-Weights of int8 or uint8 that the model makes floats of, with scales and zeros of the tensor, of a
-channel or of a group of columns: kernels convert them as they load, and no float weight is ever in
-memory (`tests/test_dequantized_weights.py`). They are known by the operations alone, also by
-`quantized_decomposed.dequantize_per_tensor`, `_per_channel` and `_per_channel_group` of exported
-programs. Here `m.w` are integers `[n][k]`, `m.s1`, `m.s`, `m.sg` scales of tensor, channel and
+Weights of int8, uint8, float8_e4m3fn or float8_e5m2 that the model makes wider floats of, with
+scales and zeros of the tensor, of a channel or of a group of columns: kernels convert them as they
+load, and no wider weight is ever in memory (`tests/test_dequantized_weights.py`). They are known by
+the operations alone, also by `quantized_decomposed.dequantize_per_tensor`, `_per_channel` and
+`_per_channel_group` of exported programs. Keys and values in floats of 8 bits that attention casts,
+and such operands of elementwise functions, are converted so too (`tests/test_float8.py`); casts to
+them stay with PyTorch.
+
+Here `m.w` are 8-bit numbers `[n][k]`, `m.s1`, `m.s`, `m.sg` scales of tensor, channel and
 group, `m.z1`, `m.z`, `m.zg` zeros, and `per_group` gives `((w - z) * s)` in groups.
 """
 

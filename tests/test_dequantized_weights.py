@@ -1,4 +1,4 @@
-"""Linear layers whose weights are 8-bit integers, dequantized: as exact as eager, or refused."""
+"""Linear layers whose weights are of 8 bits, dequantized: as exact as eager, or refused."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from tests.dequantized_forms import FORMS, NEAR, Function, Quantized, per_group
 FLOATS = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 ROUNDING = {torch.float32: 2.0**-22, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
 KINDS = {"i8": torch.int8, "u8": torch.uint8}
+FLOAT8 = {"f8e4m3fn": torch.float8_e4m3fn, "f8e5m2": torch.float8_e5m2}
+COMPUTED = ("per tensor, converted last", "per channel, promoted", "per channel, zero of 32 bits")
+"""What computes with the integers themselves."""
 QUICK = ("per channel", "per tensor, zero", "per group, zero", "several")
 OPTIONS: dict[str, Any] = {"fuse": ["linear"]}
 
@@ -69,20 +72,40 @@ def test_forms(name: str, dtype: str, kind: str) -> None:
     assert stats.patterns == {"linear": 2}  # of a length of 1, and of others
 
 
+def _float8_cases() -> list[Any]:
+    return [
+        pytest.param(name, kind, marks=[] if name in QUICK else pytest.mark.long)
+        for name in FORMS
+        for kind in FLOAT8
+        if name not in COMPUTED
+    ]
+
+
+@pytest.mark.parametrize(("name", "kind"), _float8_cases())
+def test_forms_of_float8(name: str, kind: str) -> None:
+    dtype = [*FLOATS.values()][[*FORMS].index(name) % 3]
+    model = Quantized(FORMS[name], dtype, FLOAT8[kind]).eval()
+    check(model, _compiled(model), (9, 1))
+    assert not snipjit.stats().refusals
+    assert snipjit.stats().patterns == {"linear": 2}
+
+
+@pytest.mark.parametrize("kind", ["i8", *FLOAT8])
 @pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize("weights", ["in_place", "prepared"])
-def test_exported(name: str, weights: str) -> None:
-    model = Quantized(FORMS[name]).eval()
+def test_exported(name: str, weights: str, kind: str) -> None:
+    model = Quantized(FORMS[name], kind={**KINDS, **FLOAT8}[kind]).eval()
     options = {**OPTIONS, "weights": weights}
     program = snipjit.compile(model, (model.input(7),), options=options)
     check(model, program, (9, 31))
     assert snipjit.stats().patterns == {"linear": 1}
 
 
+@pytest.mark.parametrize("kind", ["i8", "f8e4m3fn"])
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", QUICK)
-def test_prepared_weights_stay_narrow(name: str, dtype: str) -> None:
-    model = Quantized(FORMS[name], FLOATS[dtype]).eval()
+def test_prepared_weights_stay_narrow(name: str, dtype: str, kind: str) -> None:
+    model = Quantized(FORMS[name], FLOATS[dtype], {**KINDS, **FLOAT8}[kind]).eval()
     check(model, _compiled(model, weights="prepared"), (9, 1, 31, 200))
     most = 2 * (model.n + 64) * (model.k + 4 * model.k // model.group)
     assert prepared_bytes() <= most

@@ -54,7 +54,7 @@ def check(subgraph: Subgraph, target: TargetMachine, schedule: Schedule, scale: 
 
 @pytest.mark.parametrize("query", ["f32", "bf16"])
 @pytest.mark.parametrize("variant", NARROW_VARIANTS)
-@pytest.mark.parametrize("dtype", ["i8", "u8"])
+@pytest.mark.parametrize("dtype", ["i8", "u8", "f8e4m3fn", "f8e5m2"])
 def test_keys_and_values_of_8_bits(dtype: str, variant: str, query: str) -> None:
     """Also beside queries of a type that is multiplied in pairs."""
     check(attention(dtype, "f32", query), *NARROW_VARIANTS[variant], scale=1.0)

@@ -1,8 +1,8 @@
-"""Dequantized factors: what a product multiplies, as a function of whole numbers in memory.
+"""Dequantized factors: what a product multiplies, as a function of 8-bit numbers in memory.
 
-Such a factor is a parameter of integers, converted, and what is subtracted from it (zeros) and what
-multiplies it (scales), each a parameter or a scalar. No value of it need ever be in memory: kernels
-compute it as they load.
+Such a factor is a parameter of integers or of floats of 8 bits, converted, and what is subtracted
+from it (zeros) and what multiplies it (scales), each a parameter or a scalar. No value of it need
+ever be in memory: kernels compute it as they load.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Step = tuple[str, str]
 
 @dataclass(frozen=True)
 class Dequantized:
-    """The parameter that holds the integers, what is computed of them, and the nodes that do."""
+    """The parameter that holds the numbers, what is computed of them, and the nodes that do."""
 
     weight: str
     steps: tuple[Step, ...] = ()
@@ -32,12 +32,12 @@ class Dequantized:
 
 
 def dequantized(subgraph: Subgraph, name: str) -> Dequantized | None:
-    """How a value follows from integers in memory; None if it is not such a factor."""
+    """How a value follows from such numbers in memory; None if it is not such a factor."""
     node = subgraph[name]
     if node.op == "to_f32":
         source = subgraph[node.inputs[0]]
-        integers = source.op == "parameter" and source.type.element.kind == "integer"
-        return Dequantized(source.name, (), (name,)) if integers else None
+        held = source.op == "parameter" and source.type.element.is_quantized
+        return Dequantized(source.name, (), (name,)) if held else None
     if node.op not in STEPS:
         return None
     orders = [node.inputs]

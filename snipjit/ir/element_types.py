@@ -60,6 +60,11 @@ class ElementType:
         """Whether it is a float of 16 bits: a model that computes in it rounds for want of room."""
         return self.kind == "float" and self.bits == 16
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether its numbers stand for others: integers, or floats too short to compute in."""
+        return self.kind == "integer" or (self.kind == "float" and self.bits == 8)
+
 
 def _to_bf16(array: Array) -> Array:
     """The upper half of a float32, plus one where the lower half is above a tie or makes odd."""
@@ -69,6 +74,23 @@ def _to_bf16(array: Array) -> Array:
     quiet = (bits | np.uint32(0x00400000)) & np.uint32(0xFFFF0000)
     kept = np.where(np.isnan(np.atleast_1d(array)), quiet, rounded)
     return kept.astype(np.uint32).view(np.float32).reshape(array.shape)
+
+
+def _to_float8(digits: int, least: int, largest: float, beyond: float) -> Callable[[Array], Array]:
+    """To multiples of what the last of some binary digits is worth, ties to even.
+
+    ``2^least`` is the least normal number; for what is above the largest stands ``beyond``, signed.
+    """
+
+    def round(array: Array) -> Array:
+        _, exponent = np.frexp(array)
+        unit = np.exp2(np.maximum(exponent - 1, least) - digits).astype(array.dtype)
+        with np.errstate(over="ignore"):
+            rounded = np.rint(array / unit) * unit
+        over = np.abs(rounded) > largest
+        return np.asarray(np.where(over, np.copysign(array.dtype.type(beyond), array), rounded))
+
+    return round
 
 
 def _to_integers(lowest: int, largest: int) -> Callable[[Array], Array]:
@@ -82,11 +104,14 @@ def _to_integers(lowest: int, largest: int) -> Callable[[Array], Array]:
 
 
 _F32, _BF16, _F16 = 3.4028234663852886e38, 3.3895313892515355e38, 65504.0
+_E4M3FN, _E5M2 = _to_float8(3, -6, 448, 448), _to_float8(2, -14, 57344, np.inf)
 
 _ROWS = (
     ElementType("f32", "float", 32, -_F32, _F32, "float32", "f32"),
     ElementType("bf16", "float", 16, -_BF16, _BF16, "bfloat16", "f32", _to_bf16, paired=True),
     ElementType("f16", "float", 16, -_F16, _F16, "float16", "f32", lambda x: x.astype(np.float16)),
+    ElementType("f8e4m3fn", "float", 8, -448, 448, "float8_e4m3fn", "f32", _E4M3FN),
+    ElementType("f8e5m2", "float", 8, -57344, 57344, "float8_e5m2", "f32", _E5M2),
     ElementType("i8", "integer", 8, -128, 127, "int8", "f32", _to_integers(-128, 127)),
     ElementType("u8", "integer", 8, 0, 255, "uint8", "f32", _to_integers(0, 255)),
     ElementType("i1", "truth", 8, 0, 1, "bool", "i1"),

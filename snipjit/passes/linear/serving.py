@@ -102,7 +102,7 @@ def refuse_native(subgraph: Subgraph, target: TargetMachine) -> None:
     native = NATIVE.get(target.name, ())
     for product in subgraph.of("brgemm") if are_layers(subgraph) else ():
         factors = [factor(subgraph, name) for name in product.inputs]
-        if any(node.type.element.kind == "integer" for node in factors):
+        if any(node.type.element.is_quantized for node in factors):
             continue  # which it does not multiply as they are
         for node in factors:
             if (dtype := node.type.dtype) in native:

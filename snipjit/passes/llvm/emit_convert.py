@@ -2,8 +2,9 @@
 
 Booleans are bytes in memory, narrow types are ``f32`` in registers. Memory's side is an integer (or
 a vector of them) of the type's size. Widening is exact. Narrowing to floats rounds to the nearest,
-ties to even; a NaN stays a NaN, what is too large becomes infinite. Some CPUs have instructions for
-``f16``; elsewhere integer operations do the same, since LLVM would call a library.
+ties to even; a NaN stays a NaN, what is too large becomes infinite, or the largest number of a type
+that has no infinities. Some CPUs have instructions for ``f16``; elsewhere integer operations do the
+same (``small_floats.py``), since LLVM would call a library.
 """
 
 from __future__ import annotations
@@ -15,6 +16,16 @@ from llvmlite import ir
 
 from snipjit.ir.element_types import ElementType
 from snipjit.passes.llvm.instructions import instruction
+from snipjit.passes.llvm.small_floats import (
+    E4M3FN,
+    E4M3FN_IN_F16,
+    E5M2,
+    FLOAT16,
+    Format,
+    e4m3fn_as_f16,
+    narrow,
+    widen,
+)
 from snipjit.passes.llvm.vector_ir import (
     F32,
     I1,
@@ -30,16 +41,6 @@ from snipjit.passes.llvm.vector_ir import (
 from snipjit.target.target_machine import TargetMachine
 
 Convert = Callable[[ir.IRBuilder, TargetMachine, ir.Value], ir.Value]
-
-_SIGN, _INFINITY = 0x80000000, 0x7F800000
-_LARGE = (127 + 16) << 23
-"""The bits of 2^16, which f16 does not hold."""
-_NORMAL = (127 - 14) << 23
-"""The bits of 2^-14, the least normal number of f16."""
-_MAGIC = (127 - 15 + 23 - 10 + 1) << 23
-"""Adding this number rounds away all bits that a subnormal number of f16 lacks."""
-_REBIAS = float(2**112)
-"""What f16's bits, taken for those of a float32, are too small by: 2^(127 - 15)."""
 
 
 @dataclass(frozen=True)
@@ -132,56 +133,41 @@ def _narrow_bf16(builder: ir.IRBuilder, _: TargetMachine, value: ir.Value) -> ir
 
 
 def _widen_f16(builder: ir.IRBuilder, target: TargetMachine, bits: ir.Value) -> ir.Value:
-    """A product sets the exponent right, of subnormal numbers too; all ones stay all ones."""
-    if (text := instruction(target, "widen f16", bits.type)) is not None:
-        return text(builder, bits)
-    half = builder.zext(bits, with_element(bits.type, I32))
-    type, floats = half.type, with_element(half.type, F32)
-    magnitude = builder.shl(builder.and_(half, constant(type, 0x7FFF)), constant(type, 13))
-    sign = builder.shl(builder.and_(half, constant(type, 0x8000)), constant(type, 16))
-    number = builder.fmul(builder.bitcast(magnitude, floats), constant(floats, _REBIAS))
-    finite = builder.bitcast(number, type)
-    special = builder.or_(magnitude, constant(type, _INFINITY))
-    is_special = builder.icmp_unsigned(">=", magnitude, constant(type, 0x7C00 << 13))
-    result = builder.or_(builder.select(is_special, special, finite), sign)
-    return builder.bitcast(result, floats)
+    text = instruction(target, "widen f16", bits.type)
+    return text(builder, bits) if text is not None else widen(builder, FLOAT16, bits)
 
 
 def _narrow_f16(builder: ir.IRBuilder, target: TargetMachine, value: ir.Value) -> ir.Value:
-    """Numbers that are normal in f16, subnormal there, too large, or none: each by its own way."""
-    if (text := instruction(target, "narrow f16", value.type)) is not None:
-        return text(builder, value)
-    bits = builder.bitcast(value, with_element(value.type, I32))
-    type = bits.type
-    sign = builder.and_(bits, constant(type, _SIGN))
-    magnitude = builder.xor(bits, sign)
-    odd = builder.and_(builder.lshr(magnitude, constant(type, 13)), constant(type, 1))
-    rebias = constant(type, 0xFFF - (112 << 23))
-    normal = builder.lshr(builder.add(builder.add(magnitude, rebias), odd), constant(type, 13))
-    result = builder.select(
-        builder.icmp_unsigned("<", magnitude, constant(type, _NORMAL)),
-        _subnormal_f16(builder, magnitude),
-        normal,
-    )
-    large = builder.icmp_unsigned(">=", magnitude, constant(type, _LARGE))
-    result = builder.select(large, constant(type, 0x7C00), result)
-    is_nan = builder.fcmp_unordered("uno", value, value)
-    result = builder.select(is_nan, constant(type, 0x7E00), result)
-    signed = builder.or_(result, builder.lshr(sign, constant(type, 16)))
-    return builder.trunc(signed, with_element(type, I16))
+    text = instruction(target, "narrow f16", value.type)
+    return text(builder, value) if text is not None else narrow(builder, FLOAT16, value)
 
 
-def _subnormal_f16(builder: ir.IRBuilder, magnitude: ir.Value) -> ir.Value:
-    floats = with_element(magnitude.type, F32)
-    magic = constant(magnitude.type, _MAGIC)
-    shifted = builder.fadd(builder.bitcast(magnitude, floats), builder.bitcast(magic, floats))
-    return builder.sub(builder.bitcast(shifted, magnitude.type), magic)
+def _widen_e5m2(builder: ir.IRBuilder, target: TargetMachine, bits: ir.Value) -> ir.Value:
+    """The upper half of a float16."""
+    if (text := instruction(target, "widen f16", bits.type)) is None:
+        return widen(builder, E5M2, bits)
+    half = builder.zext(bits, with_element(bits.type, I16))
+    return text(builder, builder.shl(half, constant(half.type, 8)))
+
+
+def _widen_e4m3fn(builder: ir.IRBuilder, target: TargetMachine, bits: ir.Value) -> ir.Value:
+    """By way of float16, whose instruction takes subnormal numbers for what they are."""
+    if (text := instruction(target, "widen f16", bits.type)) is None:
+        return widen(builder, E4M3FN, bits)
+    number = text(builder, e4m3fn_as_f16(builder, bits))
+    return builder.fmul(number, constant(number.type, E4M3FN_IN_F16))
+
+
+def _to_float8(format: Format) -> Convert:
+    return lambda builder, _, value: narrow(builder, format, value)
 
 
 CONVERSIONS: dict[str, Conversion] = {
     "i1": Conversion(_widen_i1, _narrow_i1),
     "bf16": Conversion(_widen_bf16, _narrow_bf16),
     "f16": Conversion(_widen_f16, _narrow_f16, splat_first=True),
+    "f8e4m3fn": Conversion(_widen_e4m3fn, _to_float8(E4M3FN), splat_first=True),
+    "f8e5m2": Conversion(_widen_e5m2, _to_float8(E5M2), splat_first=True),
     "i8": _integers(8, signed=True),
     "u8": _integers(8, signed=False),
 }

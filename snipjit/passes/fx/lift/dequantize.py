@@ -1,4 +1,6 @@
-"""Takes in how a weight follows from integers of 8 bits: casts, zeros, scales, and layout ops.
+"""Takes in how a weight follows from 8 bits in memory: casts, zeros, scales, and layout ops.
+
+They are integers, or floats of 8 bits, which only casts read.
 
 What is accepted is told by the operations alone, whoever wrote them.
 """
@@ -28,9 +30,13 @@ from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import (
     BYTES,
     FLOATS,
+    FLOATS8,
+    QUANTIZED,
+    converted_type,
     element_type,
     is_integer,
     is_number,
+    is_strided,
     is_tensor,
     tensor,
 )
@@ -41,24 +47,24 @@ WIDE = (torch.int32, torch.int64)
 WRAPS = "may be too small for what it makes"
 
 ACCEPTED = (
-    "accepted: integers of 8 bits, converted, less zeros, times scales, of a tensor, of a channel, "
-    "or of groups in memory as [channels][groups]"
+    "accepted: integers or floats of 8 bits, converted, less zeros, times scales, of a tensor, of "
+    "a channel, or of groups in memory as [channels][groups]"
 )
 
 
-def integers_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
+def quantized_of(flow: ValueFlow, node: fx.Node) -> fx.Node | None:
     """The 8-bit tensor that a value is made of, element by element or by operations on integers.
 
     None where there is none that the graph is given.
     """
-    return next((made for made in _made_of(flow, node) if _are_integers(made)), None)
+    return next((made for made in _made_of(flow, node) if _is_quantized(made)), None)
 
 
 def has_groups(flow: ValueFlow, node: fx.Node) -> bool:
-    """Whether a value is made of integers, of which groups of columns have scales or zeros."""
-    if (integers := integers_of(flow, node)) is None:
+    """Whether a value is made of 8-bit numbers, of which groups of columns have scales or zeros."""
+    if (quantized := quantized_of(flow, node)) is None:
         return False
-    rank = tensor(integers).dim()
+    rank = tensor(quantized).dim()
     return any(tensor(made).dim() > rank or _repeats(made) for made in _made_of(flow, node))
 
 
@@ -68,9 +74,9 @@ def _repeats(node: fx.Node) -> bool:
     return by_groups or (call is not None and call.op == "repeat_interleave")
 
 
-def _are_integers(node: fx.Node) -> bool:
-    given = node.op in ("placeholder", "get_attr") and tensor(node).dtype in BYTES
-    return given and is_integer(node) and tensor(node).dim() > 1
+def _is_quantized(node: fx.Node) -> bool:
+    given = node.op in ("placeholder", "get_attr") and tensor(node).dtype in QUANTIZED
+    return given and is_strided(tensor(node)) and tensor(node).dim() > 1
 
 
 def _made_of(flow: ValueFlow, node: fx.Node) -> Iterator[fx.Node]:
@@ -148,7 +154,7 @@ class Dequantizer:
         try:
             return self._laid_out(node, call, self._weight(source))
         except RefusedError:
-            if tensor(node).dtype not in BYTES or not _are_integers(source):
+            if tensor(node).dtype not in QUANTIZED or not _is_quantized(source):
                 raise
         del self.parameters[count:]
         self.absorbed.discard(node)
@@ -191,7 +197,7 @@ class Dequantizer:
 
     def _is_weight(self, operand: fx.Node, node: fx.Node) -> bool:
         whole = is_tensor(operand) and tensor(operand).numel() == tensor(node).numel()
-        return whole and integers_of(self.flow, operand) is not None
+        return whole and quantized_of(self.flow, operand) is not None
 
     def _laid_out(self, node: fx.Node, call: Call, value: str) -> str:
         if call.op == "cast":
@@ -206,7 +212,11 @@ class Dequantizer:
         dtype, before = tensor(node).dtype, self.writer.types[value]
         if dtype in FLOATS:
             return self.writer.to(value, element_type(node))
-        if not is_integer(node) or (dtype in BYTES and before.dtype != BYTES[dtype]):
+        if dtype in QUANTIZED:
+            known = before.dtype == QUANTIZED[dtype]
+        else:
+            known = is_integer(node)
+        if not known:
             raise RefusedError(f"`{node.name}`, which a weight is made of, is {dtype}; {ACCEPTED}")
         return value
 
@@ -230,11 +240,11 @@ class Dequantizer:
     def _parameter(self, node: fx.Node) -> str:
         """A parameter; dims of size 1 are so at each call."""
         found = tensor(node).dtype
-        weights = integers_of(self.flow, self.weight)
+        weights = quantized_of(self.flow, self.weight)
         if node is not weights and weights and tensor(node).numel() >= tensor(weights).numel():
             raise RefusedError(f"`{node.name}` has a number for each weight; {ACCEPTED}")
-        if found in FLOATS:
-            dtype = element_type(node)
+        if found in (*FLOATS, *FLOATS8):
+            dtype = converted_type(node)
         elif is_integer(node) or found == torch.float64:
             dtype = BYTES.get(found, "f32")
         else:

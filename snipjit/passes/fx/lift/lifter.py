@@ -14,7 +14,7 @@ from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.graph.writes import WRITES
 from snipjit.passes.fx.index.fills import fill_value
 from snipjit.passes.fx.index.index_values import IndexValues
-from snipjit.passes.fx.lift.dequantize import Dequantizer, has_groups, integers_of
+from snipjit.passes.fx.lift.dequantize import Dequantizer, has_groups, quantized_of
 from snipjit.passes.fx.lift.expand_elementwise import expand_elementwise, is_elementwise
 from snipjit.passes.fx.lift.gathers import GATHERS, GatherTranslator
 from snipjit.passes.fx.lift.hidden_rows import softmax_with_zeros
@@ -43,6 +43,7 @@ from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import RefusedError, Remembered
 from snipjit.passes.fx.nodes.traced import (
     Size,
+    converted_type,
     element_type,
     is_integer,
     is_number,
@@ -211,7 +212,8 @@ class Lifter:
                 return value
         if is_integer(argument) and is_tensor(reader) and element_type(reader) == "f32":
             return self.writer.side_input(argument, "f32")
-        return self.writer.side_input(argument)
+        is_cast = is_tensor(argument) and _is_cast(reader)
+        return self.writer.side_input(argument, converted_type(argument) if is_cast else None)
 
     def factor(
         self,
@@ -233,7 +235,7 @@ class Lifter:
             single = feature  # groups are parts of it, which nothing else tells apart
         if shared and (source, feature, single) in self._shared:
             return self._shared[source, feature, single]
-        if self._is_fixed(source) and integers_of(self.flow, source) is not None:
+        if self._is_fixed(source) and quantized_of(self.flow, source) is not None:
             return self._dequantized(source, feature)
         value, parameter, absorbed = self._operands.lift(source, feature, single, shared)
         dim = self.writer.types[value].dims[feature]
@@ -254,6 +256,11 @@ class Lifter:
             self.stands_for[parameter] = made.absorbed
             self.static[parameter] = self.writer.axes.leaves(self.writer.types[parameter].axes)
         return value
+
+
+def _is_cast(node: fx.Node) -> bool:
+    call = lookup(node)
+    return call is not None and call.op == "cast"
 
 
 def unknown(node: fx.Node) -> str:

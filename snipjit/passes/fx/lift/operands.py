@@ -17,8 +17,9 @@ from snipjit.passes.fx.lift.subgraph_writer import SubgraphWriter
 from snipjit.passes.fx.nodes.calls import Call, lookup
 from snipjit.passes.fx.nodes.refused import RefusedError
 from snipjit.passes.fx.nodes.traced import (
-    DTYPES,
+    CONVERTED,
     HALVES,
+    converted_type,
     element_type,
     is_number,
     is_tensor,
@@ -53,7 +54,7 @@ class OperandLifter:
         """
         chain = self._chain(operand)
         for length in range(len(chain) - 1, 0, -1):
-            parameter = self.writer.parameter(chain[length])
+            parameter = self.writer.parameter(chain[length], converted_type(chain[length]))
             try:
                 value = self._below(chain, length, parameter)
                 self._check(chain, length, (parameter, value), feature, single)
@@ -70,7 +71,7 @@ class OperandLifter:
         while chain[-1] not in self._taken and not self.flow.is_mutated(chain[-1]):
             call = lookup(chain[-1])
             source = self._source(chain[-1], call) if call is not None else None
-            if source is None or not is_tensor(source) or tensor(source).dtype not in DTYPES:
+            if source is None or not is_tensor(source) or tensor(source).dtype not in CONVERTED:
                 break
             if {tensor(source).dtype, tensor(chain[-1]).dtype} == {*HALVES}:
                 break  # neither holds the values of the other

@@ -33,6 +33,10 @@ DTYPES = {getattr(torch, ELEMENT_TYPES[name].torch): name for name in ("f32", "b
 """The element types that tensors of a candidate may have."""
 *_names, _last = (str(dtype).removeprefix("torch.") for dtype in DTYPES)
 ACCEPTED = f"{', '.join(_names)} and {_last} tensors on the CPU"
+FLOATS8 = {getattr(torch, ELEMENT_TYPES[name].torch): name for name in ("f8e4m3fn", "f8e5m2")}
+"""Floats in which nothing is computed: they are given, and converted as they are read."""
+CONVERTED = {**DTYPES, **FLOATS8}
+"""The element types that tensors may have from which there are casts."""
 FLOATS = tuple(dtype for dtype, name in DTYPES.items() if ELEMENT_TYPES[name].kind == "float")
 HALVES = tuple(dtype for dtype, name in DTYPES.items() if ELEMENT_TYPES[name].is_half)
 
@@ -126,6 +130,8 @@ def literal(argument: object) -> int | None:
 
 BYTES = {getattr(torch, ELEMENT_TYPES[name].torch): name for name in ("i8", "u8")}
 """The integers that weights may be made of, which kernels read as they lie."""
+QUANTIZED = {**BYTES, **FLOATS8}
+"""All that weights may be made of so."""
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -133,8 +139,11 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 def is_integer(node: fx.Node) -> bool:
     """Whether a node is a tensor of integers on the CPU."""
     found = value(node)
-    if not isinstance(found, torch.Tensor) or found.dtype not in INTEGERS:
-        return False
+    return isinstance(found, torch.Tensor) and found.dtype in INTEGERS and is_strided(found)
+
+
+def is_strided(found: torch.Tensor) -> bool:
+    """Whether a tensor is no more than elements and strides, on the CPU."""
     return is_plain(found) and found.device.type == "cpu" and found.layout == torch.strided
 
 
@@ -148,6 +157,14 @@ def is_one_integer(node: fx.Node) -> bool:
 
 def element_type(node: fx.Node) -> str:
     """The element type of a tensor; refused for other types, devices and layouts."""
+    if (name := converted_type(node)) in FLOATS8.values():
+        kind = _dtype(tensor(node))
+        raise RefusedError(f"`{node.name}` is {kind}, which PyTorch makes; accepted: casts from it")
+    return name
+
+
+def converted_type(node: fx.Node) -> str:
+    """The element type of a tensor that is read to be converted: also a float of 8 bits."""
     found = tensor(node)
     if is_wrapped(found):
         raise RefusedError(
@@ -159,9 +176,9 @@ def element_type(node: fx.Node) -> str:
         raise RefusedError(f"`{node.name}` is {where}; accepted: strided {ACCEPTED}")
     if found.is_neg():
         raise RefusedError(f"`{node.name}` is a view with other signs; accepted: its resolve_neg()")
-    if found.dtype not in DTYPES:
+    if found.dtype not in CONVERTED:
         raise RefusedError(f"`{node.name}` is {_dtype(found)}; accepted: {ACCEPTED}")
-    return DTYPES[found.dtype]
+    return CONVERTED[found.dtype]
 
 
 def check_plain(node: fx.Node) -> None:

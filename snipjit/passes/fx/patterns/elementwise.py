@@ -15,7 +15,15 @@ from snipjit.passes.fx.lift.lifter import Lifter
 from snipjit.passes.fx.lift.rotations import halves_of, is_rotated
 from snipjit.passes.fx.nodes.calls import Call, lookup, spelled
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError, Remembered
-from snipjit.passes.fx.nodes.traced import DTYPES, Size, is_tensor, literal, same, tensor
+from snipjit.passes.fx.nodes.traced import (
+    CONVERTED,
+    DTYPES,
+    Size,
+    is_tensor,
+    literal,
+    same,
+    tensor,
+)
 from snipjit.passes.fx.patterns.pattern import CHEAP, Pattern, Region, is_pointwise, refuse_empty
 from snipjit.target.candidates import CHAIN_ELEMENTS, CHAIN_OPERATIONS
 
@@ -179,7 +187,8 @@ class _Growth:
         if is_rotated(self.flow, node):  # its halves are views of it, which must be there
             return False
         tensors = [of for of in self.flow.operands(node) if is_tensor(of)]
-        if any(tensor(of).dtype not in DTYPES for of in tensors):
+        known = CONVERTED if call.op == "cast" else DTYPES
+        if any(tensor(of).dtype not in known for of in tensors):
             return False
         if not self._is_whole(node) and not (_is_cheap(call) and is_pointwise(node)):
             return False

@@ -9,7 +9,7 @@ from torch import fx
 from snipjit.passes.fx.graph.convex import are_made_of
 from snipjit.passes.fx.graph.value_flow import ValueFlow
 from snipjit.passes.fx.lift.convolutions import has_one_tap
-from snipjit.passes.fx.lift.dequantize import integers_of
+from snipjit.passes.fx.lift.dequantize import quantized_of
 from snipjit.passes.fx.lift.expand_elementwise import is_elementwise
 from snipjit.passes.fx.lift.layouts import LAYOUTS
 from snipjit.passes.fx.lift.products import PRODUCTS
@@ -18,8 +18,8 @@ from snipjit.passes.fx.nodes.in_place import mutated
 from snipjit.passes.fx.nodes.op_row import spelled_by
 from snipjit.passes.fx.nodes.refused import ExpectedError, RefusedError
 from snipjit.passes.fx.nodes.traced import (
-    BYTES,
     FLOATS,
+    QUANTIZED,
     Size,
     is_state,
     is_tensor,
@@ -151,8 +151,11 @@ def is_weight(flow: ValueFlow, node: fx.Node) -> bool:
     shape, given = tensor(node).shape, _given(node)
     if len(shape) < 2 or not all(isinstance(size, int) for size in shape):
         return False
-    if tensor(given).dtype not in BYTES and (integers := integers_of(flow, given)) is not None:
-        given = integers
+    if (
+        tensor(given).dtype not in QUANTIZED
+        and (quantized := quantized_of(flow, given)) is not None
+    ):
+        given = quantized
     return is_state(given) or (len(shape) == 2 and given.op == "placeholder")
 
 
