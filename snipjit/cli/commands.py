@@ -19,7 +19,7 @@ import torch
 
 import snipjit
 from snipjit.cli.compare import Call, error_between, interleaved_medians, tensors, usual_tolerance
-from snipjit.cli.random_inputs import Inputs, dynamic_sizes, random_inputs
+from snipjit.cli.random_inputs import Inputs, random_inputs
 from snipjit.errors import InputError, OptionError, SnipjitError
 from snipjit.frontend.files import load_inputs, load_pt2
 from snipjit.frontend.option_types import (
@@ -34,6 +34,7 @@ from snipjit.frontend.option_types import (
 )
 from snipjit.frontend.options import Options
 from snipjit.frontend.signature import bind
+from snipjit.frontend.size_names import dynamic_sizes
 from snipjit.runtime.disk_cache import disk_cache
 from snipjit.runtime.engine import host_features
 from snipjit.runtime.host import may_execute
@@ -75,6 +76,9 @@ def _parser() -> Parser:
         "explain", help="what is compiled and what is not, and why", description=_explain.__doc__
     )
     _add_model(explain)
+    explain.add_argument(
+        "--detail", action="store_true", help="every subgraph with its nodes and its IR"
+    )
     explain.set_defaults(command=_explain)
     kept = commands.add_parser(
         "cache", help="show or empty the kernels kept on disk", description=_cache.__doc__
@@ -210,8 +214,8 @@ def _print_run(exported: torch.export.ExportedProgram, inputs: Inputs, outputs: 
     """Print the sizes, what was compiled, and what came out."""
     stats = snipjit.stats()
     _print("inputs", _describe(inputs))
-    for symbol, allowed in dynamic_sizes(exported).items():
-        _print("dynamic", f"{symbol} in {allowed}")
+    for names, allowed in dynamic_sizes(exported).items():
+        _print("dynamic", f"{names} in {allowed}")
     made = f"{stats.kernels_compiled} kernels compiled, {stats.kernels_loaded} from disk"
     found = ", ".join(f"{count} {name}" for name, count in stats.patterns.items()) or "0"
     _print("fused", f"{found} subgraph(s), {made}")
@@ -235,9 +239,10 @@ def _print(title: str, text: str) -> None:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    """Print the subgraphs found in an exported program, their IR, and every refusal's reason."""
+    """Print what becomes kernels in an exported program, what does not, and why."""
     chosen = _chosen(options)
-    print(snipjit.explain(load_pt2(options.model), options=chosen))
+    report = snipjit.explain(load_pt2(options.model), options=chosen)
+    print(report.details() if options.detail else report)
     return 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -15,6 +16,7 @@ from snipjit.compiler import compile_subgraph
 from snipjit.errors import OptionError, UnsupportedError
 from snipjit.frontend.chains import chain
 from snipjit.frontend.options import Options
+from snipjit.frontend.places import Places
 from snipjit.frontend.recompile_limit import watch
 from snipjit.frontend.statistics import record_refusal, record_subgraph
 from snipjit.frontend.traced_sizes import traced_shapes
@@ -86,9 +88,10 @@ def fuse(
     sizes that were traced follows.
     """
     tokenization = tokenize(gm, options.patterns)
-    refused = list(tokenization.refusals)
+    places = Places(gm.graph)
+    refused = places.noted(tokenization.refusals)
     fused: list[fx.Node] = []
-    kinds: set[str] = set()
+    kinds: Counter[str] = Counter()
     # All before the first substitution, which takes nodes away.
     left = {c.outputs[0] for c in tokenization.candidates if grad and needs_grad(gm, c)}
     structures = _structures(
@@ -101,12 +104,12 @@ def fuse(
             else _launcher(candidate, structures[_same(candidate)], options)
         )
         if isinstance(made, Refusal):
-            refused.append(made)
+            refused.append(places.note(made))
             continue
         substitute(gm, candidate, _target(made, candidate, options))
         record_subgraph(candidate.pattern)
         fused += candidate.nodes
-        kinds.add(candidate.pattern)
+        kinds[candidate.pattern] += 1
     for opening in tokenization.openings:
         opening.close(fused)
     _report(refused, kinds)
@@ -169,13 +172,16 @@ def _launcher(
         return candidate.refused(error)
 
 
-def _report(refused: Sequence[Refusal], fused: Collection[str]) -> None:
+def _report(refused: Sequence[Refusal], fused: Mapping[str, int]) -> None:
     """Record refusals; warn of what needs gradients, or where all of a kind was refused.
 
-    ``fused`` are the kinds of which there are kernels.
+    ``fused`` counts the kernels of each kind.
     """
+    found = ", ".join(f"{count} {kind}" for kind, count in fused.items()) or "nothing"
+    log.info("%s of a graph fused, %d refused", found, len(refused))
     for refusal in refused:
         record_refusal(refusal)
+        log.info("refused: %s", refusal)
     told = [refusal for refusal in refused if not refusal.is_expected]
     first = [refusal for refusal in told if refusal.reason == NEEDS_GRAD] or [
         refusal for refusal in told if refusal.pattern not in fused
