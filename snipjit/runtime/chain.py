@@ -14,8 +14,9 @@ neither allocated nor touched for the first time. What leaves the chain are tens
 ========================  ===========================================================
 
 Where anything is out of the ordinary, launches run one by one as they would without a chain: at
-sizes for which PyTorch's own nodes are better or an input is copied, under forward-mode
-differentiation, and where an argument does not fit, of which they say why.
+sizes for which PyTorch's own nodes are better or an input is copied, while a profiler runs, which
+then shows each of them, under forward-mode differentiation, and where an argument does not fit, of
+which they say why.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from snipjit.runtime.launcher import torch_dtype, with_equals
 from snipjit.runtime.plans import Plans
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads
 from snipjit.runtime.threads import thread_count
-from snipjit.torch_private import empty_strided, forward_ad
+from snipjit.torch_private import empty_strided, forward_ad, profiler
 
 
 class Chain:
@@ -90,6 +91,7 @@ class Chain:
             "make_plan": self._plans.find,
             "one_by_one": BY_MEMBERS,
             "plans": self._plans.recent,
+            "profiler": profiler,
             "run_many": many,
             "run_one": chain_one(),
             "take_arena": arenas.take,

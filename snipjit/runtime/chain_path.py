@@ -6,7 +6,7 @@ one by one, and says nothing itself. ::
 
     def call(a0, a1, a2):
         try:
-            if not (a0.dtype is d0 and a0.is_cpu and ...):
+            if profiler._is_profiler_enabled or not (a0.dtype is d0 and a0.is_cpu and ...):
                 return by_members(a0, a1, a2)
         except AttributeError:
             return by_members(a0, a1, a2)
@@ -22,12 +22,12 @@ from torch import fx
 from snipjit.ir.exact_integers import FARTHEST
 from snipjit.runtime.chain_driver import SLOT
 from snipjit.runtime.chain_script import Script, number_key
-from snipjit.torch_private import IN_FORWARD_AD
+from snipjit.torch_private import IN_FORWARD_AD, PROFILING
 
 _TEMPLATE = """
 def call({arguments}):
     try:
-        if {in_forward_ad} or not ({checks}):
+        if {profiling} or {in_forward_ad} or not ({checks}):
             return by_members({arguments})
     except AttributeError:
         return by_members({arguments})
@@ -92,6 +92,7 @@ def source(script: Script) -> str:
     return _TEMPLATE.format(
         arguments=arguments,
         in_forward_ad=IN_FORWARD_AD,
+        profiling=PROFILING,
         checks=" and ".join(f"a{g.number}.dtype is d{i} and a{g.number}.is_cpu" for i, g in given)
         or "True",
         forms=_lines(
