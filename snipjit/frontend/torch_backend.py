@@ -17,6 +17,7 @@ from snipjit.errors import OptionError, UnsupportedError
 from snipjit.frontend.chains import chain
 from snipjit.frontend.options import Options
 from snipjit.frontend.places import Places
+from snipjit.frontend.recompilations import note_graph
 from snipjit.frontend.recompile_limit import watch
 from snipjit.frontend.statistics import record_refusal, record_subgraph
 from snipjit.frontend.traced_sizes import traced_shapes
@@ -66,6 +67,7 @@ def backend(
     require_platform()
     check_version()
     watch()
+    note_graph()
     chosen = Options.of(options)
     if mode not in (None, "default"):
         raise OptionError(f"mode={mode!r} is Inductor's; snipjit takes options={{'rest': ...}}")
