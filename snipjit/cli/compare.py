@@ -10,11 +10,29 @@ from typing import Any
 
 import torch
 
+from snipjit.cli.random_inputs import Inputs
 from snipjit.torch_private import pytree
 
-Call = Callable[[], Any]
+Call = Callable[..., Any]
 
 _TOLERANCES = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+class Fresh:
+    """The inputs of each call, as they were given: a program that writes to its own gets copies."""
+
+    def __init__(self, exported: torch.export.ExportedProgram, given: Inputs) -> None:
+        self.given = given
+        self._is_written = bool(exported.graph_signature.user_inputs_to_mutate)
+
+    def call(self, program: Call) -> Any:
+        """What a program gives for them."""
+        args, kwargs = pytree.tree_map(_copy, self.given) if self._is_written else self.given
+        return program(*args, **kwargs)
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value
 
 
 def interleaved_medians(calls: Sequence[Call], repeat: int) -> list[float]:
