@@ -146,7 +146,7 @@ def _run(options: argparse.Namespace) -> int:
     exported = load_pt2(options.model)
     snipjit.reset_stats()
     program = snipjit.compile(exported, options=chosen)
-    inputs = Fresh(exported, _inputs(exported, options))
+    inputs = Fresh(_inputs(exported, options))
     outputs = _first_call(program, inputs)
     _print_run(exported, inputs.given, outputs)
     ours: Call = lambda: inputs.call(program)  # noqa: E731

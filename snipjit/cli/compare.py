@@ -19,16 +19,26 @@ _TOLERANCES = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
 
 class Fresh:
-    """The inputs of each call, as they were given: a program that writes to its own gets copies."""
+    """The inputs of each call, as they were given: a program that writes to its own gets copies.
 
-    def __init__(self, exported: torch.export.ExportedProgram, given: Inputs) -> None:
+    Whether one does the first call tells.
+    """
+
+    def __init__(self, given: Inputs) -> None:
         self.given = given
-        self._is_written = bool(exported.graph_signature.user_inputs_to_mutate)
+        self._is_written: bool | None = None
 
     def call(self, program: Call) -> Any:
         """What a program gives for them."""
-        args, kwargs = pytree.tree_map(_copy, self.given) if self._is_written else self.given
-        return program(*args, **kwargs)
+        if self._is_written is False:
+            args, kwargs = self.given
+            return program(*args, **kwargs)
+        args, kwargs = copies = pytree.tree_map(_copy, self.given)
+        outputs = program(*args, **kwargs)
+        if self._is_written is None:
+            pairs = zip(tensors(self.given), tensors(copies), strict=True)
+            self._is_written = not all(torch.equal(a, b) for a, b in pairs)
+        return outputs
 
 
 def _copy(value: Any) -> Any:
