@@ -13,10 +13,10 @@ from snipjit.errors import InputError, OptionError, SnipjitError, UnsupportedErr
 from snipjit.version import __version__
 
 if TYPE_CHECKING:
-    from snipjit.frontend.explanation import Report as Report
     from snipjit.frontend.explanation import explain as explain
     from snipjit.frontend.program import Program as Program
     from snipjit.frontend.program import compile as compile
+    from snipjit.frontend.report import Report as Report
     from snipjit.frontend.statistics import Stats as Stats
     from snipjit.frontend.statistics import reset_stats as reset_stats
     from snipjit.frontend.statistics import stats as stats
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "backend": "frontend.torch_backend",
-    "Report": "frontend.explanation",
+    "Report": "frontend.report",
     "explain": "frontend.explanation",
     "Program": "frontend.program",
     "compile": "frontend.program",

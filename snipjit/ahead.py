@@ -11,6 +11,7 @@ from snipjit.runtime.collection import collection_paused
 from snipjit.runtime.compile_threads import compile_threads
 from snipjit.runtime.host import LOCK
 from snipjit.runtime.interface import Shapes
+from snipjit.runtime.progress import shown
 from snipjit.runtime.structure import Structure
 from snipjit.runtime.threads import thread_count
 
@@ -32,6 +33,8 @@ def compile_ahead(expected: Mapping[Structure, Shapes]) -> None:
     for structure in expected:
         structure.ahead = None
     with LOCK, collection_paused(), compile_threads(thread_count()) as run:
-        for finish in [structure.begin_for(shapes, run) for structure, shapes in expected.items()]:
+        calls = shown(expected.items(), "writing kernel")
+        begun = [structure.begin_for(shapes, run) for structure, shapes in calls]
+        for finish in shown(begun, "compiling kernel"):
             with suppress(UnsupportedError):  # which its call will find
                 finish()

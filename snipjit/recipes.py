@@ -6,6 +6,7 @@ from math import lcm
 
 from snipjit.ir.axis_sizes import TensorSpec
 from snipjit.ir.call_args import CallArgs, axes_of_no_tensor, chunk_bytes
+from snipjit.ir.description import describe
 from snipjit.ir.linear_ir import LinearIR, Loop, walk
 from snipjit.ir.loop_nest import is_block_loop, join_of, parallel_loops, split_loop, streams
 from snipjit.ir.operations import SCALINGS
@@ -31,6 +32,7 @@ def interface_of(canonical: Subgraph) -> Interface:
         counted=tuple(number for number, node in enumerate(scalars) if "counted" in node.attrs),
         indexed=tuple(dict.fromkeys(node.attrs["axis"] for node in canonical.of("iota"))),
         gathered=_gathered(canonical),
+        label=describe(canonical),
     )
 
 

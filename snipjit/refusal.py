@@ -11,12 +11,14 @@ class Refusal:
 
     pattern      what would have been taken: ``"attention"``, ``"linear"``
     is_expected  whether it surprises nobody: a softmax over classes, a layer of float64
+    place        where that is in the model: the module's path, the file and the line
     """
 
     node: str
     reason: str
     pattern: str = "attention"
     is_expected: bool = False
+    place: str = ""
 
     def __str__(self) -> str:
-        return f"{self.pattern} at {self.node}: {self.reason}"
+        return f"{self.pattern} at {self.place or self.node}: {self.reason}"

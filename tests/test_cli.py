@@ -74,6 +74,8 @@ def test_threads_are_set(model: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_explain_names_the_subgraph(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["explain", str(model)]) == 0
+    assert "brgemm" not in capsys.readouterr().out
+    assert cli.main(["explain", str(model), "--detail"]) == 0
     output = capsys.readouterr().out
     assert "brgemm" in output
     assert "softmax" in output

@@ -42,7 +42,9 @@ def explained(options: Any = BOTH, dtype: torch.dtype = torch.float32) -> snipji
 
 
 def test_counts_and_entries_name_their_pattern() -> None:
-    lines = str(explained()).splitlines()
+    report = explained()
+    lines = report.details().splitlines()
+    assert lines[0] == str(report).splitlines()[0]
     assert lines[0] == "1 attention, 2 linear subgraph(s) in 1 graph(s), 2 kernel(s); 1 refused"
     entries = [line.split()[1] for line in lines if line.startswith("[") and "] " in line[:5]]
     assert entries == ["attention:", "linear:", "linear:"]
@@ -78,9 +80,10 @@ def test_bad_options(options: Any) -> None:
 
 def test_equal_reasons_are_told_once() -> None:
     report = explained(dtype=torch.float64)
-    text = str(report)
-    assert text.count("accepted: torch.float32") == 1
-    assert "[refused, as expected] linear: q, linear_1" in text
+    for text in (str(report), report.details()):
+        assert text.count("accepted: torch.float32") == 1
+    assert "2 × linear as expected: " in str(report)
+    assert "[refused, as expected] linear: a (tests/test_explanation.py:" in report.details()
     assert [one.pattern for one in report.refusals].count("linear") == 2
 
 

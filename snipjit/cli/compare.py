@@ -10,11 +10,39 @@ from typing import Any
 
 import torch
 
+from snipjit.cli.random_inputs import Inputs
 from snipjit.torch_private import pytree
 
-Call = Callable[[], Any]
+Call = Callable[..., Any]
 
 _TOLERANCES = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+class Fresh:
+    """The inputs of each call, as they were given: a program that writes to its own gets copies.
+
+    Whether one does the first call tells.
+    """
+
+    def __init__(self, given: Inputs) -> None:
+        self.given = given
+        self._is_written: bool | None = None
+
+    def call(self, program: Call) -> Any:
+        """What a program gives for them."""
+        if self._is_written is False:
+            args, kwargs = self.given
+            return program(*args, **kwargs)
+        args, kwargs = copies = pytree.tree_map(_copy, self.given)
+        outputs = program(*args, **kwargs)
+        if self._is_written is None:
+            pairs = zip(tensors(self.given), tensors(copies), strict=True)
+            self._is_written = not all(torch.equal(a, b) for a, b in pairs)
+        return outputs
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value
 
 
 def interleaved_medians(calls: Sequence[Call], repeat: int) -> list[float]:

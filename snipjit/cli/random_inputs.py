@@ -8,11 +8,10 @@ from typing import Any
 import torch
 
 from snipjit.errors import InputError, OptionError
+from snipjit.frontend.size_names import Symbol, range_text, symbol_names, traced_shape, user_nodes
 from snipjit.torch_private import expression, pytree, traced_number
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
-Symbol = Any  # sympy's, which has no types
-
 _SAME_VALUES = (
     torch.ops.aten.clone.default,
     torch.ops.aten.expand.default,
@@ -38,7 +37,7 @@ def random_inputs(
     numbers, strings and None are those of the export. Raises OptionError for a name that does not
     exist or a size outside its range, InputError for complex inputs.
     """
-    nodes = _user_nodes(program)
+    nodes = user_nodes(program)
     chosen = _choose_sizes(program, nodes, dict(sizes or {}))
     generator = torch.Generator().manual_seed(seed)
     leaves = [_draw(node, chosen, generator) for node in nodes]
@@ -46,32 +45,13 @@ def random_inputs(
     return tuple(args), dict(kwargs)
 
 
-def dynamic_sizes(program: torch.export.ExportedProgram) -> dict[str, str]:
-    """The range of each dynamic dimension of the inputs, by symbol: ``{"s27": "2..512"}``."""
-    symbols = _symbols(_user_nodes(program))
-    return {str(symbol): _range_text(program, symbol) for symbol in symbols}
-
-
-def _user_nodes(program: torch.export.ExportedProgram) -> list[torch.fx.Node]:
-    """The placeholders of the user's inputs, in call order (not of parameters and buffers)."""
-    signature = program.graph_signature
-    lifted = len(signature.input_specs) - len(signature.user_inputs)
-    return [node for node in program.graph.nodes if node.op == "placeholder"][lifted:]
-
-
 def _symbols(nodes: list[torch.fx.Node]) -> dict[Symbol, int]:
     """Every symbol in the inputs' sizes with the size it was exported with."""
     symbols: dict[Symbol, int] = {}
-    for size in (s for node in nodes for s in _shape(node) if isinstance(s, torch.SymInt)):
+    for size in (s for node in nodes for s in traced_shape(node) if isinstance(s, torch.SymInt)):
         if expression(size).is_Symbol:
             symbols[expression(size)] = int(traced_number(size))
     return symbols
-
-
-def _shape(node: torch.fx.Node) -> tuple[int | torch.SymInt, ...]:
-    """The traced shape of an input; () where it is not a tensor."""
-    value = node.meta["val"]
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
 
 
 def _choose_sizes(
@@ -80,10 +60,8 @@ def _choose_sizes(
     """The size of each symbol: the wanted one where one is given, else the exported one."""
     chosen = _symbols(nodes)
     names = {str(symbol): symbol for symbol in chosen}
-    for node in nodes:
-        for dim, size in enumerate(_shape(node)):
-            if isinstance(size, torch.SymInt) and expression(size) in chosen:
-                names[f"{node.name}.{dim}"] = expression(size)
+    for symbol, dims in symbol_names(program).items():
+        names.update(dict.fromkeys(dims, symbol))
     given: dict[Symbol, int] = {}
     for name, size in wanted.items():
         if name not in names:
@@ -102,15 +80,7 @@ def _check_range(
     """Raise OptionError for a size that the export does not allow."""
     allowed = program.range_constraints.get(symbol)
     if size < 0 or (allowed is not None and not allowed.lower <= size <= allowed.upper):
-        raise OptionError(f"size {name}={size} is outside {_range_text(program, symbol)}")
-
-
-def _range_text(program: torch.export.ExportedProgram, symbol: Symbol) -> str:
-    """A symbol's range as ``2..512``, or ``2..`` where nothing bounds it from above."""
-    allowed = program.range_constraints.get(symbol)
-    if allowed is None:
-        return "0.."
-    return f"{allowed.lower}..{allowed.upper if allowed.upper.is_Integer else ''}"
+        raise OptionError(f"size {name}={size} is outside {range_text(program, symbol)}")
 
 
 def _draw(node: torch.fx.Node, sizes: Mapping[Symbol, int], generator: torch.Generator) -> Any:

@@ -1,11 +1,10 @@
-"""What snipjit makes of a model: every subgraph found, its IR, and the reason for each refusal."""
+"""What snipjit makes of a model: looks at each of its graphs as compilation does."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,15 @@ from torch.export import ExportedProgram
 
 from snipjit.compiler import Kernels, optimize, with_weights
 from snipjit.errors import InputError, UnsupportedError
+from snipjit.frontend.costs import Costs, left_to_pytorch
 from snipjit.frontend.files import load_pt2
 from snipjit.frontend.options import Options
+from snipjit.frontend.places import Places, place_of, readable
 from snipjit.frontend.program import Target, lifted
+from snipjit.frontend.report import Explained, Left, Report
+from snipjit.frontend.size_names import dynamic_sizes
 from snipjit.frontend.traced_sizes import traced_shapes
+from snipjit.ir.description import describe
 from snipjit.ir.text.linear import print_linear
 from snipjit.ir.text.subgraph import print_subgraph
 from snipjit.passes.fx import NEEDS_GRAD, Candidate, needs_grad, tokenize, with_bodies
@@ -29,90 +33,6 @@ from snipjit.runtime.host import require_executable_memory, require_platform
 from snipjit.runtime.structure import Choice
 from snipjit.target.target_machine import select
 from snipjit.torch_private import uncompiled
-
-
-@dataclass(frozen=True)
-class Explained:
-    """One subgraph that becomes a kernel.
-
-    nodes       the FX nodes it covers, in order
-    tokenized   the Subgraph as lifted from the graph
-    canonical   the same after data-flow optimization: equal texts share their kernels
-    kernel      which of these serves the sizes that were traced: its schedule, ``rows``,
-                ``columns`` or ``outputs``, and the sizes that are compiled in, as in ``rows_d64``
-    linear      the final LinearIR of that one
-    pattern     what was found: ``"attention"``, ``"linear"``
-    """
-
-    nodes: tuple[str, ...]
-    tokenized: str
-    canonical: str
-    kernel: str
-    linear: str
-    pattern: str = "attention"
-
-    def __str__(self) -> str:
-        return f"{' > '.join(self.nodes)}\n{self.canonical}"
-
-
-@dataclass(frozen=True)
-class Report:
-    """Subgraphs found and candidates refused, over all graphs of the model.
-
-    ``patterns`` are what was looked for.
-    """
-
-    subgraphs: tuple[Explained, ...]
-    refusals: tuple[Refusal, ...]
-    graphs: int
-    patterns: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return "\n".join((self._head(), *self._fused(), *self._empty(), *self._refused()))
-
-    def _head(self) -> str:
-        """How many there are of everything."""
-        kernels = len({(one.canonical, one.kernel) for one in self.subgraphs})
-        counts = Counter(one.pattern for one in self.subgraphs)
-        names = dict.fromkeys((*self.patterns, *counts))
-        found = ", ".join(f"{counts[name]} {name}" for name in names) or "0"
-        return (
-            f"{found} subgraph(s) in {self.graphs} graph(s), {kernels} kernel(s); "
-            f"{len(self.refusals)} refused"
-        )
-
-    def _fused(self) -> Iterable[str]:
-        """Lines for each subgraph; the IR of a kernel stands where it is first used."""
-        shown: dict[tuple[str, str], int] = {}
-        for number, one in enumerate(self.subgraphs, 1):
-            first, *_, last = (*one.nodes, *one.nodes)
-            covers = first if one.nodes == (first,) else f"{first} … {last}"
-            kernel = one.canonical, one.kernel
-            yield f"\n[{number}] {one.pattern}: {covers} ({len(one.nodes)} nodes) into {one.kernel}"
-            yield "    " + " ▸ ".join(one.nodes)
-            if kernel in shown:
-                yield f"    the same kernel as [{shown[kernel]}]"
-            else:
-                shown[kernel] = number
-                yield from ("    " + line for line in one.canonical.splitlines())
-
-    def _empty(self) -> Iterable[str]:
-        if not self.graphs:
-            yield (
-                "\nno graph was traced: pass the model itself or its method, and no function that "
-                "calls what was compiled before"
-            )
-
-    def _refused(self) -> Iterable[str]:
-        """Lines for each reason, with all nodes that it was the reason of."""
-        alike: dict[tuple[str, bool, str], list[Refusal]] = {}
-        for one in self.refusals:
-            reason = one.reason.replace(f"`{one.node}`", "it")
-            alike.setdefault((one.pattern, one.is_expected, reason), []).append(one)
-        for (pattern, is_expected, _), refusals in alike.items():
-            nodes = ", ".join(one.node for one in refusals)
-            how = ", as expected" if is_expected else ""
-            yield f"\n[refused{how}] {pattern}: {nodes}\n    {refusals[0].reason}"
 
 
 def explain(
@@ -134,20 +54,18 @@ def explain(
             kind = type(target).__name__
             raise InputError(f"cannot explain a {kind}: pass a model, an ExportedProgram or a .pt2")
         exported = target if isinstance(target, ExportedProgram) else load_pt2(target)
-        return explainer.report(explainer.graphs(lifted(exported).graph_module, grad=False), 1)
-    graphs: list[fx.GraphModule] = []
-    found: list[Explained | Refusal] = []
+        explainer.graphs(lifted(exported).graph_module, grad=False)
+        return explainer.report(dynamic_sizes(exported))
 
     def capture(gm: fx.GraphModule, example_inputs: list[Any]) -> Callable[..., Any]:
-        graphs.append(gm)
-        found.extend(explainer.graphs(gm, grad=True))
+        explainer.graphs(gm, grad=True)
         runner: Callable[..., Any] = gm.forward
         return runner
 
     torch.compiler.reset()
     with _as_written(target):
         torch.compile(target, backend=capture, dynamic=True)(*args, **kwargs)
-    return explainer.report(found, len(graphs))
+    return explainer.report()
 
 
 def _as_written(target: Callable[..., Any]) -> AbstractContextManager[None]:
@@ -161,31 +79,48 @@ class _Explainer:
     """Explains graphs; equal candidates are lowered once."""
 
     options: Options
+    found: list[Explained | Refusal | Left] = field(default_factory=list)
+    traced: int = 0
     known: dict[tuple[str, tuple[Choice, ...]], tuple[Choice, str]] = field(default_factory=dict)
 
-    def report(self, found: list[Explained | Refusal], graphs: int) -> Report:
-        """What was found, sorted."""
+    def report(self, sizes: Mapping[str, str] | None = None) -> Report:
+        """What was found, sorted; with the range of each dynamic size."""
         return Report(
-            tuple(item for item in found if isinstance(item, Explained)),
-            tuple(item for item in found if isinstance(item, Refusal)),
-            graphs,
+            tuple(item for item in self.found if isinstance(item, Explained)),
+            tuple(item for item in self.found if isinstance(item, Refusal)),
+            self.traced,
             tuple(pattern.name for pattern in self.options.patterns),
+            tuple(item for item in self.found if isinstance(item, Left)),
+            tuple(f"{names} in {allowed}" for names, allowed in (sizes or {}).items()),
         )
 
-    def graphs(self, gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
-        """The same for a graph and the bodies in it."""
-        return [item for body in with_bodies(gm) for item in self.graph(body, grad)]
+    def graphs(self, gm: fx.GraphModule, grad: bool) -> None:
+        """Look at a graph and the bodies in it."""
+        self.traced += 1
+        for body in with_bodies(gm):
+            self.graph(body, grad)
 
-    def graph(self, gm: fx.GraphModule, grad: bool) -> list[Explained | Refusal]:
-        """What becomes of each candidate of a graph."""
+    def graph(self, gm: fx.GraphModule, grad: bool) -> None:
+        """What becomes of each candidate of a graph, and what PyTorch runs."""
         tokenization = tokenize(gm, self.options.patterns)
-        found: list[Explained | Refusal] = [*tokenization.refusals]
+        places, costs = Places(gm.graph), Costs()
+        self.found += places.noted(tokenization.refusals)
+        kernels: list[Candidate] = []
         for candidate in tokenization.candidates:
             if grad and needs_grad(gm, candidate):
-                found.append(candidate.refused(NEEDS_GRAD))
+                made: Explained | Refusal = candidate.refused(NEEDS_GRAD)
             else:
-                found.append(self.candidate(candidate))
-        return found
+                made = self.candidate(candidate)
+            if isinstance(made, Refusal):
+                self.found.append(places.note(made))
+                continue
+            kernels.append(candidate)
+            place, cost = str(place_of(candidate.outputs[0])), costs.of_candidate(candidate)
+            self.found.append(replace(made, place=place, cost=cost))
+        self.found += (
+            Left(readable(node), place_of(node).short, costs.of_node(node))
+            for node in left_to_pytorch(gm.graph, kernels)
+        )
 
     def candidate(self, candidate: Candidate) -> Explained | Refusal:
         """Its kernel, or why there is none."""
@@ -205,7 +140,8 @@ class _Explainer:
         nodes = tuple(node.name for node in candidate.nodes)
         kernel = choice.name(kernels.selection.features)
         tokenized = print_subgraph(candidate.subgraph)
-        return Explained(nodes, tokenized, canonical, kernel, linear, candidate.pattern)
+        form = describe(kernels.canonical).removeprefix(kernels.canonical.name).strip()
+        return Explained(nodes, tokenized, canonical, kernel, linear, candidate.pattern, form)
 
 
 def _choices(kernels: Kernels, candidate: Candidate, swapped: Mapping[int, bool]) -> list[Choice]:

@@ -148,8 +148,11 @@ def load_inputs(path: Path) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def _check_exists(path: Path) -> None:
     """Raise InputError where there is no such file."""
-    if not path.is_file():
-        raise InputError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
+    except OSError as error:  # a name that is too long
+        raise InputError(f"{path}: {error.strerror}") from error
 
 
 def _check_archive(path: Path, writer: str) -> list[str]:

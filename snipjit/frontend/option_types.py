@@ -57,6 +57,8 @@ def size(text: str) -> tuple[str, int]:
     name, _, size = text.partition("=")
     if not name or not size.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=INT")
+    if int(size) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 64 bits")
     return name, int(size)
 
 

@@ -22,6 +22,7 @@ from snipjit.frontend.input_checks import InputChecks
 from snipjit.frontend.options import Options
 from snipjit.frontend.prepared_state import keep_prepared
 from snipjit.frontend.signature import bind, input_names
+from snipjit.frontend.statistics import record_graph
 from snipjit.frontend.torch_backend import fuse
 from snipjit.passes.fx import note_state, with_bodies
 from snipjit.runtime.collection import collection_paused
@@ -54,6 +55,7 @@ class Program:
         self.exported = exported
         program = lifted(exported)
         self.graph_module = program.graph_module
+        record_graph()
         with collection_paused():
             for graph in with_bodies(self.graph_module):
                 fuse(graph, chosen, grad=False)

@@ -8,6 +8,7 @@ from inspect import signature
 
 import torch
 
+from snipjit.frontend.statistics import record_given_up
 from snipjit.torch_private import frame_under_compilation, on_recompile_limit
 
 _BY_ARGUMENT = (
@@ -39,6 +40,7 @@ def _notice() -> None:
     frame = frame_under_compilation()
     if frame in _ours:
         _ours.discard(frame)
+        record_given_up()
         warnings.warn(
             "Dynamo makes no more graphs of a function that snipjit has compiled: inputs of "
             f"further kinds run in eager PyTorch. Allow more by {_HOW}",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -16,6 +17,8 @@ from snipjit.errors import OptionError, UnsupportedError
 from snipjit.frontend.caches import recycle_caches
 from snipjit.frontend.chains import chain
 from snipjit.frontend.options import Options
+from snipjit.frontend.places import Places
+from snipjit.frontend.recompilations import note_graph
 from snipjit.frontend.recompile_limit import watch
 from snipjit.frontend.statistics import record_refusal, record_subgraph
 from snipjit.frontend.traced_sizes import traced_shapes
@@ -66,6 +69,7 @@ def backend(
     require_platform()
     check_version()
     watch()
+    note_graph()
     chosen = Options.of(options)
     if mode not in (None, "default"):
         raise OptionError(f"mode={mode!r} is Inductor's; snipjit takes options={{'rest': ...}}")
@@ -89,9 +93,10 @@ def fuse(
     sizes that were traced follows.
     """
     tokenization = tokenize(gm, options.patterns)
-    refused = list(tokenization.refusals)
+    places = Places(gm.graph)
+    refused = places.noted(tokenization.refusals)
     fused: list[fx.Node] = []
-    kinds: set[str] = set()
+    kinds: Counter[str] = Counter()
     # All before the first substitution, which takes nodes away.
     left = {c.outputs[0] for c in tokenization.candidates if grad and needs_grad(gm, c)}
     structures = _structures(
@@ -106,12 +111,12 @@ def fuse(
             else _launcher(candidate, structures[_same(candidate)], options)
         )
         if isinstance(made, Refusal):
-            refused.append(made)
+            refused.append(places.note(made))
             continue
         substitute(gm, candidate, _target(made, candidate, options))
         record_subgraph(candidate.pattern)
         fused += candidate.nodes
-        kinds.add(candidate.pattern)
+        kinds[candidate.pattern] += 1
     for opening in tokenization.openings:
         opening.close(fused)
     _report(refused, kinds)
@@ -174,13 +179,16 @@ def _launcher(
         return candidate.refused(error)
 
 
-def _report(refused: Sequence[Refusal], fused: Collection[str]) -> None:
+def _report(refused: Sequence[Refusal], fused: Mapping[str, int]) -> None:
     """Record refusals; warn of what needs gradients, or where all of a kind was refused.
 
-    ``fused`` are the kinds of which there are kernels.
+    ``fused`` counts the kernels of each kind.
     """
+    found = ", ".join(f"{count} {kind}" for kind, count in fused.items()) or "nothing"
+    log.info("%s of a graph fused, %d refused", found, len(refused))
     for refusal in refused:
         record_refusal(refusal)
+        log.info("refused: %s", refusal)
     told = [refusal for refusal in refused if not refusal.is_expected]
     first = [refusal for refusal in told if refusal.reason == NEEDS_GRAD] or [
         refusal for refusal in told if refusal.pattern not in fused

@@ -5,6 +5,8 @@ launcher, as ``dataclasses`` does it. ``Launcher.source`` holds the text; for an
 scale it begins ::
 
     def call(t0, t1, t2, s0):
+        if profiler._is_profiler_enabled:
+            return profiled(t0, t1, t2, s0)
         is_same, plan = last[0]
         repeated = is_same(t0, t1, t2)
         if not repeated:
@@ -27,10 +29,12 @@ from snipjit.ir.call_args import FIXED
 from snipjit.ir.exact_integers import FARTHEST
 from snipjit.runtime.interface import Interface
 from snipjit.runtime.threads import THREADS_SLOT
-from snipjit.torch_private import IN_FORWARD_AD
+from snipjit.torch_private import IN_FORWARD_AD, PROFILING
 
 _TEMPLATE = """
 def call({arguments}):
+    if {profiling}:
+        return profiled({arguments})
     is_same, plan = last[0]
     repeated = is_same({tensors})
     if not repeated:
@@ -47,7 +51,7 @@ def call({arguments}):
         key = ({key})
         plan = plans.get(key) or make_plan(key)
         if plan is by_nodes:
-            next(calls)
+            next(calls), next(fallbacks)
             return nodes({arguments})
         note(plan, given)
     frames, tasks, one_thread, copies, pitch, shared, values, {layouts} = plan
@@ -88,9 +92,12 @@ _TAKE_SCRATCH = """block = take_scratch(pitch * threads + shared)
     slots[{scratch}] = block.address"""
 
 
-def source(interface: Interface, scratch: bool, prepared: Iterable[int] = ()) -> str:
+def source(
+    interface: Interface, scratch: bool, prepared: Iterable[int] = (), profiling: str = PROFILING
+) -> str:
     """The text of ``call`` for inputs, scalars and outputs, with or without scratchpad.
 
+    ``profiling`` says when the call goes to ``profiled`` instead.
     Its names: ``t`` inputs, ``d`` their dtypes, ``p`` their addresses, ``s`` scalars, ``r``
     outputs, ``e`` their dtypes; ``f`` the forms of inputs that are prepared.
     """
@@ -120,6 +127,7 @@ def source(interface: Interface, scratch: bool, prepared: Iterable[int] = ()) ->
         result="r0" if len(outputs) == 1 else f"({results})",
         threads=THREADS_SLOT,
         in_forward_ad=IN_FORWARD_AD,
+        profiling=profiling,
     )
 
 

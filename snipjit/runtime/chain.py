@@ -16,9 +16,9 @@ neither allocated nor touched for the first time. What leaves the chain are tens
 ========================  ===========================================================
 
 Where anything is out of the ordinary, launches run one by one as they would without a chain: at
-sizes for which PyTorch's own nodes are better or an input is copied, under forward-mode
-differentiation, and where an argument does not fit, of which they say why. Where the chain has cats
-it is at such sizes the chains before and after them.
+sizes for which PyTorch's own nodes are better or an input is copied, while a profiler runs, which
+then shows each of them, under forward-mode differentiation, and where an argument does not fit, of
+which they say why. Where the chain has cats it is at such sizes the chains before and after them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from snipjit.runtime.plans import Plans
 from snipjit.runtime.repeated import Repeated
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads
 from snipjit.runtime.threads import thread_count
-from snipjit.torch_private import empty_strided, forward_ad
+from snipjit.torch_private import empty_strided, forward_ad, profiler
 
 
 class Chain:
@@ -117,6 +117,7 @@ class Chain:
             "note": self._repeated.note,
             "one_by_one": BY_MEMBERS,
             "plans": self._plans.recent,
+            "profiler": profiler,
             "run_many": many,
             "run_one": chain_one(),
             "take_arena": arenas.take,

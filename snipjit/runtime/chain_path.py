@@ -11,7 +11,7 @@ the calls before; of a chain with one weight ``a1`` ::
         is_same, layouts = last[0]
         repeated = is_same(*weights)
         try:
-            if not (a0.dtype is d1 and a0.is_cpu and ...):
+            if profiler._is_profiler_enabled or not (a0.dtype is d1 and a0.is_cpu and ...):
                 return by_members(*arguments)
             if not (repeated or are_of_types(weights)):
                 return by_members(*arguments)
@@ -36,7 +36,7 @@ from torch import fx
 from snipjit.ir.exact_integers import FARTHEST
 from snipjit.runtime.chain_driver import SLOT
 from snipjit.runtime.chain_script import Given, Script, number_key
-from snipjit.torch_private import IN_FORWARD_AD
+from snipjit.torch_private import IN_FORWARD_AD, PROFILING
 
 _TEMPLATE = """
 def call(*arguments):
@@ -45,7 +45,7 @@ def call(*arguments):
     is_same, layouts = last[0]
     repeated = is_same(*weights)
     try:
-        if {in_forward_ad} or not ({checks}):
+        if {profiling} or {in_forward_ad} or not ({checks}):
             return by_members(*arguments)
         if not (repeated or are_of_types(weights)):
             return by_members(*arguments)
@@ -119,6 +119,7 @@ def source(script: Script) -> str:
     return _TEMPLATE.format(
         arguments=arguments,
         in_forward_ad=IN_FORWARD_AD,
+        profiling=PROFILING,
         checks=_checks(others),
         weights=_comma(f"a{number}" for number, _ in script.owned),
         given=_comma(f"f{i}(a{g.number})" if g.form else f"a{g.number}" for i, g in given),

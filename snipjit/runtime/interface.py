@@ -38,6 +38,7 @@ class Interface:
     counted  numbers of the scalars that are added to indices
     indexed  axes along which indices are counted
     gathered what is read by index
+    label    what is computed, in a few words, for people
     """
 
     axes: tuple[tuple[str, int | None], ...]
@@ -47,6 +48,7 @@ class Interface:
     counted: Ints = ()
     indexed: tuple[str, ...] = ()
     gathered: tuple[Gathered, ...] = ()
+    label: str = "kernel"
 
     @cached_property
     def fields(self) -> tuple[str, ...]:

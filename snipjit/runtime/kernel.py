@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from snipjit.runtime.engine import Loaded, load
 from snipjit.runtime.runtime_configurator import Recipe
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,8 @@ class Kernel:
         key: str, recipe: Recipe, object_code: bytes, symbol: str, compiled: bool = True
     ) -> Kernel:
         """The kernel whose worker is ``symbol`` in the object code."""
+        made = "compiled" if compiled else "from disk"
+        log.debug("kernel %s, %d bytes: %s", made, len(object_code), " ".join(key.split()[:4]))
         return Kernel(key, recipe, object_code, load(object_code, symbol), compiled)
 
     @property

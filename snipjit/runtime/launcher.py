@@ -26,11 +26,12 @@ from snipjit.runtime.input_copies import InputCopy
 from snipjit.runtime.interface import NO_STRIDES, Ints
 from snipjit.runtime.kernel import Kernel
 from snipjit.runtime.plans import Plans
+from snipjit.runtime.profiling import name_for, profiled
 from snipjit.runtime.repeated import Repeated
 from snipjit.runtime.scratchpad import SCRATCHPADS, Scratchpads, pitch
 from snipjit.runtime.structure import Structure
 from snipjit.runtime.threads import ENTRY_SLOT, is_forked, run_many, run_one, thread_count
-from snipjit.torch_private import empty_strided, forward_ad
+from snipjit.torch_private import empty_strided, forward_ad, profiler
 
 PITCH_SLOT = FIXED.index("pitch")
 
@@ -79,7 +80,10 @@ class Launcher:
         self._calls = count()
         self._chains: list[tuple[count[int], int]] = []
         self._configurations = count()
-        self.call = compile_call(self.source, self._names(scratchpads, empty))
+        self._fallbacks = count()
+        self.name = name_for(structure.interface.label)
+        self._reads = self._names(scratchpads, empty)
+        self.call = compile_call(self.source, self._reads)
 
     @property
     def calls(self) -> int:
@@ -94,6 +98,11 @@ class Launcher:
     def configurations(self) -> int:
         """How many calls had to be configured."""
         return _value(self._configurations)
+
+    @property
+    def fallbacks(self) -> int:
+        """How many calls PyTorch's own nodes served."""
+        return _value(self._fallbacks)
 
     @property
     def plans_kept(self) -> int:
@@ -136,6 +145,9 @@ class Launcher:
             "nodes": self.nodes,
             "note": self._repeated.note,
             "plans": self._plans.recent,
+            "profiled": profiled(self.name, len(interface.inputs), self._unwatched),
+            "profiler": profiler,
+            "fallbacks": self._fallbacks,
             "forward_ad": forward_ad,
             "refuse": self._refuse,
             "refuse_absent": self._refuse_absent,
@@ -148,6 +160,12 @@ class Launcher:
             "take_scratch": scratchpads.take,
             "thread_count": thread_count if many else lambda: 1,
         }
+
+    def _unwatched(self) -> Callable[..., Any]:
+        """``call`` as it is while no profiler runs."""
+        structure = self.structure
+        text = source(structure.interface, structure.uses_scratch, structure.forms, "False")
+        return compile_call(text, dict(self._reads))
 
     def plan(self, key: Key) -> Plan:
         """How to call with some shapes and strides of the inputs, weights in their forms."""

@@ -6,12 +6,16 @@ other modules.
 
 from snipjit.torch_private.calls import (
     IN_FORWARD_AD,
+    PROFILING,
     compile_by_inductor,
     empty_strided,
     forward_ad,
     frame_under_compilation,
     layout_check,
     on_recompile_limit,
+    profiler,
+    recompile_reason,
+    recorded,
     uncompiled,
 )
 from snipjit.torch_private.memory import StorageReference, version
@@ -66,6 +70,7 @@ __all__ = [
     "LOWEST",
     "OPERATORS",
     "PAD",
+    "PROFILING",
     "SET_GRAD_ENABLED",
     "OpOverload",
     "StorageReference",
@@ -88,9 +93,12 @@ __all__ = [
     "layout_check",
     "on_recompile_limit",
     "operation_name",
+    "profiler",
     "python_dispatcher",
     "pytree",
     "real_tensors",
+    "recompile_reason",
+    "recorded",
     "schema_arguments",
     "statically_true",
     "storage_identity",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 
 import torch
@@ -17,6 +17,21 @@ IN_FORWARD_AD = (
     "forward_ad._current_level >= 0" if hasattr(forward_ad, "_current_level") else "False"
 )
 """Whether forward-mode differentiation is under way, as Python text for the call path."""
+
+profiler: Any = torch.autograd.profiler
+PROFILING = (
+    "profiler._is_profiler_enabled" if hasattr(profiler, "_is_profiler_enabled") else "False"
+)
+"""Whether a profiler runs, as Python text for the call path: to ask a function takes five times as
+long."""
+
+
+def recorded(name: str, tensors: Sequence[Any]) -> AbstractContextManager[Any]:
+    """Under it profilers show a name, and the shapes of tensors with it if they are told to."""
+    record: Any = named("_C._profiler._RecordFunctionFast", None)
+    if record is None:
+        return torch.profiler.record_function(name)
+    return cast(AbstractContextManager[Any], record(name, tensors))
 
 
 def _empty_strided(
@@ -105,6 +120,16 @@ def frame_under_compilation() -> int | None:
         return None
     compile_id = CompileContext.current_compile_id()
     return None if compile_id is None else compile_id.frame_id
+
+
+def recompile_reason() -> str | None:
+    """Why Dynamo compiles a function again, on this thread; None for the first time, or unknown."""
+    try:
+        from torch._dynamo.utils import get_metrics_context
+    except ImportError:
+        return None
+    told = getattr(get_metrics_context(), "_metrics", {}).get("recompile_reason")
+    return None if told is None else str(told)
 
 
 class _RecompileLimit(logging.Filter):

@@ -141,11 +141,11 @@ def _is_pure(node: fx.Node) -> bool:
         return False
     call, name = lookup(node), name_of(node)
     if call is not None:
-        return not _is_random(call)
+        return not is_random(call)
     return name in OTHER_PURE or name in OTHER_VIEWS
 
 
-def _is_random(call: Call) -> bool:
+def is_random(call: Call) -> bool:
     """Whether an op of the table draws random numbers, whose order is part of their meaning."""
     if call.op in ("dropout", "rrelu"):
         return call.get("training", call.op == "dropout") is not False

@@ -50,8 +50,9 @@ class NodeWriter:
         with self.place.graph.inserting_before(self.place):
             node = self.place.graph.create_node(op, target, args, kwargs, name)
         node.meta[self._key] = self._values[key]
-        if "stack_trace" in self.place.meta:
-            node.meta["stack_trace"] = self.place.meta["stack_trace"]
+        for told in ("stack_trace", "nn_module_stack"):
+            if told in self.place.meta:
+                node.meta[told] = self.place.meta[told]
         self.nodes.append(node)
         return node
 
