@@ -37,7 +37,7 @@ from snipjit.runtime.arena import ARENAS
 from snipjit.runtime.call_path import compile_call
 from snipjit.runtime.chain_driver import chain_many, chain_one
 from snipjit.runtime.chain_path import source
-from snipjit.runtime.chain_plans import BY_MEMBERS, ChainPlan, Layouts, Planner, layouts_of
+from snipjit.runtime.chain_plans import BY_MEMBERS, ChainPlan, Planner
 from snipjit.runtime.chain_script import IsWeight, LauncherOf, Script
 from snipjit.runtime.host import LOCK
 from snipjit.runtime.launcher import torch_dtype, with_equals
@@ -112,7 +112,7 @@ class Chain:
             "give_scratch": scratchpads.give,
             "last": self._repeated.last,
             "are_of_types": partial(_are_of_types, [dtype for _, dtype in script.owned]),
-            "layouts_of": _layouts_of,
+            "layouts_of": self.planner.layouts_of,
             "make_plan": self._plans.find,
             "note": self._repeated.note,
             "one_by_one": BY_MEMBERS,
@@ -129,7 +129,3 @@ class Chain:
 def _are_of_types(types: Sequence[torch.dtype], weights: Sequence[torch.Tensor]) -> bool:
     """Whether weights are tensors on the CPU of these element types."""
     return all(w.dtype is type and w.is_cpu for w, type in zip(weights, types, strict=True))
-
-
-def _layouts_of(weights: Sequence[torch.Tensor]) -> Layouts:
-    return layouts_of(tuple(part for w in weights for part in (w.shape, w.stride())))

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from torch import fx
 
 from snipjit.errors import InputError
@@ -31,14 +32,12 @@ arena; shape and strides of each result; at last what keeps the addresses alive.
 class Layouts:
     """Shape and strides of each weight in turn, as one part of a key.
 
-    Weights are most of what a chain is given, and hardly ever change. Equal layouts of late are one
-    object, which is found sooner than its parts.
+    Weights are most of what a chain is given, and hardly ever change. Equal layouts of late in one
+    chain are one object, which is found sooner than its parts.
     """
 
     parts: tuple[Ints, ...]
 
-
-layouts_of = lru_cache(maxsize=64)(Layouts)
 
 BY_MEMBERS: ChainPlan = ("launches one by one",)
 """The plan of a call in which each launch is a call of its launcher."""
@@ -49,6 +48,7 @@ class Planner:
 
     def __init__(self, script: Script) -> None:
         self.script = script
+        self._layouts = lru_cache(maxsize=64)(Layouts)
         self._colouring: dict[None, Colouring] = {}
         self._frames: dict[tuple[int, ...], ChainFrames] = {}
 
@@ -56,6 +56,10 @@ class Planner:
     def colouring(self) -> Colouring | None:
         """Of ``script.inner``; None before the first call."""
         return self._colouring.get(None)
+
+    def layouts_of(self, weights: Sequence[torch.Tensor]) -> Layouts:
+        """How weights are laid out."""
+        return self._layouts(tuple(part for w in weights for part in (w.shape, w.stride())))
 
     def plan(self, key: tuple[Any, ...]) -> ChainPlan:
         """For layouts of weights, shape and strides of each other input, what views are told.

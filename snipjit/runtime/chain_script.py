@@ -5,8 +5,8 @@ is prepared, its blocks), a result that leaves it, or a colour of the arena. Eac
 kernel reads is a root or a view of one. Results that a body puts together by ``torch.cat`` have no
 memory of their own: they lie in the cat's, side by side.
 
-A *phase* are launches one after another of which none reads what another makes: threads that have
-no more to do in one go on to the next, without waiting for all others.
+A *phase* are up to four launches one after another of which none reads what another makes: threads
+that have no more to do in one go on to the next, without waiting for all others.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ IsWeight = Callable[[fx.Node], bool]
 
 Result = tuple[int, int]
 """A launch and the number of a result of it."""
+
+MOST_BESIDE = 4
+"""Launches of one phase: each has a scratchpad of its own."""
 
 Made = Result | fx.Node
 """What has memory of its own: a result, or a cat of several."""
@@ -157,7 +160,8 @@ class Script:
         for member in self.members:
             phase = phases[-1] if phases else 0
             makers = (launch for made in self._read_by(member) for launch in self._makers(made))
-            waits = any(phases[launch] == phase for launch in makers)
+            full = phases[-MOST_BESIDE:] == [phase] * MOST_BESIDE
+            waits = full or any(phases[launch] == phase for launch in makers)
             phases.append(phase + waits)
         return phases
 

@@ -8,6 +8,7 @@ import torch
 
 from snipjit.runtime.huge_pages import fills_huge_pages
 from snipjit.runtime.recycled_memory import RECYCLED, RecycledMemory
+from snipjit.torch_private import in_forward_ad
 
 
 def join_tensors(
@@ -16,7 +17,8 @@ def join_tensors(
     """``torch.cat(tensors, dim)``; what is large and out of the ordinary in nothing is recycled.
 
     Ordinary are plain tensors of one type and rank that need no gradient, the first of which is
-    contiguous, and with it the result.
+    contiguous, and with it the result. The storage of what is recycled cannot be resized: who would
+    have it larger clones it.
     """
     first = tensors[0]
     if not fills_huge_pages(first.numel() * first.itemsize) or not _are_plain(tensors):
@@ -35,7 +37,9 @@ def join_tensors(
 def _are_plain(tensors: Sequence[torch.Tensor]) -> bool:
     """Whether all are ordinary but for their sizes."""
     first = tensors[0]
-    return first.is_contiguous() and all(
+    if in_forward_ad() or not first.is_contiguous():
+        return False
+    return all(
         type(tensor) is torch.Tensor
         and tensor.dtype is first.dtype
         and tensor.is_cpu

@@ -11,6 +11,7 @@ from snipjit.torch_private.calls import (
     empty_strided,
     forward_ad,
     frame_under_compilation,
+    in_forward_ad,
     layout_check,
     on_recompile_limit,
     profiler,
@@ -38,6 +39,7 @@ from snipjit.torch_private.targets import (
     is_composite_under_autocast,
     operation_name,
     schema_arguments,
+    written_arguments,
 )
 from snipjit.torch_private.traced import (
     as_int,
@@ -86,6 +88,7 @@ __all__ = [
     "guard_functions",
     "guards_code",
     "has_meta_kernel",
+    "in_forward_ad",
     "is_composite_under_autocast",
     "is_modules_own",
     "is_plain",
@@ -108,4 +111,5 @@ __all__ = [
     "unwrapped",
     "version",
     "with_graph",
+    "written_arguments",
 ]

@@ -18,6 +18,12 @@ IN_FORWARD_AD = (
 )
 """Whether forward-mode differentiation is under way, as Python text for the call path."""
 
+
+def in_forward_ad() -> bool:
+    """Whether forward-mode differentiation is under way."""
+    return bool(getattr(forward_ad, "_current_level", -1) >= 0)
+
+
 profiler: Any = torch.autograd.profiler
 PROFILING = (
     "profiler._is_profiler_enabled" if hasattr(profiler, "_is_profiler_enabled") else "False"

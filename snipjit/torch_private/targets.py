@@ -31,9 +31,25 @@ OPERATORS = tuple(home for home in map(named, ("ops.aten", "ops.prims")) if home
 OpOverload: Any = type(torch.ops.aten.add.Tensor)
 
 
+OpOverloadPacket: Any = type(torch.ops.aten.add)
+
+
 def schema_arguments(overload: Any) -> Sequence[Any]:
     """The arguments of an ATen operation: ``name``, ``default_value``, ``alias_info``."""
     return cast(Sequence[Any], overload._schema.arguments)
+
+
+def written_arguments(target: Any) -> set[tuple[int, str]]:
+    """Position and name of the arguments that an operation, or any overload of it, writes to."""
+    overloads = [target] if isinstance(target, OpOverload) else []
+    if isinstance(target, OpOverloadPacket):
+        overloads = [getattr(target, name) for name in target.overloads()]
+    return {
+        (position, argument.name)
+        for overload in overloads
+        for position, argument in enumerate(schema_arguments(overload))
+        if argument.alias_info and argument.alias_info.is_write
+    }
 
 
 def operation_name(target: Any) -> str:

@@ -454,3 +454,24 @@ def test_tangents_are_refused() -> None:
         dual = forward_ad.make_dual(x, y)
         with pytest.raises(InputError, match="tangent"):
             built.after(dual, y)
+
+
+def test_a_phase_has_a_few_launches() -> None:
+    """Each has a scratchpad of its own."""
+
+    def write(built: Built) -> Any:
+        return tuple(built.launch(*built.inputs, s=0.5 * number) for number in range(9))
+
+    built = Built(write)
+    (chain,) = built.made
+    assert chain.script.phases == [0] * 4 + [1] * 4 + [2]
+    built.check(*inputs())
+
+
+def test_layouts_of_many_models_are_kept_apart() -> None:
+    """Those that others bring do not drive out a chain's own."""
+    chains = [Built(row, weights=(1,)).made[0] for _ in range(2)]
+    first = chains[0].planner.layouts_of([torch.zeros(3)])
+    for size in range(99):
+        chains[1].planner.layouts_of([torch.zeros(size)])
+    assert chains[0].planner.layouts_of([torch.zeros(3)]) is first

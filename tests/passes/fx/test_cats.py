@@ -169,6 +169,11 @@ def _promoted(x: Tensor, y: Tensor) -> Tensor:
     return launch(torch.cat([launch(x.double()), launch(y)], 1))
 
 
+def _of_other_types(x: Tensor, y: Tensor) -> Tensor:
+    parts = launch(x).view(torch.int32), launch(y).view(torch.int32)
+    return launch(torch.cat(parts, 1).view(torch.float32))
+
+
 def _one_result_by_two_nodes(x: Tensor, y: Tensor) -> Tensor:
     pair = twin(x)
     one, again = operator.getitem(pair, 0), operator.getitem(pair, 0)
@@ -191,7 +196,8 @@ def _effect_between(x: Tensor, y: Tensor) -> Tensor:
     "model",
     [
         *(_argument, _read_by_others, _view_read_by_others, _twice, _in_two, _part, _repeated),
-        *(_promoted, _one_result_by_two_nodes, _operation_between, _effect_between),
+        *(_promoted, _of_other_types, _one_result_by_two_nodes, _operation_between),
+        _effect_between,
     ],
     ids=lambda model: model.__name__.strip("_"),
 )

@@ -70,7 +70,8 @@ def _whole_result(operand: fx.Node, results: Results, is_view: IsView) -> fx.Nod
         node = node.all_input_nodes[0]
     if len(node.users) != 1 or not is_result(node, results) or _is_read_again(node):
         return None
-    known = isinstance(traced_value(node), torch.Tensor)
+    made, read = traced_value(node), traced_value(operand)
+    known = isinstance(made, torch.Tensor) and made.dtype == read.dtype
     return node if known and same_count(node, operand) else None
 
 

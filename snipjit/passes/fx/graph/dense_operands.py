@@ -19,7 +19,7 @@ import torch
 from torch import fx
 
 from snipjit.passes.fx.graph.candidate import Candidate
-from snipjit.passes.fx.nodes.in_place import mutated
+from snipjit.passes.fx.nodes.in_place import all_mutated
 from snipjit.passes.fx.nodes.traced import storage, traced_value
 from snipjit.torch_private import statically_true
 
@@ -56,8 +56,8 @@ def _heads_innermost(node: fx.Node) -> bool:
 
 def _is_written(node: fx.Node) -> bool:
     """Whether anything in the graph changes its memory, so that no clone of it lasts."""
-    changed = (mutated(other) for other in node.graph.nodes)
-    return storage(node) in {storage(other) for other in changed if other is not None}
+    changed = (target for other in node.graph.nodes for target in all_mutated(other))
+    return storage(node) in map(storage, changed)
 
 
 def _shared_clone(node: fx.Node) -> fx.Node:

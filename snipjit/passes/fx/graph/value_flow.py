@@ -14,7 +14,7 @@ from torch import fx
 
 from snipjit.passes.fx.graph.opening import is_set_aside
 from snipjit.passes.fx.nodes.calls import is_check
-from snipjit.passes.fx.nodes.in_place import mutated
+from snipjit.passes.fx.nodes.in_place import all_mutated, mutated
 from snipjit.passes.fx.nodes.traced import storage
 from snipjit.passes.fx.nodes.written import written
 
@@ -66,13 +66,12 @@ class ValueFlow:
                     self._consumers[version].append(node)
             if node.target is written:
                 self._versions.setdefault(node.all_input_nodes[1], []).append(node)
-            target = mutated(node)
-            if target is not None:
+            for target in all_mutated(node):
                 self._changed.add(storage(target))
                 self.writes.append((node, target))
-            if target is not None and storage(node) == storage(target):
-                self._root[node] = self.root(target)
-                latest[self.root(target)] = node
+                if storage(node) == storage(target):
+                    self._root[node] = self.root(target)
+                    latest[self.root(target)] = node
 
     @cached_property
     def aliases(self) -> dict[int, list[fx.Node]]:

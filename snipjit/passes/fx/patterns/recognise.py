@@ -82,20 +82,22 @@ class Recognition:
         """That of the first region that lifts; the reason against the last one otherwise; None
         without regions.
 
-        Lifted values stay, so what regions share is lifted once. A region whose masks, as functions
-        of indices, make it refused is lifted with masks that are tensors.
+        Each region is lifted by itself: what is not in it was made where it stands, before a write
+        in place perhaps. One whose masks, as functions of indices, make it refused is lifted with
+        masks that are tensors.
         """
         self.flow.looked = Looked({anchor})
         regions = pattern.regions(self.flow, anchor, self.taken)
         if not regions:
             return None
         self.flow.looked.nodes.update(regions[0].nodes)
-        lifter = cache(partial(self._lifter, pattern, regions[0]))
+        lifter = cache(partial(self._lifter, pattern))
         known = self.indices if pattern.has_masks else None
         for region, indices in itertools.product(regions, dict.fromkeys((known, None))):
-            if indices is known or lifter(known).has_indices:
+            if indices is known or lifter(region, known).has_indices:
+                own = lifter(region, indices)
                 try:
-                    found = self._placed(self._lifted(pattern, anchor, region, lifter(indices)))
+                    found = self._placed(self._lifted(pattern, anchor, region, own))
                 except RefusedError as refused:
                     reason = refused
                     continue
