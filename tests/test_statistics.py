@@ -90,7 +90,12 @@ def test_what_helps(cause: str, words: str) -> None:
 
 
 def test_nothing_helps_against_sizes_of_one_and_types() -> None:
-    for cause in ("2 <= q.size()[2]", "tensor 'q' dtype mismatch. expected Float, actual BFloat16"):
+    for cause in (
+        "2 <= q.size()[2]",
+        "tensor 'q' dtype mismatch. expected Float, actual BFloat16",
+        "tensor 'q' size mismatch at index 0. expected 1, actual 2",
+        "tensor 'q' size mismatch at index 0. expected 7, actual 1",
+    ):
         assert recompilations.advice_for(cause) is None
 
 

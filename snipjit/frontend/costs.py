@@ -127,13 +127,12 @@ def _read(node: fx.Node, source: fx.Node) -> int:
 
 def _tensors(node: fx.Node) -> list[torch.Tensor]:
     leaves = pytree.tree_leaves(traced_value(node))
-    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    tensors = (leaf for leaf in leaves if isinstance(leaf, torch.Tensor))
+    return [tensor for tensor in tensors if tensor.layout is torch.strided]
 
 
 def _bytes(tensor: torch.Tensor) -> int:
     """Of the memory behind a tensor: what is expanded is there once."""
-    if tensor.layout is not torch.strided:
-        return 0
     pairs = zip(_sizes(tensor.shape), _sizes(tensor.stride()), strict=True)
     return prod(size for size, stride in pairs if stride) * tensor.itemsize
 
@@ -151,8 +150,17 @@ def _number(value: Any) -> Any:
 
 
 def _counted(node: fx.Node) -> float:
-    """A call's operations as torch counts them, of tensors without memory."""
+    """A call's operations as torch counts them; as many as it has elements where torch refuses the
+    sizes that take the place of unknown ones."""
+    try:
+        with FlopCounterMode(display=False) as counter:
+            _called_without_memory(node)
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return float(_elements(node))
+    return float(counter.get_total_flops())
 
+
+def _called_without_memory(node: fx.Node) -> Any:
     def plain(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
             return _number(value)
@@ -161,9 +169,6 @@ def _counted(node: fx.Node) -> float:
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), traced_value)
     args, kwargs = pytree.tree_map(plain, (args, kwargs))
     target: Any = node.target
-    with FlopCounterMode(display=False) as counter:
-        if node.op == "call_method":
-            getattr(args[0], target)(*args[1:], **kwargs)
-        else:
-            target(*args, **kwargs)
-    return float(counter.get_total_flops())
+    if node.op == "call_method":
+        return getattr(args[0], target)(*args[1:], **kwargs)
+    return target(*args, **kwargs)

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 ADVICE = (
     (
-        r"size mismatch|stride mismatch",
+        r"size mismatch(?!.*(expected|actual) 1\b)",
         "torch.compile(..., dynamic=True) makes one graph for all sizes",
     ),
     (

@@ -13,7 +13,7 @@ from math import isclose, prod
 from snipjit.ir.operations import ELEMENTWISE
 from snipjit.ir.subgraph import Node, Subgraph
 
-FUNCTIONS = {"erf": "gelu", "sigmoid": "silu", "tanh": "tanh"}
+FUNCTIONS = {"erf": "gelu", "sigmoid": "sigmoid", "tanh": "tanh"}
 """What a function in a linear layer is told as."""
 CUBIC = 0.044715
 """The constant by which a GELU that is made of a tanh is known."""
@@ -78,11 +78,20 @@ def _linear(canonical: Subgraph, products: Sequence[Node]) -> Iterator[str]:
     constants = [node.attrs["value"] for node in canonical.of("constant")]
     for op in dict.fromkeys(node.op for node in canonical.nodes if node.op in FUNCTIONS):
         is_gelu = op == "tanh" and any(isclose(value, CUBIC, rel_tol=1e-3) for value in constants)
-        yield "gelu" if is_gelu else FUNCTIONS[op]
-    if any(node.op == "maximum" for node in canonical.nodes):
+        is_silu = op == "sigmoid" and _scales_what_it_is_of(canonical)
+        yield "gelu" if is_gelu else "silu" if is_silu else FUNCTIONS[op]
+    zeros = {node.name for node in canonical.of("constant") if node.attrs["value"] == 0}
+    if any(zeros.intersection(node.inputs) for node in canonical.of("maximum")):
         yield "relu"
     if _adds_a_tensor(canonical):
         yield "sum"
+
+
+def _scales_what_it_is_of(canonical: Subgraph) -> bool:
+    """Whether a sigmoid is multiplied by its own operand."""
+    gates = {(node.name, *node.inputs) for node in canonical.of("sigmoid")}
+    products = [{*node.inputs} for node in canonical.of("mul")]
+    return any({*gate} == factors for gate in gates for factors in products)
 
 
 def _shape(canonical: Subgraph, product: Node) -> tuple[str, str]:

@@ -36,10 +36,12 @@ def shown(items: _Items[T], what: str) -> Generator[T, None, None]:
 
 def _is_terminal() -> bool:
     """Whether standard error is a terminal that can erase a line."""
-    error = sys.stderr  # None where a program has no console
-    if error is None or error.closed or os.environ.get("TERM", "dumb") == "dumb":
+    if os.environ.get("TERM", "dumb") == "dumb":
         return False
-    return error.isatty()
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError, OSError):  # None, an object of a program's own, closed
+        return False
 
 
 def _write(text: str) -> None:

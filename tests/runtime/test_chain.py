@@ -460,7 +460,8 @@ def test_a_phase_has_a_few_launches() -> None:
     """Each has a scratchpad of its own."""
 
     def write(built: Built) -> Any:
-        return tuple(built.launch(*built.inputs, s=0.5 * number) for number in range(9))
+        x, y = built.inputs
+        return tuple(built.launch(x, y, 0.5 * number) for number in range(9))
 
     built = Built(write)
     (chain,) = built.made
