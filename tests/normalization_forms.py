@@ -93,6 +93,10 @@ def _spread(m: Any, x: Tensor) -> Tensor:
     return result
 
 
+def _channels(*names: str) -> dict[str, Any]:
+    return {name: nn.Parameter(torch.randn(24, 1, 1)) for name in names}
+
+
 def _residual(m: Any, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
     h = x + r
     return m.n(h), h
@@ -137,6 +141,10 @@ FORMS: dict[str, Form] = {
     "group norm of an image seen across": Form(
         lambda m, x: F.silu(m.n(x.reshape(-1, 6, x.shape[1], 4).mT.transpose(0, 3))),
         lambda: {"n": nn.GroupNorm(3, 6)},
+    ),
+    "group norm of an image, scaled and shifted": Form(
+        lambda m, x: F.silu(m.n(x.mT[..., None].contiguous()) * (1 + m.a) + m.b),
+        lambda: {"n": nn.GroupNorm(3, 24), **_channels("a", "b")},
     ),
     "unknown count": Form(lambda m, x: x - x.mean(1, keepdim=True)),
     "unknown count, corrected": Form(lambda m, x: x / x.std(1, keepdim=True).clamp(min=0.1)),

@@ -166,3 +166,18 @@ def test_gradients_keep_the_nodes() -> None:
     with torch.enable_grad(), pytest.warns(UserWarning, match="elementwise chains"):
         _compiled(model, "dynamic", given)(*given).sum().backward()
     assert all(x.grad is not None for x in given)
+
+
+def test_a_chain_that_is_too_long_stays_with_pytorch() -> None:
+    """Lifting goes up operation by operation, and Python's stack has an end."""
+
+    def long(x: Tensor, y: Tensor) -> Tensor:
+        for _ in range(60):
+            x = torch.sigmoid(x * y + x)
+        return x
+
+    x, y = torch.randn(64, 64), torch.randn(64, 64)
+    with torch.no_grad():
+        found = torch.compile(long, backend="snipjit")(x, y)
+    torch.testing.assert_close(found, long(x, y))
+    assert "too many operations" in snipjit.stats().refusals[0].reason

@@ -175,10 +175,10 @@ class _Group:
 
 
 def _by_levels(lir: LinearIR, run: list[Expression]) -> list[tuple[Expression, int]]:
-    """The Expressions level by level, in each first those that all rows of a stream share."""
+    """The Expressions level by level, in each first those that have the fewest streamed axes."""
     streams = {axis for axis, plan in lir.plans.items() if plan.role == "stream"}
     found = [
-        (level, not streams.isdisjoint((*e.type.axes, *e.over)), number)
+        (level, len(streams.intersection((*e.type.axes, *e.over))), number)
         for number, (e, level) in enumerate(zip(run, _levels(run), strict=True))
     ]
     return [(run[number], level) for level, _, number in sorted(found)]

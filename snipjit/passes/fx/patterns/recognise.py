@@ -101,6 +101,9 @@ class Recognition:
                 except RefusedError as refused:
                     reason = refused
                     continue
+                except RecursionError:  # each operation above another takes a few frames
+                    reason = RefusedError(f"`{anchor.name}` has too many operations above it")
+                    continue
                 self._keep(anchor, region, found)
                 return found
         raise reason
