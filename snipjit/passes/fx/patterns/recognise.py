@@ -43,13 +43,18 @@ class Recognition:
         self.candidates: list[Candidate] = []
         self.refusals: list[Refusal] = []
         self.known: list[Known] = []
+        self.too_long: set[fx.Node] = set()
         self.forms = Remembered(form_of)
 
     def find(self, pattern: Pattern) -> None:
         """Add what a pattern finds."""
-        self.known = []
+        self.known, self.too_long = [], set()
         for anchor in self.graph.nodes:
-            if anchor in self.taken or not pattern.is_anchor(self.flow, anchor):
+            if (
+                anchor in self.taken
+                or anchor in self.too_long
+                or not pattern.is_anchor(self.flow, anchor)
+            ):
                 continue
             try:
                 candidate = self._known_candidate(anchor) or self._candidate(pattern, anchor)
@@ -102,8 +107,8 @@ class Recognition:
                     reason = refused
                     continue
                 except RecursionError:  # each operation above another takes a few frames
-                    reason = RefusedError(f"`{anchor.name}` has too many operations above it")
-                    continue
+                    self.too_long.update(regions[0].nodes)
+                    raise RefusedError(f"`{anchor.name}` is one of too many operations") from None
                 self._keep(anchor, region, found)
                 return found
         raise reason
