@@ -91,7 +91,7 @@ def check(compiled: Any, plain: nn.Module, *inputs: Tensor) -> None:
     torch.testing.assert_close(compiled(*inputs), wanted, atol=1e-5, rtol=1e-4, equal_nan=True)
 
 
-@pytest.mark.parametrize("weights", ["in_place", "prepared"])
+@pytest.mark.parametrize("weights", ["in_place", LONG_PREPARED])
 def test_a_model_is_one_chain(made: list[Chain], weights: str) -> None:
     plain = model()
     compiled = torch.compile(plain, backend="snipjit", dynamic=True, options={"weights": weights})
@@ -295,7 +295,7 @@ class Joint(nn.Module):
         return x + self.outs[0](first), y + self.outs[1](second)
 
 
-@pytest.mark.parametrize("heads_first", [True, False])
+@pytest.mark.parametrize("heads_first", [True, pytest.param(False, marks=pytest.mark.long)])
 @pytest.mark.parametrize("weights", ["in_place", LONG_PREPARED])
 def test_results_are_written_where_they_are_put_together(
     made: list[Chain], heads_first: bool, weights: str
@@ -319,6 +319,7 @@ def test_results_are_written_where_they_are_put_together(
             check(compiled, plain, torch.randn(3, x, WIDTH), torch.randn(3, y, WIDTH))
 
 
+@pytest.mark.long
 def test_a_single_block_puts_features_together(made: list[Chain]) -> None:
     class Single(nn.Module):
         def __init__(self) -> None:

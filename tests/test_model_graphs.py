@@ -92,7 +92,13 @@ def test_what_is_built_is_canonical(name: str) -> None:
     verify_canonical(GRAPHS[name]())
 
 
-@pytest.mark.parametrize("name", FEW)
+LONG = ("mlp", "rms norm and linear", "linear across", "gradient of keys and values")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in FEW],
+)
 def test_every_pass_keeps_the_meaning(name: str) -> None:
     """Each stage of each schedule is legal, and computes the same."""
     subgraph = FEW[name]()

@@ -142,6 +142,7 @@ def test_graphs_and_refusals_are_logged(caplog: pytest.LogCaptureFixture) -> Non
     assert "compiled again: " in caplog.text
 
 
+@pytest.mark.long
 def test_torch_logs_takes_the_package() -> None:
     code = (
         "import torch\n"
